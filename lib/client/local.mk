@@ -1,0 +1,8 @@
+# lib/client: the relay's protocol, and the client that the tools use.
+#
+# A line for each file, headers too (they go into the tarball from here), each
+# ended by a backslash; the list ends with $(empty):
+#	%D%/name.c %D%/name.h
+noinst_LTLIBRARIES += %D%/libclient.la
+%C%_libclient_la_SOURCES = \
+	$(empty)

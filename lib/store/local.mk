@@ -1,0 +1,8 @@
+# lib/store: SQLite.
+#
+# A line for each file, headers too (they go into the tarball from here), each
+# ended by a backslash; the list ends with $(empty):
+#	%D%/name.c %D%/name.h
+noinst_LTLIBRARIES += %D%/libstore.la
+%C%_libstore_la_SOURCES = \
+	$(empty)

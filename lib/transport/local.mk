@@ -1,0 +1,8 @@
+# lib/transport: addresses, nng's patterns, the relay's SP server.
+#
+# A line for each file, headers too (they go into the tarball from here), each
+# ended by a backslash; the list ends with $(empty):
+#	%D%/name.c %D%/name.h
+noinst_LTLIBRARIES += %D%/libtransport.la
+%C%_libtransport_la_SOURCES = \
+	$(empty)

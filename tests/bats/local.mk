@@ -1,0 +1,10 @@
+# Bats tests, a line each; helpers that they load go into bats_helpers.
+# One file alone: make check TESTS=tests/bats/msend.bats
+bats_tests =
+
+bats_helpers =
+
+if HAVE_BATS
+TESTS += $(bats_tests)
+endif
+EXTRA_DIST += $(bats_tests) $(bats_helpers)
