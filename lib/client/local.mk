@@ -5,4 +5,6 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libclient.la
 %C%_libclient_la_SOURCES = \
+	%D%/client.h \
+	%D%/protocol.c %D%/protocol.h \
 	$(empty)
