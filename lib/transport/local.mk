@@ -5,4 +5,5 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libtransport.la
 %C%_libtransport_la_SOURCES = \
+	%D%/peer.h \
 	$(empty)
