@@ -1,0 +1,2 @@
+# The demonstration, `./bootstrap demo`.
+EXTRA_DIST += %D%/demo %D%/weblog
