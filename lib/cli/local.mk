@@ -5,4 +5,11 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libcli.la
 %C%_libcli_la_SOURCES = \
+	%D%/completion.c \
+	%D%/exit.c %D%/exit.h \
+	%D%/loop.c %D%/loop.h \
+	%D%/options.c %D%/options.h \
+	%D%/options_help.c \
+	%D%/output.c %D%/output.h \
+	%D%/relay_link.c %D%/relay_link.h \
 	$(empty)

@@ -1,0 +1,497 @@
+/* Parsing of the command line from the program's table. */
+#include "cli/options.h"
+
+#include "base/units.h"
+#include "cli/exit.h"
+#include "message/names.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPTIONS_MOST = 128, OPTIONS_TEXT = 400 };
+
+/* What the parser itself answers. They are not shown, but for the common ones. */
+static const char *const built_in[] = {"help", "version", "completion", "mdoc-options"};
+
+/* What is known while the arguments are taken one by one. */
+struct parse {
+    struct options *options;
+    void *settings;
+    int argc;
+    char **argv;
+    int at; /* the argument being looked at */
+};
+
+int options_wrong(const struct options *options, const char *format, ...)
+{
+    char text[OPTIONS_TEXT];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    (void)options;
+    tell("%s", text);
+    return EXIT_USAGE;
+}
+
+/* An option as people call it: its letter if it has one. */
+static const char *display(const struct option_spec *spec, char text[80])
+{
+    if (spec->letter)
+        snprintf(text, 80, "-%c", spec->letter);
+    else
+        snprintf(text, 80, "--%s", spec->name);
+    return text;
+}
+
+static size_t count_options(const struct option_program *program)
+{
+    size_t count = 0;
+    while (count < OPTIONS_MOST && program->options[count].name)
+        count++;
+    return count;
+}
+
+static const struct option_spec *find_option(const struct option_program *program, const char *name)
+{
+    for (const struct option_spec *spec = program->options; spec->name; spec++)
+        if (!strcmp(spec->name, name))
+            return spec;
+    return NULL;
+}
+
+static void mark(struct options *options, const struct option_spec *spec)
+{
+    size_t index = (size_t)(spec - options->program->options);
+    options->given[index / 64] |= (uint64_t)1 << (index % 64);
+}
+
+static bool is_marked(const struct options *options, const struct option_spec *spec)
+{
+    size_t index = (size_t)(spec - options->program->options);
+    return options->given[index / 64] >> (index % 64) & 1;
+}
+
+bool options_given(const struct options *options, const char *name)
+{
+    if (!strcmp(name, OPTION_OPERANDS))
+        return options->operands_count > 0;
+    if (!strcmp(name, OPTION_COMMAND))
+        return options->command != NULL;
+    const struct option_spec *spec = find_option(options->program, name);
+    return spec && is_marked(options, spec);
+}
+
+static enum mp_error list_add(struct options *options, struct option_list *list, const char *value)
+{
+    const char **grown = realloc(list->values, (list->count + 1) * sizeof(*grown));
+    if (!grown)
+        return MP_ERR_MEMORY;
+    list->values = grown;
+    list->values[list->count++] = value;
+    for (size_t i = 0; i < options->lists_count; i++)
+        if (options->lists[i] == list)
+            return MP_OK;
+    struct option_list **lists = realloc(options->lists, (options->lists_count + 1) * sizeof(*lists));
+    if (!lists)
+        return MP_ERR_MEMORY;
+    options->lists = lists;
+    options->lists[options->lists_count++] = list;
+    return MP_OK;
+}
+
+/* A value that is none of the choices: names them, and the nearest one. */
+static enum mp_error wrong_choice(const struct option_spec *spec, const char *value, struct fault *fault)
+{
+    char all[200] = "";
+    size_t count = 0;
+    for (; spec->choices[count]; count++) {
+        size_t used = strlen(all);
+        snprintf(all + used, sizeof(all) - used, "%s%s", count ? ", " : "", spec->choices[count]);
+    }
+    const char *near = name_nearest(value, spec->choices, count);
+    if (near)
+        return fault_set(fault, MP_ERR_INVALID, "%s is not one of %s: did you mean %s?", value, all, near);
+    return fault_set(fault, MP_ERR_INVALID, "%s is not one of %s", value, all);
+}
+
+/* Keeps VALUE (NULL for flags) as SPEC says. The fault's text has no mention of the option. */
+static enum mp_error store(struct options *options, void *settings, const struct option_spec *spec, const char *value,
+                           struct fault *fault)
+{
+    void *member = (char *)settings + spec->at;
+    uint64_t high = spec->high ? spec->high : UINT64_MAX;
+    switch (spec->kind) {
+    case OPTION_FLAG:
+        *(bool *)member = true;
+        return MP_OK;
+    case OPTION_SET:
+        *(int *)member = (int)spec->low;
+        return MP_OK;
+    case OPTION_TEXT:
+        *(const char **)member = value;
+        return MP_OK;
+    case OPTION_LIST:
+        return list_add(options, member, value) ? fault_memory(fault) : MP_OK;
+    case OPTION_NUMBER:
+        return units_number(spec->argument, value, spec->low, high, member, fault);
+    case OPTION_SIZE: {
+        uint64_t bytes;
+        enum mp_error error = units_size(value, &bytes, fault);
+        if (error)
+            return error;
+        if (bytes < spec->low || bytes > high) {
+            char low_text[24];
+            char high_text[24];
+            units_size_text(spec->low, low_text, sizeof(low_text));
+            units_size_text(high, high_text, sizeof(high_text));
+            return fault_set(fault, MP_ERR_INVALID, "%s is not between %s and %s", value, low_text, high_text);
+        }
+        *(uint64_t *)member = bytes;
+        return MP_OK;
+    }
+    case OPTION_DURATION:
+        return units_duration(value, member, fault);
+    case OPTION_RATE:
+        return units_rate(value, member, fault);
+    case OPTION_CHOICE:
+        for (int i = 0; spec->choices[i]; i++)
+            if (!strcmp(value, spec->choices[i])) {
+                *(int *)member = i;
+                return MP_OK;
+            }
+        return wrong_choice(spec, value, fault);
+    }
+    return fault_set(fault, MP_ERR_INTERNAL, "an option of no kind");
+}
+
+/* Two options that set one member to different things. */
+static int check_set(struct options *options, const struct option_spec *spec)
+{
+    if (spec->kind != OPTION_SET)
+        return OPTIONS_GO;
+    for (const struct option_spec *other = options->program->options; other->name; other++)
+        if (other != spec && other->kind == OPTION_SET && other->at == spec->at && is_marked(options, other)) {
+            char one[80];
+            char two[80];
+            return options_wrong(options, "%s and %s exclude each other: choose one", display(other, one),
+                                 display(spec, two));
+        }
+    return OPTIONS_GO;
+}
+
+/* An option was found; VALUE is NULL when none was attached to it. TAKEN says whether it used up VALUE. */
+static int take_option(struct parse *parse, const struct option_spec *spec, const char *value, bool attached)
+{
+    struct options *options = parse->options;
+    char name[80];
+    display(spec, name);
+    if (!spec->argument && attached)
+        return options_wrong(options, "--%s takes no value: leave out '=%s'", spec->name, value);
+    if (spec->argument && !attached) {
+        if (parse->at + 1 >= parse->argc)
+            return options_wrong(options, "%s needs a value: %s %s", name, name, spec->argument);
+        value = parse->argv[++parse->at];
+    }
+    struct fault fault = {0};
+    int code = check_set(options, spec);
+    if (code != OPTIONS_GO)
+        return code;
+    if (store(options, parse->settings, spec, value, &fault))
+        return options_wrong(options, "%s: %s", name, fault_text(&fault));
+    mark(options, spec);
+    return OPTIONS_GO;
+}
+
+/* How many names of options begin with PREFIX; *FOUND is the last of them, or the one that is equal. */
+static size_t match_prefix(const struct option_program *program, const char *prefix, size_t size,
+                           const struct option_spec **found, const char **builtin)
+{
+    size_t count = 0;
+    *found = NULL;
+    *builtin = NULL;
+    for (const struct option_spec *spec = program->options; spec->name; spec++) {
+        if (strncmp(spec->name, prefix, size) != 0)
+            continue;
+        *found = spec;
+        *builtin = NULL;
+        if (spec->name[size] == '\0')
+            return 1;
+        count++;
+    }
+    for (size_t i = 0; i < sizeof(built_in) / sizeof(*built_in); i++) {
+        if (strncmp(built_in[i], prefix, size) != 0)
+            continue;
+        if (built_in[i][size] != '\0' && i >= 2) /* hidden ones are not guessed */
+            continue;
+        *builtin = built_in[i];
+        *found = NULL;
+        if (built_in[i][size] == '\0')
+            return 1;
+        count++;
+    }
+    return count;
+}
+
+static int unknown_option(const struct options *options, const char *name, size_t size)
+{
+    const struct option_program *program = options->program;
+    char word[OPTIONS_TEXT / 2];
+    snprintf(word, sizeof(word), "%.*s", (int)(size < 100 ? size : 100), name);
+    const char *words[OPTIONS_MOST + 2];
+    size_t count = 0;
+    for (const struct option_spec *spec = program->options; spec->name && count < OPTIONS_MOST; spec++)
+        words[count++] = spec->name;
+    words[count++] = "help";
+    words[count++] = "version";
+    const char *near = name_nearest(word, words, count);
+    if (near)
+        return options_wrong(options, "unknown option --%s: did you mean --%s?", word, near);
+    return options_wrong(options, "unknown option --%s: see %s --help", word, program->name);
+}
+
+static int ambiguous_option(const struct options *options, const char *name, size_t size)
+{
+    char all[OPTIONS_TEXT / 2] = "";
+    for (const struct option_spec *spec = options->program->options; spec->name; spec++)
+        if (!strncmp(spec->name, name, size)) {
+            size_t used = strlen(all);
+            snprintf(all + used, sizeof(all) - used, " --%s", spec->name);
+        }
+    return options_wrong(options, "--%.*s could be any of%s: write more of it", (int)size, name, all);
+}
+
+/* Output that was asked for: 0, or 74 when it could not be written. */
+static int printed(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return EXIT_DONE;
+    tell("cannot write to stdout: is the disk full, or the reader gone?");
+    return EXIT_IO;
+}
+
+static int run_builtin(struct parse *parse, const char *name, const char *value)
+{
+    const struct option_program *program = parse->options->program;
+    if (!strcmp(name, "help")) {
+        options_print_help(program, stdout);
+    } else if (!strcmp(name, "version")) {
+        printf("%s (msgpipe) %s\n", program->name, mp_version());
+    } else if (!strcmp(name, "mdoc-options")) {
+        options_print_mdoc(program, stdout);
+    } else {
+        if (!value && parse->at + 1 < parse->argc)
+            value = parse->argv[++parse->at];
+        if (!value || !options_print_completion(program, value, stdout))
+            return options_wrong(parse->options, "--completion needs the name of a shell: bash, zsh or fish");
+    }
+    return printed();
+}
+
+static int take_long(struct parse *parse, const char *argument)
+{
+    const char *equals = strchr(argument, '=');
+    size_t size = equals ? (size_t)(equals - argument) : strlen(argument);
+    const struct option_spec *spec;
+    const char *builtin;
+    size_t matches = match_prefix(parse->options->program, argument, size, &spec, &builtin);
+    if (matches == 0 || size == 0)
+        return unknown_option(parse->options, argument, size);
+    if (matches > 1)
+        return ambiguous_option(parse->options, argument, size);
+    if (builtin)
+        return run_builtin(parse, builtin, equals ? equals + 1 : NULL);
+    return take_option(parse, spec, equals ? equals + 1 : NULL, equals != NULL);
+}
+
+static int take_letters(struct parse *parse, const char *letters)
+{
+    const struct option_program *program = parse->options->program;
+    for (; *letters; letters++) {
+        if (*letters == 'h') {
+            options_print_short_help(program, stdout);
+            return printed();
+        }
+        const struct option_spec *spec = program->options;
+        while (spec->name && spec->letter != *letters)
+            spec++;
+        if (!spec->name)
+            return options_wrong(parse->options, "unknown option -%c: see %s -h", *letters, program->name);
+        bool attached = spec->argument && letters[1];
+        int code = take_option(parse, spec, attached ? letters + 1 : NULL, attached);
+        if (code != OPTIONS_GO || attached)
+            return code;
+    }
+    return OPTIONS_GO;
+}
+
+static int take_environment(struct options *options, void *settings)
+{
+    for (const struct option_spec *spec = options->program->options; spec->name; spec++) {
+        const char *value = spec->environment ? getenv(spec->environment) : NULL;
+        if (!value || !*value || is_marked(options, spec))
+            continue;
+        struct fault fault = {0};
+        if (store(options, settings, spec, value, &fault))
+            return options_wrong(options, "$%s: %s", spec->environment, fault_text(&fault));
+    }
+    return OPTIONS_GO;
+}
+
+static int find_verb(struct options *options)
+{
+    const struct option_program *program = options->program;
+    if (!program->verbs || options->operands_count == 0)
+        return OPTIONS_GO;
+    const char *word = options->operands[0];
+    const char *words[32];
+    size_t count = 0;
+    for (; program->verbs[count].name && count < 32; count++) {
+        words[count] = program->verbs[count].name;
+        if (!strcmp(word, words[count])) {
+            options->verb = (int)count;
+            options->operands++;
+            options->operands_count--;
+            return OPTIONS_GO;
+        }
+    }
+    const char *near = name_nearest(word, words, count);
+    if (near)
+        return options_wrong(options, "%s knows no %s: did you mean %s %s?", program->name, word, program->name, near);
+    return options_wrong(options, "%s knows no %s: see %s -h", program->name, word, program->name);
+}
+
+static int check_operands(const struct options *options)
+{
+    const struct option_program *program = options->program;
+    if (program->verbs) {
+        size_t most = options->verb >= 0 ? program->verbs[options->verb].operands_most : 0;
+        if (options->operands_count > most)
+            return options_wrong(options, "%s %s: '%s' is too much: see %s -h", program->name,
+                                 program->verbs[options->verb].name, options->operands[most], program->name);
+        unsigned bit = options->verb >= 0 ? OPTION_VERB((unsigned)options->verb) : OPTION_NO_VERB;
+        for (const struct option_spec *spec = program->options; spec->name; spec++)
+            if (spec->verbs && !(spec->verbs & bit) && is_marked(options, spec)) {
+                char name[80];
+                return options_wrong(options, "%s does not go with %s%s%s: see %s --help", display(spec, name),
+                                     program->name, options->verb >= 0 ? " " : " alone",
+                                     options->verb >= 0 ? program->verbs[options->verb].name : "", program->name);
+            }
+    } else if (!program->operands && options->operands_count) {
+        return options_wrong(options, "'%s' is neither an option nor a value of one: see %s -h", options->operands[0],
+                             program->name);
+    }
+    return OPTIONS_GO;
+}
+
+/* What rules and errors call option NAME. */
+static const char *rule_name(const struct option_program *program, const char *name, char text[80])
+{
+    const struct option_spec *spec = find_option(program, name);
+    if (spec)
+        return display(spec, text);
+    return !strcmp(name, OPTION_OPERANDS) && program->operands ? program->operands : name;
+}
+
+static int check_rules(const struct options *options)
+{
+    const struct option_program *program = options->program;
+    for (const struct option_rule *rule = program->rules; rule && rule->kind; rule++) {
+        if (!options_given(options, rule->one))
+            continue;
+        char one[80];
+        char other[80];
+        char all[OPTIONS_TEXT / 2] = "";
+        bool met = false;
+        for (size_t i = 0; i < sizeof(rule->others) / sizeof(*rule->others) && rule->others[i]; i++) {
+            bool given = options_given(options, rule->others[i]);
+            if (given && rule->kind == OPTION_EXCLUDES)
+                return options_wrong(options, "%s and %s exclude each other: %s", rule_name(program, rule->one, one),
+                                     rule_name(program, rule->others[i], other), rule->why);
+            met = met || given;
+            size_t used = strlen(all);
+            snprintf(all + used, sizeof(all) - used, "%s%s", i ? " or " : "",
+                     rule_name(program, rule->others[i], other));
+        }
+        if (rule->kind == OPTION_NEEDS && !met)
+            return options_wrong(options, "%s goes only with %s: %s", rule_name(program, rule->one, one), all,
+                                 rule->why);
+    }
+    return OPTIONS_GO;
+}
+
+static int take_arguments(struct parse *parse)
+{
+    struct options *options = parse->options;
+    for (parse->at = 1; parse->at < parse->argc; parse->at++) {
+        char *argument = parse->argv[parse->at];
+        if (!strcmp(argument, "--")) {
+            char **rest = parse->argv + parse->at + 1;
+            if (options->program->takes_command) {
+                if (!*rest)
+                    return options_wrong(options, "no command stands behind --");
+                options->command = rest;
+                return OPTIONS_GO;
+            }
+            while (*rest)
+                options->operands[options->operands_count++] = *rest++;
+            return OPTIONS_GO;
+        }
+        int code = OPTIONS_GO;
+        if (argument[0] == '-' && argument[1] == '-')
+            code = take_long(parse, argument + 2);
+        else if (argument[0] == '-' && argument[1])
+            code = take_letters(parse, argument + 1);
+        else
+            options->operands[options->operands_count++] = argument;
+        if (code != OPTIONS_GO)
+            return code;
+    }
+    return OPTIONS_GO;
+}
+
+int options_parse(const struct option_program *program, int argc, char **argv, void *settings, struct options *options)
+{
+    exit_setup(program->name);
+    *options = (struct options){.program = program, .verb = -1};
+    struct parse parse = {.options = options, .settings = settings, .argc = argc, .argv = argv};
+    if (count_options(program) == OPTIONS_MOST) {
+        tell("%s", mp_error_text(MP_ERR_INTERNAL));
+        return EXIT_FAILED;
+    }
+    options->arguments = calloc((size_t)argc + 1, sizeof(*options->arguments));
+    if (!options->arguments) {
+        tell("%s", mp_error_text(MP_ERR_MEMORY));
+        return EXIT_FAILED;
+    }
+    options->operands = options->arguments;
+
+    int code = take_arguments(&parse);
+    if (code == OPTIONS_GO)
+        code = find_verb(options);
+    if (code == OPTIONS_GO)
+        code = check_operands(options);
+    if (code == OPTIONS_GO)
+        code = check_rules(options);
+    if (code == OPTIONS_GO)
+        code = take_environment(options, settings);
+    if (code != OPTIONS_GO)
+        options_free(options);
+    return code;
+}
+
+void options_free(struct options *options)
+{
+    for (size_t i = 0; i < options->lists_count; i++) {
+        free(options->lists[i]->values);
+        *options->lists[i] = (struct option_list){0};
+    }
+    free(options->lists);
+    free(options->arguments);
+    options->lists = NULL;
+    options->lists_count = 0;
+    options->arguments = NULL;
+    options->operands = NULL;
+    options->operands_count = 0;
+}

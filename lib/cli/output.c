@@ -1,0 +1,132 @@
+/* Writing for people and for pipes. */
+#include "cli/output.h"
+
+#include "base/units.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum {
+    PROGRESS_AFTER = 1000000, /* microseconds of work before it shows */
+    PROGRESS_EVERY = 100000   /* microseconds between two drawings */
+};
+
+/* Whether a progress line stands on the terminal now. */
+static bool line_shown;
+
+bool output_is_terminal(int descriptor)
+{
+    return isatty(descriptor) == 1;
+}
+
+bool output_colour(int descriptor)
+{
+    const char *none = getenv("NO_COLOR");
+    const char *terminal = getenv("TERM");
+    return !(none && *none) && terminal && strcmp(terminal, "dumb") != 0 && output_is_terminal(descriptor);
+}
+
+unsigned output_columns(int descriptor)
+{
+    struct winsize size = {0};
+    if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return 80;
+}
+
+static enum mp_error write_error(struct fault *fault, int descriptor, int number)
+{
+    const char *where = descriptor == STDOUT_FILENO ? "stdout" : "the output";
+    if (number == EPIPE)
+        return fault_set(fault, MP_ERR_CLOSED, "cannot write to %s: its reader has gone", where);
+    if (number == ENOSPC || number == EDQUOT)
+        return fault_system(fault, MP_ERR_IO, number, "cannot write to %s: make room and try again", where);
+    return fault_system(fault, MP_ERR_IO, number, "cannot write to %s", where);
+}
+
+enum mp_error output_write(int descriptor, const void *data, size_t size, struct fault *fault)
+{
+    const char *at = data;
+    while (size) {
+        ssize_t written = write(descriptor, at, size);
+        if (written >= 0) {
+            at += written;
+            size -= (size_t)written;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            struct pollfd wait = {.fd = descriptor, .events = POLLOUT};
+            poll(&wait, 1, -1);
+        } else if (errno != EINTR) {
+            return write_error(fault, descriptor, errno);
+        }
+    }
+    return MP_OK;
+}
+
+enum mp_error output_close(struct fault *fault)
+{
+    if (fflush(stdout) != 0 && errno != EBADF)
+        return write_error(fault, STDOUT_FILENO, errno);
+    if (close(STDOUT_FILENO) != 0 && errno != EBADF)
+        return write_error(fault, STDOUT_FILENO, errno);
+    return MP_OK;
+}
+
+void progress_begin(struct progress *progress, uint64_t total, int64_t now)
+{
+    *progress =
+        (struct progress){.wanted = output_is_terminal(STDERR_FILENO), .total = total, .started = now, .drawn = now};
+}
+
+void progress_show(struct progress *progress, const char *verb, uint64_t bytes, uint64_t messages, int64_t now)
+{
+    progress->bytes = bytes;
+    progress->messages = messages;
+    if (!progress->wanted || now - progress->started < PROGRESS_AFTER || now - progress->drawn < PROGRESS_EVERY)
+        return;
+    progress->drawn = now;
+
+    double seconds = (double)(now - progress->started) / 1e6;
+    char count_text[24];
+    char size_text[24];
+    char rate_text[24];
+    char left_text[40] = "";
+    units_count_text(messages, count_text, sizeof(count_text));
+    units_size_text(bytes, size_text, sizeof(size_text));
+    units_count_text((uint64_t)((double)messages / seconds), rate_text, sizeof(rate_text));
+    if (progress->total > bytes && bytes > 0) {
+        char time_text[24];
+        double left = seconds * (double)(progress->total - bytes) / (double)bytes;
+        units_duration_text((int64_t)left * 1000000, time_text, sizeof(time_text));
+        snprintf(left_text, sizeof(left_text), ", %.0f %%, %s left", 100.0 * (double)bytes / (double)progress->total,
+                 time_text);
+    }
+    char line[300];
+    int used =
+        snprintf(line, sizeof(line), "\r%s %s messages, %s, %s/s%s", verb, count_text, size_text, rate_text, left_text);
+    size_t most = output_columns(STDERR_FILENO);
+    if ((size_t)used > most)
+        line[most] = '\0';
+    fprintf(stderr, "%s\033[K", line);
+    fflush(stderr);
+    line_shown = true;
+}
+
+void progress_end(struct progress *progress)
+{
+    progress_erase();
+    progress->wanted = false;
+}
+
+void progress_erase(void)
+{
+    if (!line_shown)
+        return;
+    line_shown = false;
+    fputs("\r\033[K", stderr);
+    fflush(stderr);
+}

@@ -1,0 +1,191 @@
+/* A tool's client on a relay. */
+#include "cli/relay_link.h"
+
+#include "base/units.h"
+#include "cli/exit.h"
+#include "cli/output.h"
+#include "transport/address.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    FIRST_WAIT = 1000000, /* microseconds for the first greeting, unless --wait says otherwise */
+    LOOK_EVERY = 200000,  /* how often the connection is looked at */
+    TELL_AFTER = 500000   /* how long a relay is away before anybody is told */
+};
+
+struct relay_link {
+    struct loop *loop;
+    struct channel *channel; /* the client's */
+    struct client *client;
+    struct event *readable;
+    struct address address;
+    const char *relay;
+    int64_t wait;
+    int64_t opened;
+    int64_t gone_since; /* CLOCK_NEVER while a connection stands */
+    bool told;
+};
+
+bool relay_link_connected(const struct relay_link *link)
+{
+    for (int lane = 0; lane < CHANNEL_LANES; lane++)
+        if (link->channel->operations->connected(link->channel, (enum channel_lane)lane))
+            return true;
+    return false;
+}
+
+static void on_readable(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    struct relay_link *link = context;
+    client_process(link->client, clock_monotonic());
+}
+
+/* When the link has to be looked at again. */
+static int64_t link_due(void *context, int64_t now)
+{
+    struct relay_link *link = context;
+    int64_t due = client_due(link->client);
+    int64_t look = now + LOOK_EVERY;
+    if (!client_is_welcome(link->client)) {
+        int64_t limit = link->opened + (link->wait >= 0 ? link->wait : FIRST_WAIT);
+        look = limit < look ? limit : look;
+    }
+    return due < look ? due : look;
+}
+
+enum mp_error relay_link_open(const struct relay_link_settings *settings, struct relay_link **result,
+                              struct fault *fault)
+{
+    struct relay_link *link = calloc(1, sizeof(*link));
+    if (!link)
+        return fault_memory(fault);
+    link->loop = settings->loop;
+    link->relay = settings->relay ? settings->relay : "default";
+    link->wait = settings->wait;
+    link->opened = clock_monotonic();
+    link->gone_since = CLOCK_NEVER;
+
+    enum mp_error error = address_of_relay(link->relay, &link->address, fault);
+    if (error)
+        goto fail;
+    error = channel_open_nng(link->address.text, &link->channel, fault);
+    if (error)
+        goto fail;
+    struct client_settings client = settings->client;
+    char name[80];
+    snprintf(name, sizeof(name), "%s %ld", exit_tool(), (long)getpid());
+    if (!client.name)
+        client.name = name;
+    error = client_open(link->channel, &client, link->opened, &link->client, fault);
+    if (error)
+        goto fail;
+    link->readable =
+        event_new(link->loop->base, client_descriptor(link->client), EV_READ | EV_PERSIST, on_readable, link);
+    if (!link->readable || event_add(link->readable, NULL)) {
+        error = fault_memory(fault);
+        goto fail;
+    }
+    link->loop->due = link_due;
+    link->loop->due_context = link;
+    *result = link;
+    return MP_OK;
+
+fail:
+    relay_link_close(link);
+    return error;
+}
+
+void relay_link_close(struct relay_link *link)
+{
+    if (!link)
+        return;
+    if (link->loop->due_context == link)
+        link->loop->due = NULL;
+    if (link->readable)
+        event_free(link->readable);
+    if (link->client)
+        client_close(link->client);
+    free(link);
+}
+
+struct client *relay_link_client(struct relay_link *link)
+{
+    return link->client;
+}
+
+/* Why nobody answered, as far as a plain attempt to connect can tell. */
+static enum mp_error diagnose(const struct relay_link *link, struct fault *fault)
+{
+    const char *relay = link->relay;
+    const char *where = link->address.text;
+    if (link->address.kind != ADDRESS_IPC)
+        return fault_set(fault, MP_ERR_NO_RELAY, "no relay answers at %s", where);
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    memcpy(name.sun_path, link->address.path, sizeof(name.sun_path));
+    int number = 0;
+    int descriptor = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (descriptor >= 0) {
+        if (connect(descriptor, (const struct sockaddr *)&name, sizeof(name)) != 0)
+            number = errno;
+        close(descriptor);
+    }
+    if (number == EACCES || number == EPERM)
+        return fault_set(fault, MP_ERR_DENIED, "relay %s belongs to somebody else: %s does not let you in", relay,
+                         link->address.path);
+    if (number == 0)
+        return fault_set(fault, MP_ERR_NO_RELAY, "something listens at %s, but does not answer as a relay does", where);
+    if (strstr(relay, "://"))
+        return fault_set(fault, MP_ERR_NO_RELAY, "no relay answers at %s", where);
+    return fault_set(fault, MP_ERR_NO_RELAY, "no relay '%s' is running", relay);
+}
+
+/* Keeps account of how long the relay has been away, and tells it once each way. */
+static enum mp_error check_gone(struct relay_link *link, int64_t now, struct fault *fault)
+{
+    if (relay_link_connected(link)) {
+        link->gone_since = CLOCK_NEVER;
+        if (link->told)
+            tell("the relay is back");
+        link->told = false;
+        return MP_OK;
+    }
+    if (link->gone_since == CLOCK_NEVER)
+        link->gone_since = now;
+    int64_t away = now - link->gone_since;
+    if (link->wait >= 0 && away >= link->wait) {
+        char text[24];
+        units_duration_text(link->wait, text, sizeof(text));
+        return fault_set(fault, MP_ERR_TIMEOUT, "the relay has gone and did not come back within %s (--wait)", text);
+    }
+    if (!link->told && away >= TELL_AFTER && output_is_terminal(STDERR_FILENO)) {
+        tell("the relay has gone: waiting for it");
+        link->told = true;
+    }
+    return MP_OK;
+}
+
+enum mp_error relay_link_check(struct relay_link *link, int64_t now, struct fault *fault)
+{
+    if (now >= client_due(link->client))
+        client_process(link->client, now);
+    if (client_is_welcome(link->client))
+        return check_gone(link, now, fault);
+    if (now - link->opened >= (link->wait >= 0 ? link->wait : FIRST_WAIT))
+        return diagnose(link, fault);
+    return MP_OK;
+}
+
+int relay_link_tell(const char *relay, const struct fault *fault)
+{
+    if (fault->code == MP_ERR_NO_RELAY)
+        return tell_no_relay(relay, fault);
+    return tell_fault(fault);
+}
