@@ -5,5 +5,7 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libtransport.la
 %C%_libtransport_la_SOURCES = \
+	%D%/address.c %D%/address.h \
+	%D%/address_relay.c \
 	%D%/peer.h \
 	$(empty)
