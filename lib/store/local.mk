@@ -5,4 +5,10 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libstore.la
 %C%_libstore_la_SOURCES = \
+	%D%/private.h \
+	%D%/store.c %D%/store.h \
+	%D%/store_file.c \
+	%D%/store_frames.c \
+	%D%/store_rows.c \
+	%D%/store_schema.c \
 	$(empty)

@@ -1,0 +1,239 @@
+/*
+ * engine.h: the seam: what keeps topics and groups. lib/relay talks to an engine and knows no more of it.
+ *
+ * An engine is a table of functions. All are called by one thread, inside a turn: begin() gives the turn its time,
+ * commit() makes everything of the turn durable at once, rollback() undoes all of it. Between commit() and the next
+ * begin() nothing is called but due() and close(). Nothing here waits for anything but the disk.
+ *
+ * Ownership: what a call is given stays the caller's; deliveries hold a reference to their blob, which the caller drops.
+ */
+#ifndef QUEUE_ENGINE_H
+#define QUEUE_ENGINE_H
+
+#include "base/blob.h"
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "message/frame.h"
+
+/* Who asks, and under which number: written with what is done, so that a repeat is known after a restart. */
+struct engine_origin {
+    uint64_t session;
+    uint64_t number;
+    unsigned lane; /* 0 publish, 1 settle, 2 fetch */
+};
+
+enum { ENGINE_LANES = 3 };
+
+/* What the relay keeps of a session across restarts. */
+struct engine_session {
+    uint64_t id;
+    int64_t created; /* microseconds since the epoch */
+    int64_t used;
+    uint64_t numbers[ENGINE_LANES]; /* the last applied */
+    uint64_t results[ENGINE_LANES]; /* publish: first offset; settle: messages applied */
+    uint32_t counts[ENGINE_LANES];  /* publish: messages; settle: stale ones */
+};
+
+/*
+ * A consumer group on a topic or a pattern, or with an empty group the readers of one. Made by subscribe(); it stays
+ * until forget(), or for good when it is a group. The fields are the relay's to read, `waiters` its own.
+ */
+struct engine_subscription {
+    char *topic; /* or pattern */
+    char *group;
+    bool pattern;
+    bool created;    /* this turn */
+    bool known;      /* the topic exists; patterns: always */
+    void *waiters;   /* the relay's */
+    bool ready;      /* on the engine's list of those that may have something */
+    struct engine_subscription *next_ready;
+};
+
+/* Messages of one frame that go to a consumer. */
+struct engine_delivery {
+    uint32_t topic;
+    uint32_t group; /* 0: a reader's */
+    uint64_t first;
+    uint32_t count;
+    uint32_t attempt;
+    const char *name;   /* the topic's; good until the end of the turn */
+    struct blob *blob;  /* holds the bytes; NULL: only tells where a reader stands */
+    const uint8_t *data; /* a frame */
+    size_t size;
+};
+
+struct engine_deliveries {
+    struct engine_delivery *items;
+    size_t count;
+    size_t capacity;
+    size_t bytes;
+    uint64_t messages;
+    uint64_t waiting; /* what is there and was not given */
+    bool end;         /* nothing more is there, waiting, delayed or leased to others */
+};
+
+/* How much a grant or a read may give: one message at least, whatever its size. */
+struct engine_limits {
+    uint32_t messages; /* 0: no limit but the bytes */
+    size_t bytes;
+    size_t chunks;
+};
+
+/* Where a reader or a new group begins (client/protocol.h has the same numbers). */
+enum engine_from {
+    ENGINE_FROM_DEFAULT = 0,
+    ENGINE_FROM_START = 1,
+    ENGINE_FROM_NEW = 2,
+    ENGINE_FROM_OFFSET = 3,
+    ENGINE_FROM_LAST = 4,
+    ENGINE_FROM_TIME = 5
+};
+
+struct engine_position {
+    uint32_t topic;
+    uint64_t next;
+};
+
+enum engine_action { ENGINE_ACK = 1, ENGINE_RETRY = 2, ENGINE_RELEASE = 3, ENGINE_DEAD = 4 };
+
+struct engine_settlement {
+    uint32_t group;
+    uint64_t lease; /* the number of the fetch that gave it */
+    uint64_t first;
+    uint32_t count;
+    enum engine_action action;
+    uint32_t delay; /* milliseconds, for retry */
+    int32_t exit_code;
+};
+
+struct engine;
+
+enum engine_capability {
+    ENGINE_ATOMIC = 1 /* a turn's settlements and publications become durable together */
+};
+
+/* What load() calls back. */
+struct engine_load {
+    void *context;
+    /* A session as of the last snapshot. */
+    enum mp_error (*session)(void *context, const struct engine_session *session);
+    /* A request that was applied since: NUMBER on LANE, publish: RESULT and COUNT as in engine_session; settle: COUNT
+     * more messages were applied. */
+    enum mp_error (*applied)(void *context, const struct engine_origin *origin, int64_t time, uint64_t result,
+                             uint32_t count);
+};
+
+struct engine_operations {
+    const char *name;
+    unsigned capabilities;
+
+    void (*close)(struct engine *engine);
+
+    /* Reads everything from the disk; once after opening, and again after a rollback. */
+    enum mp_error (*load)(struct engine *engine, struct moment now, const struct engine_load *load,
+                          struct fault *fault);
+
+    void (*begin)(struct engine *engine, struct moment now);
+    /* Durable when it returns MP_OK. SNAPSHOT is called, if the engine wants sessions saved, before it commits: the
+     * relay then calls put_session() and delete_session(). */
+    enum mp_error (*commit)(struct engine *engine, enum mp_error (*snapshot)(void *context), void *context,
+                            struct fault *fault);
+    /* Forgets the turn. Nothing in memory is valid afterwards until load(). Subscriptions stay, without members. */
+    enum mp_error (*rollback)(struct engine *engine, struct fault *fault);
+    /* Whether the turn has changed anything. */
+    bool (*changed)(const struct engine *engine);
+
+    enum mp_error (*put_session)(struct engine *engine, const struct engine_session *session, struct fault *fault);
+    enum mp_error (*delete_session)(struct engine *engine, uint64_t id, struct fault *fault);
+
+    /* Whether TOPIC takes a publication now: MP_OK, or MP_ERR_FULL with the reason. */
+    enum mp_error (*room)(struct engine *engine, const char *topic, size_t size, struct fault *fault);
+
+    /* Stores FRAME (opened deep), whose bytes BLOB holds, in TOPIC, which is made if it is not there. */
+    enum mp_error (*publish)(struct engine *engine, const char *topic, size_t size, const struct frame *frame,
+                             struct blob *blob, const struct engine_origin *origin, uint64_t *first,
+                             struct fault *fault);
+
+    /*
+     * The subscription of GROUP on TOPIC (checked names; both not terminated). A group that is not there is made,
+     * starting at FROM and VALUE; for one that is there MP_ERR_EXISTS when FROM is other than the default. An empty
+     * group makes nothing.
+     */
+    enum mp_error (*subscribe)(struct engine *engine, const char *topic, size_t topic_size, bool pattern,
+                               const char *group, size_t group_size, enum engine_from from, uint64_t value,
+                               struct engine_subscription **subscription, struct fault *fault);
+    /* Frees a readers' subscription that nobody waits on. No effect on groups. */
+    void (*forget)(struct engine *engine, struct engine_subscription *subscription);
+
+    /* Leases messages to ORIGIN for LEASE milliseconds, and appends them. */
+    enum mp_error (*grant)(struct engine *engine, struct engine_subscription *subscription,
+                           const struct engine_origin *origin, const struct engine_limits *limits, uint32_t lease,
+                           struct engine_deliveries *deliveries, struct fault *fault);
+    /* What is still leased to ORIGIN, again. */
+    enum mp_error (*regrant)(struct engine *engine, struct engine_subscription *subscription,
+                             const struct engine_origin *origin, struct engine_deliveries *deliveries,
+                             struct fault *fault);
+    /* Reads without leasing: each topic from its position, or from FROM and VALUE. */
+    enum mp_error (*read)(struct engine *engine, struct engine_subscription *subscription,
+                          const struct engine_position *positions, size_t positions_count, enum engine_from from,
+                          uint64_t value, const struct engine_limits *limits, struct engine_deliveries *deliveries,
+                          struct fault *fault);
+
+    /* How many of the messages of SETTLEMENT are leased as it says; no change. */
+    uint32_t (*held)(struct engine *engine, uint64_t session, const struct engine_settlement *settlement);
+    /* Settles those. */
+    enum mp_error (*settle)(struct engine *engine, const struct engine_origin *origin,
+                            const struct engine_settlement *settlement, uint32_t *applied, struct fault *fault);
+
+    /* Leases of SESSION end in MILLISECONDS from now, not earlier than they would have. Returns how many there are. */
+    uint32_t (*extend)(struct engine *engine, uint64_t session, uint32_t milliseconds);
+    /* Leases of SESSION end in MILLISECONDS from now at the latest (its connections have gone). */
+    void (*shorten)(struct engine *engine, uint64_t session, uint32_t milliseconds);
+    /* Gives back everything that is leased to SESSION, as never begun. */
+    enum mp_error (*release)(struct engine *engine, uint64_t session, uint64_t *messages, struct fault *fault);
+
+    /* Does what time has brought: ends leases, wakes delayed messages. */
+    enum mp_error (*tick)(struct engine *engine, struct fault *fault);
+    /* When tick() has something to do again: monotonic microseconds, or CLOCK_NEVER. */
+    int64_t (*due)(const struct engine *engine);
+
+    /* The next subscription that may have something for its waiters, taken off the list; NULL when none is left. */
+    struct engine_subscription *(*next_ready)(struct engine *engine);
+
+    /* Whether GROUP has settled everything in TOPIC (or in what the pattern matches). MP_ERR_NOT_FOUND. */
+    enum mp_error (*drained)(struct engine *engine, const char *topic, const char *group, bool *drained,
+                             struct fault *fault);
+
+    /* Appends JSON: an array of topics or groups, or members ("name":value) of the engine for `status`. */
+    enum mp_error (*describe_topics)(struct engine *engine, struct buffer *out);
+    enum mp_error (*describe_groups)(struct engine *engine, struct buffer *out);
+    enum mp_error (*describe)(struct engine *engine, struct buffer *out);
+
+    /* The name of a topic near to NAME that exists, or NULL. */
+    const char *(*nearest_topic)(struct engine *engine, const char *name);
+};
+
+struct engine {
+    const struct engine_operations *operations;
+};
+
+void engine_deliveries_clear(struct engine_deliveries *deliveries); /* drops the blobs, keeps the room */
+void engine_deliveries_free(struct engine_deliveries *deliveries);
+/* Appends; takes the reference to the blob in any case. MP_ERR_MEMORY. */
+enum mp_error engine_deliveries_add(struct engine_deliveries *deliveries, const struct engine_delivery *delivery);
+
+/* ---- the local engine: one SQLite file ------------------------------------------------------------------------ */
+
+struct store;
+
+struct engine_local_settings {
+    uint32_t snapshot_every; /* changing turns between two snapshots; 0: 1,024 */
+    size_t cache;            /* bytes of frames kept in memory; 0: 16 MiB */
+};
+
+/* Takes STORE, also when it fails. */
+enum mp_error engine_local_open(struct store *store, const struct engine_local_settings *settings,
+                                struct engine **engine, struct fault *fault);
+
+#endif

@@ -1,0 +1,199 @@
+/*
+ * store.h: the relay's one file: an SQLite database in WAL mode, flushed at each commit.
+ *
+ * The store keeps rows and knows nothing of what they mean; lib/queue does. One process writes, under a lock beside
+ * the file (PATH.lock, which holds the writer's process id); others may read while it does.
+ *
+ * Every row carries a checksum (XXH3-64) over all its columns; a row that does not fit its checksum is MP_ERR_DAMAGED,
+ * named by table and key. Offsets are below 2^44, topics below 2^19, groups below 2^31.
+ *
+ * Any failing call inside a transaction is followed by store_rollback(): SQLite may have ended the transaction by
+ * itself (a full disk does that), and nothing that came after it would be part of one.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/blob.h"
+#include "base/fault.h"
+
+#include <stdbool.h>
+
+/*
+ * The schema's version, SQLite's user_version. Raise it when an older relay would err on the file, and teach
+ * store_schema.c to bring an older file up.
+ */
+enum { STORE_VERSION = 1 };
+
+/* Below this, publishes are refused, so that settlements always fit. */
+#define STORE_RESERVE ((uint64_t)64 * 1024 * 1024)
+
+struct store;
+
+/*
+ * Opens or makes the store at PATH (mode 0600) for writing. MP_ERR_BUSY: another relay has it, with its process id.
+ * MP_ERR_VERSION, MP_ERR_DAMAGED (no store at all), MP_ERR_DENIED (readable by others, network file system),
+ * MP_ERR_IO. ":memory:" keeps nothing, for tests and the simulation.
+ */
+enum mp_error store_open(const char *path, struct store **store, struct fault *fault);
+
+/* NULL is allowed. A transaction under way is rolled back. */
+void store_close(struct store *store);
+
+/* Begins a transaction unless one is under way. */
+enum mp_error store_begin(struct store *store, struct fault *fault);
+/* Commits; MP_OK means that it is on the disk. Nothing under way: MP_OK. */
+enum mp_error store_commit(struct store *store, struct fault *fault);
+/* Rolls back; closes and opens the database again after an error of input or output. */
+enum mp_error store_rollback(struct store *store, struct fault *fault);
+bool store_is_writing(const struct store *store);
+
+/* Bytes free on the store's file system; UINT64_MAX for ":memory:". */
+uint64_t store_free_space(const struct store *store);
+/* Bytes of the database and of its WAL. */
+uint64_t store_size(const struct store *store);
+const char *store_path(const struct store *store);
+
+/* For tests: the NTH commit from now (1: the next) fails with MP_ERR_IO and is rolled back. 0: none. */
+void store_fail_commit(struct store *store, unsigned nth);
+
+/* ---- rows ----------------------------------------------------------------------------------------------------- */
+
+/* A whole number under NAME. MP_ERR_NOT_FOUND. */
+enum mp_error store_get_number(struct store *store, const char *name, int64_t *value, struct fault *fault);
+enum mp_error store_put_number(struct store *store, const char *name, int64_t value, struct fault *fault);
+
+struct store_topic {
+    uint32_t id;
+    const char *name;
+    uint64_t first;  /* the oldest offset that is kept */
+    uint64_t end;    /* the next offset, as of the last snapshot */
+    int64_t created; /* microseconds since the epoch */
+};
+
+struct store_pattern {
+    uint32_t id;
+    const char *pattern;
+    const char *group;
+    int64_t created;
+};
+
+struct store_group {
+    uint32_t id;
+    uint32_t topic;
+    const char *name;
+    uint32_t pattern;  /* the pattern that it belongs to; 0: none */
+    uint64_t start;    /* where it began */
+    uint64_t floor;    /* every offset below is settled */
+    uint64_t frontier; /* no offset from here on was ever granted */
+    uint64_t event;    /* the last event that floor, frontier and blocks contain */
+    int64_t created;
+};
+
+/* A frame, which is also the event that says that its messages were published. */
+struct store_frame {
+    uint32_t topic;
+    uint64_t first; /* offset of its first message */
+    uint32_t count;
+    uint64_t session; /* and request: who published it */
+    uint64_t request;
+    int64_t time; /* of its being stored; never falls within a topic */
+    const uint8_t *data;
+    size_t size;
+};
+
+/* Numbers are on disk: add at the end. */
+enum store_event_kind {
+    EVENT_LEASED = 1,
+    EVENT_ACKED = 2,
+    EVENT_RETRIED = 3,  /* given back to be tried again */
+    EVENT_RELEASED = 4, /* given back unbegun */
+    EVENT_LAPSED = 5,   /* its lease ended without a settlement */
+    EVENT_DEAD = 6,
+    EVENT_EXPIRED = 7,
+    EVENT_DROPPED = 8,
+    EVENT_REPLAYED = 9,
+    EVENT_GRANTED = 10, /* a group was made or moved: first is where it starts */
+};
+
+/* One step of a range of messages of one group. */
+struct store_event {
+    uint64_t id; /* dense, from 1 */
+    enum store_event_kind kind;
+    uint32_t topic;
+    uint32_t group;
+    uint64_t session;
+    uint64_t request; /* the lane in its two top bits */
+    uint64_t first;
+    uint32_t count;
+    uint32_t attempt;
+    int64_t time;
+    int64_t due;    /* of a retry: when it may be granted again; microseconds since the epoch */
+    uint64_t lease; /* the number of the fetch that gave the lease */
+    int32_t code;   /* a command's exit code; -1: none */
+};
+
+struct store_session {
+    uint64_t id;
+    int64_t created; /* microseconds since the epoch */
+    int64_t used;
+    uint64_t numbers[3]; /* the last applied on each lane */
+    uint64_t results[3]; /* first offset; applied; unused */
+    uint32_t counts[3];  /* messages; stale; unused */
+};
+
+enum mp_error store_put_topic(struct store *store, const struct store_topic *topic, struct fault *fault);
+enum mp_error store_put_pattern(struct store *store, const struct store_pattern *pattern, struct fault *fault);
+enum mp_error store_put_group(struct store *store, const struct store_group *group, struct fault *fault);
+enum mp_error store_put_session(struct store *store, const struct store_session *session, struct fault *fault);
+enum mp_error store_delete_session(struct store *store, uint64_t id, struct fault *fault);
+
+/* A block of a group's states: 4,096 offsets, encoded by the queue. */
+enum mp_error store_put_block(struct store *store, uint32_t group, uint32_t block, const void *data, size_t size,
+                              struct fault *fault);
+/* Deletes the blocks of GROUP below BLOCK. */
+enum mp_error store_delete_blocks(struct store *store, uint32_t group, uint32_t block, struct fault *fault);
+
+enum mp_error store_add_frame(struct store *store, const struct store_frame *frame, struct fault *fault);
+enum mp_error store_add_event(struct store *store, const struct store_event *event, struct fault *fault);
+
+/*
+ * Each calls EACH for every row, in order of its key; what it is given is good during the call. A return of other than
+ * MP_OK ends the walk and is returned.
+ */
+enum mp_error store_each_topic(struct store *store, enum mp_error (*each)(void *, const struct store_topic *),
+                               void *context, struct fault *fault);
+enum mp_error store_each_pattern(struct store *store, enum mp_error (*each)(void *, const struct store_pattern *),
+                                 void *context, struct fault *fault);
+enum mp_error store_each_group(struct store *store, enum mp_error (*each)(void *, const struct store_group *),
+                               void *context, struct fault *fault);
+enum mp_error store_each_session(struct store *store, enum mp_error (*each)(void *, const struct store_session *),
+                                 void *context, struct fault *fault);
+enum mp_error store_each_block(struct store *store, uint32_t group,
+                               enum mp_error (*each)(void *, uint32_t block, const uint8_t *data, size_t size),
+                               void *context, struct fault *fault);
+/* Events with ids above AFTER. */
+enum mp_error store_each_event(struct store *store, uint64_t after,
+                               enum mp_error (*each)(void *, const struct store_event *), void *context,
+                               struct fault *fault);
+/* Frames of TOPIC from offset FIRST on, without their bytes (data NULL, size known, checksum not looked at). */
+enum mp_error store_each_frame(struct store *store, uint32_t topic, uint64_t first,
+                               enum mp_error (*each)(void *, const struct store_frame *), void *context,
+                               struct fault *fault);
+
+/*
+ * The frame of TOPIC that contains OFFSET, or the first one after it. Its bytes are *BLOB, the caller's (FRAME's data
+ * point into it). MP_ERR_NOT_FOUND.
+ */
+enum mp_error store_read_frame(struct store *store, uint32_t topic, uint64_t offset, struct store_frame *frame,
+                               struct blob **blob, struct fault *fault);
+
+/* The same without the bytes. */
+enum mp_error store_find_frame(struct store *store, uint32_t topic, uint64_t offset, struct store_frame *frame,
+                               struct fault *fault);
+/* The last frame of TOPIC, without its bytes. MP_ERR_NOT_FOUND. */
+enum mp_error store_last_frame(struct store *store, uint32_t topic, struct store_frame *frame, struct fault *fault);
+
+/* The id of the newest event; 0 when there is none. */
+enum mp_error store_last_event(struct store *store, uint64_t *id, struct fault *fault);
+
+#endif

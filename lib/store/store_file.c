@@ -1,0 +1,84 @@
+#include "store/private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/vfs.h>
+#else
+#include <sys/mount.h>
+#include <sys/param.h>
+#endif
+
+enum { PATH_BYTES = 4096 };
+
+/* The directory of PATH, in TEXT. */
+static void directory_of(const char *path, char text[PATH_BYTES])
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        snprintf(text, PATH_BYTES, ".");
+    else
+        snprintf(text, PATH_BYTES, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+}
+
+/*
+ * Locks of network file systems are advice at best, and WAL needs memory shared between processes on one machine
+ * (sqlite.org/wal.html).
+ */
+enum mp_error store_check_file_system(const char *path, struct fault *fault)
+{
+    char directory[PATH_BYTES];
+    directory_of(path, directory);
+    struct statfs status;
+    if (statfs(directory, &status) != 0)
+        return fault_system(fault, errno == ENOENT ? MP_ERR_NOT_FOUND : MP_ERR_IO, errno,
+                            "cannot look at the store's directory %s", directory);
+    bool remote = false;
+#ifdef __linux__
+    /* Magic numbers of statfs(2): nfs, smb, cifs, smb2, afs, coda, ceph, lustre. */
+    static const unsigned long kinds[] = {0x6969,     0x517B,     0xFF534D42, 0xFE534D42,
+                                          0x5346414F, 0x73757245, 0x00C36400, 0x0BD00BD0};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        remote |= ((unsigned long)status.f_type & 0xFFFFFFFF) == kinds[i];
+#else
+    remote = !(status.f_flags & MNT_LOCAL);
+#endif
+    if (remote)
+        return fault_set(fault, MP_ERR_DENIED,
+                         "%s is on a network file system, where locks and flushes cannot be relied on: "
+                         "choose a local directory with --store",
+                         directory);
+    return MP_OK;
+}
+
+enum mp_error store_take_lock(struct store *store, struct fault *fault)
+{
+    char name[PATH_BYTES];
+    int size = snprintf(name, sizeof name, "%s.lock", store->path);
+    if (size < 0 || (size_t)size >= sizeof name)
+        return fault_set(fault, MP_ERR_TOO_LARGE, "the store's path is longer than %d bytes", PATH_BYTES - 6);
+    store->lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (store->lock < 0)
+        return fault_system(fault, errno == EACCES || errno == EROFS ? MP_ERR_DENIED : MP_ERR_IO, errno,
+                            "cannot open the store's lock %s", name);
+    if (flock(store->lock, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK)
+            return fault_system(fault, MP_ERR_IO, errno, "cannot lock %s", name);
+        char text[24] = "";
+        ssize_t got = pread(store->lock, text, sizeof text - 1, 0);
+        text[got > 0 ? got : 0] = '\0';
+        long holder = strtol(text, NULL, 10);
+        return holder > 0 ? fault_set(fault, MP_ERR_BUSY, "%s: another relay has it, process %ld", store->path, holder)
+                          : fault_set(fault, MP_ERR_BUSY, "%s: another relay has it", store->path);
+    }
+    char text[24];
+    int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    if (ftruncate(store->lock, 0) != 0 || pwrite(store->lock, text, (size_t)length, 0) != length)
+        return fault_system(fault, MP_ERR_IO, errno, "cannot write %s", name);
+    return MP_OK;
+}

@@ -1,0 +1,160 @@
+#include "store/private.h"
+
+#include "message/frame.h"
+
+enum { OFFSET_BITS = 44 };
+#define OFFSET_MASK ((UINT64_C(1) << OFFSET_BITS) - 1)
+
+static int64_t frame_key(uint32_t topic, uint64_t offset)
+{
+    return (int64_t)((uint64_t)topic << OFFSET_BITS | (offset & OFFSET_MASK));
+}
+
+/*
+ * A frame carries a checksum of its own bytes; the row's covers that one together with the columns, so that storing
+ * and reading a frame need not hash it a second time. Who reads the bytes checks the frame's own.
+ */
+static int64_t frame_checksum(const struct store_frame *frame)
+{
+    struct row_hash hash = {.count = 0};
+    row_number(&hash, (uint64_t)frame_key(frame->topic, frame->first));
+    row_number(&hash, frame->count);
+    row_number(&hash, frame->session);
+    row_number(&hash, frame->request);
+    row_number(&hash, (uint64_t)frame->time);
+    row_number(&hash, frame->size);
+    row_number(&hash, frame->size >= FRAME_HEADER ? load_u64(frame->data + FRAME_HEADER - 8) : 0);
+    return row_checksum(&hash);
+}
+
+enum mp_error store_add_frame(struct store *store, const struct store_frame *frame, struct fault *fault)
+{
+    sqlite3_stmt *statement = store_statement(store, SQL_ADD_FRAME, fault);
+    if (!statement)
+        return fault && fault->code ? fault->code : MP_ERR_IO;
+    sqlite3_bind_int64(statement, 1, frame_key(frame->topic, frame->first));
+    sqlite3_bind_int64(statement, 2, frame->count);
+    sqlite3_bind_int64(statement, 3, (int64_t)frame->session);
+    sqlite3_bind_int64(statement, 4, (int64_t)frame->request);
+    sqlite3_bind_int64(statement, 5, frame->time);
+    sqlite3_bind_int64(statement, 6, frame_checksum(frame));
+    sqlite3_bind_blob64(statement, 7, frame->data, frame->size, SQLITE_STATIC);
+    int result = sqlite3_step(statement);
+    sqlite3_reset(statement);
+    sqlite3_bind_null(statement, 7); /* the bytes are the caller's: keep no pointer to them */
+    return result == SQLITE_DONE ? MP_OK : store_failed(store, result, "store a frame", fault);
+}
+
+/* Takes the columns of a row of frames, in the order of the SQL_FRAME statements. */
+static void take_frame(sqlite3_stmt *statement, struct store_frame *frame, int64_t *checksum)
+{
+    uint64_t key = (uint64_t)sqlite3_column_int64(statement, 0);
+    *frame = (struct store_frame){
+        .topic = (uint32_t)(key >> OFFSET_BITS),
+        .first = key & OFFSET_MASK,
+        .count = (uint32_t)sqlite3_column_int64(statement, 1),
+        .session = (uint64_t)sqlite3_column_int64(statement, 2),
+        .request = (uint64_t)sqlite3_column_int64(statement, 3),
+        .time = sqlite3_column_int64(statement, 4),
+        .size = (size_t)sqlite3_column_int64(statement, 6),
+    };
+    if (checksum)
+        *checksum = sqlite3_column_int64(statement, 5);
+}
+
+enum mp_error store_each_frame(struct store *store, uint32_t topic, uint64_t first,
+                               enum mp_error (*each)(void *, const struct store_frame *), void *context,
+                               struct fault *fault)
+{
+    sqlite3_stmt *statement = store_statement(store, SQL_EACH_FRAME, fault);
+    if (!statement)
+        return fault && fault->code ? fault->code : MP_ERR_IO;
+    sqlite3_bind_int64(statement, 1, frame_key(topic, first));
+    sqlite3_bind_int64(statement, 2, frame_key(topic + 1, 0));
+    enum mp_error error = MP_OK;
+    int result;
+    while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
+        struct store_frame frame;
+        take_frame(statement, &frame, NULL);
+        if ((error = each(context, &frame)))
+            break;
+    }
+    sqlite3_reset(statement);
+    if (error)
+        return error;
+    return result == SQLITE_DONE ? MP_OK : store_failed(store, result, "read frames", fault);
+}
+
+/* Runs WHICH with the keys LOW and HIGH and takes its one row, if there is one. */
+static enum mp_error find_frame(struct store *store, enum statement which, int64_t low, int64_t high,
+                                struct store_frame *frame, int64_t *checksum, struct fault *fault)
+{
+    sqlite3_stmt *statement = store_statement(store, which, fault);
+    if (!statement)
+        return fault && fault->code ? fault->code : MP_ERR_IO;
+    sqlite3_bind_int64(statement, 1, low);
+    sqlite3_bind_int64(statement, 2, high);
+    int result = sqlite3_step(statement);
+    if (result == SQLITE_ROW)
+        take_frame(statement, frame, checksum);
+    sqlite3_reset(statement);
+    if (result == SQLITE_DONE)
+        return MP_ERR_NOT_FOUND;
+    return result == SQLITE_ROW ? MP_OK : store_failed(store, result, "find a frame", fault);
+}
+
+static enum mp_error locate(struct store *store, uint32_t topic, uint64_t offset, struct store_frame *frame,
+                            int64_t *checksum, struct fault *fault)
+{
+    enum mp_error error =
+        find_frame(store, SQL_FRAME_AT, frame_key(topic, 0), frame_key(topic, offset), frame, checksum, fault);
+    if (!error && offset - frame->first < frame->count)
+        return MP_OK;
+    if (error && error != MP_ERR_NOT_FOUND)
+        return error;
+    return find_frame(store, SQL_FRAME_AFTER, frame_key(topic, offset), frame_key(topic + 1, 0), frame, checksum,
+                      fault);
+}
+
+enum mp_error store_find_frame(struct store *store, uint32_t topic, uint64_t offset, struct store_frame *frame,
+                               struct fault *fault)
+{
+    return locate(store, topic, offset, frame, NULL, fault);
+}
+
+enum mp_error store_last_frame(struct store *store, uint32_t topic, struct store_frame *frame, struct fault *fault)
+{
+    return find_frame(store, SQL_FRAME_LAST, frame_key(topic, 0), frame_key(topic + 1, 0), frame, NULL, fault);
+}
+
+enum mp_error store_read_frame(struct store *store, uint32_t topic, uint64_t offset, struct store_frame *frame,
+                               struct blob **result, struct fault *fault)
+{
+    int64_t checksum;
+    enum mp_error error = locate(store, topic, offset, frame, &checksum, fault);
+    if (error)
+        return error;
+    uint8_t *bytes;
+    struct blob *blob = blob_make(frame->size, &bytes);
+    if (!blob)
+        return fault_memory(fault);
+    /* Blob reading goes straight from SQLite's pages into our bytes. */
+    sqlite3_blob *handle = NULL;
+    int code = sqlite3_blob_open(store->database, "main", "frames", "frame", frame_key(frame->topic, frame->first), 0,
+                                 &handle);
+    if (code == SQLITE_OK)
+        code = sqlite3_blob_read(handle, bytes, (int)frame->size, 0);
+    sqlite3_blob_close(handle);
+    frame->data = bytes;
+    if (code != SQLITE_OK)
+        error = store_failed(store, code, "read a frame", fault);
+    else if (frame_checksum(frame) != checksum)
+        error = fault_set(fault, MP_ERR_DAMAGED, "%s: the frame of offset %llu in topic number %u is damaged",
+                          store->path, (unsigned long long)frame->first, frame->topic);
+    if (error) {
+        blob_drop(blob);
+        return error;
+    }
+    *result = blob;
+    return MP_OK;
+}

@@ -1,0 +1,87 @@
+#include "store/private.h"
+
+#include <stdio.h>
+
+/*
+ * A frame's key is its topic and its first offset, so that a topic's frames lie together, a new one goes to its end,
+ * and no index beside the table is needed: id = topic << 44 | offset. A block's is its group << 32 | offset >> 12.
+ */
+static const char tables[] = "CREATE TABLE numbers(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+                             "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first INTEGER,"
+                             " end INTEGER, created INTEGER, checksum INTEGER);"
+                             "CREATE TABLE patterns(id INTEGER PRIMARY KEY, pattern TEXT NOT NULL, name TEXT NOT NULL,"
+                             " created INTEGER, checksum INTEGER, UNIQUE(pattern, name));"
+                             "CREATE TABLE groups(id INTEGER PRIMARY KEY, topic INTEGER NOT NULL, name TEXT NOT NULL,"
+                             " pattern INTEGER, start INTEGER, floor INTEGER, frontier INTEGER, event INTEGER,"
+                             " created INTEGER, checksum INTEGER);"
+                             "CREATE TABLE sessions(id INTEGER PRIMARY KEY, created INTEGER, used INTEGER,"
+                             " number0 INTEGER, number1 INTEGER, number2 INTEGER, result0 INTEGER, result1 INTEGER,"
+                             " result2 INTEGER, count0 INTEGER, count1 INTEGER, checksum INTEGER);"
+                             "CREATE TABLE blocks(id INTEGER PRIMARY KEY, ranges BLOB NOT NULL, checksum INTEGER);"
+                             "CREATE TABLE frames(id INTEGER PRIMARY KEY, count INTEGER, session INTEGER,"
+                             " request INTEGER, time INTEGER, checksum INTEGER, frame BLOB NOT NULL);"
+                             "CREATE TABLE events(id INTEGER PRIMARY KEY, kind INTEGER, topic INTEGER, grp INTEGER,"
+                             " session INTEGER, request INTEGER, first INTEGER, count INTEGER, attempt INTEGER,"
+                             " time INTEGER, due INTEGER, lease INTEGER, code INTEGER, checksum INTEGER);";
+
+/* "msgp": so that file(1) and other relays know the file. */
+static const int application = 0x6d736770;
+
+static enum mp_error execute(struct store *store, const char *text, const char *doing, struct fault *fault)
+{
+    int result = sqlite3_exec(store->database, text, NULL, NULL, NULL);
+    return result == SQLITE_OK ? MP_OK : store_failed(store, result, doing, fault);
+}
+
+static enum mp_error read_pragma(struct store *store, const char *text, int *value, struct fault *fault)
+{
+    sqlite3_stmt *statement;
+    int result = sqlite3_prepare_v2(store->database, text, -1, &statement, NULL);
+    if (result == SQLITE_OK) {
+        result = sqlite3_step(statement);
+        if (result == SQLITE_ROW)
+            *value = sqlite3_column_int(statement, 0);
+        sqlite3_finalize(statement);
+    }
+    return result == SQLITE_ROW ? MP_OK : store_failed(store, result, text, fault);
+}
+
+/* Settings that belong to the connection; the page size counts for a new file only. */
+static const char settings[] = "PRAGMA page_size=16384;"
+                               "PRAGMA journal_mode=WAL;"
+                               "PRAGMA synchronous=FULL;"
+                               "PRAGMA secure_delete=OFF;"
+                               "PRAGMA cache_size=-8192;"
+                               "PRAGMA temp_store=MEMORY;"
+                               "PRAGMA wal_autocheckpoint=1000;"
+                               "PRAGMA trusted_schema=OFF;"
+                               "PRAGMA cell_size_check=ON;";
+
+enum mp_error store_prepare_schema(struct store *store, struct fault *fault)
+{
+    sqlite3_busy_timeout(store->database, 2000); /* for readers that recover the WAL */
+    int id = 0, version = 0, count = 0;
+    enum mp_error error;
+    if ((error = read_pragma(store, "PRAGMA application_id", &id, fault)) ||
+        (error = read_pragma(store, "PRAGMA user_version", &version, fault)) ||
+        (error = read_pragma(store, "SELECT count(*) FROM sqlite_schema", &count, fault)))
+        return error;
+    if (count > 0 && id != application)
+        return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: a database of another program", store->path);
+    if (count > 0 && version != STORE_VERSION)
+        return fault_set(fault, MP_ERR_VERSION,
+                         "%s: a store of version %d, and this relay knows version %d: use the relay that made it",
+                         store->path, version, STORE_VERSION);
+    if ((error = execute(store, settings, "settings", fault)))
+        return error;
+    if (count > 0)
+        return MP_OK;
+    char numbers[120];
+    snprintf(numbers, sizeof numbers, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;", application,
+             STORE_VERSION);
+    if ((error = execute(store, "BEGIN IMMEDIATE", "make the tables", fault)) ||
+        (error = execute(store, tables, "make the tables", fault)) ||
+        (error = execute(store, numbers, "make the tables", fault)))
+        return error;
+    return MP_OK;
+}
