@@ -5,4 +5,12 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libbase.la
 %C%_libbase_la_SOURCES = \
+	%D%/buffer.c %D%/buffer.h \
+	%D%/clock.c %D%/clock.h \
+	%D%/error.c \
+	%D%/fault.c %D%/fault.h \
+	%D%/log.c %D%/log.h \
+	%D%/memory.c %D%/memory.h \
+	%D%/units.c %D%/units.h \
+	%D%/utf8.c %D%/utf8.h \
 	$(empty)

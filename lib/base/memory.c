@@ -1,0 +1,63 @@
+#include "base/memory.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned long countdown; /* 0: nothing is to fail */
+static int failed;
+
+static inline bool refused(void)
+{
+    if (__builtin_expect(countdown == 0, 1) || --countdown > 0)
+        return false;
+    failed = 1;
+    return true;
+}
+
+void *memory_allocate(size_t size)
+{
+    return refused() ? NULL : calloc(1, size > 0 ? size : 1);
+}
+
+void *memory_allocate_array(size_t count, size_t size)
+{
+    if (size > 0 && count > SIZE_MAX / size)
+        return NULL;
+    return memory_allocate(count * size);
+}
+
+void *memory_reallocate(void *memory, size_t size)
+{
+    return refused() ? NULL : realloc(memory, size);
+}
+
+char *memory_copy_text(const char *text, size_t size)
+{
+    if (size == SIZE_MAX || refused())
+        return NULL;
+    char *copy = malloc(size + 1);
+    if (copy == NULL)
+        return NULL;
+    if (size > 0)
+        memcpy(copy, text, size);
+    copy[size] = '\0';
+    return copy;
+}
+
+void memory_release(void *memory)
+{
+    free(memory);
+}
+
+void memory_fail(unsigned long nth)
+{
+    countdown = nth;
+    failed = 0;
+}
+
+int memory_failed(void)
+{
+    return failed;
+}

@@ -1,0 +1,33 @@
+/*
+ * memory.h: allocation that tests can make fail.
+ *
+ * The same as malloc and its relatives, and memory from here can go to free() and back. A test asks for the nth
+ * allocation from now to fail, and sees whether what it tests comes through.
+ */
+#ifndef BASE_MEMORY_H
+#define BASE_MEMORY_H
+
+#include <stddef.h>
+
+/* SIZE bytes, zeroed; NULL when there is no memory. */
+void *memory_allocate(size_t size);
+
+/* COUNT things of SIZE bytes, zeroed; NULL also when their product overflows. */
+void *memory_allocate_array(size_t count, size_t size);
+
+/* MEMORY (or NULL) moved to a place of SIZE bytes, 1 at least; NULL leaves it as it was. */
+void *memory_reallocate(void *memory, size_t size);
+
+/* A terminated copy of SIZE bytes at TEXT; NULL when there is no memory. */
+char *memory_copy_text(const char *text, size_t size);
+
+void memory_release(void *memory);
+
+/*
+ * For tests, before other threads start: the NTH allocation from now fails (1 is the next), later ones succeed; 0 turns
+ * it off. memory_failed() says whether it came to that since.
+ */
+void memory_fail(unsigned long nth);
+int memory_failed(void);
+
+#endif
