@@ -5,4 +5,7 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libmessage.la
 %C%_libmessage_la_SOURCES = \
+	%D%/attributes.c %D%/attributes.h \
+	%D%/frame.c %D%/frame.h \
+	%D%/names.c %D%/names.h \
 	$(empty)
