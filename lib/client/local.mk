@@ -5,6 +5,10 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libclient.la
 %C%_libclient_la_SOURCES = \
-	%D%/client.h \
+	%D%/client.c %D%/client.h \
+	%D%/client_fetch.c \
+	%D%/client_publish.c \
+	%D%/client_settle.c \
+	%D%/private.h \
 	%D%/protocol.c %D%/protocol.h \
 	$(empty)

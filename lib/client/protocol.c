@@ -35,8 +35,7 @@ static bool type_is_known(unsigned type)
     return type >= PROTOCOL_HELLO && type <= PROTOCOL_LEAVE;
 }
 
-enum mp_error protocol_read_request(const uint8_t *data, size_t size,
-                                    struct protocol_request *request)
+enum mp_error protocol_read_request(const uint8_t *data, size_t size, struct protocol_request *request)
 {
     memset(request, 0, sizeof *request);
     if (size < 2 || data[0] != REQUEST_MAGIC) {
@@ -82,11 +81,10 @@ enum mp_error protocol_read_reply(const uint8_t *data, size_t size, struct proto
     return MP_OK;
 }
 
-enum mp_error protocol_put_request(struct buffer *out, enum protocol_type type, unsigned lane,
-                                   uint64_t session, uint64_t number)
+enum mp_error protocol_put_request(struct buffer *out, enum protocol_type type, unsigned lane, uint64_t session,
+                                   uint64_t number)
 {
-    uint8_t header[PROTOCOL_REQUEST_HEADER] = {REQUEST_MAGIC, PROTOCOL_VERSION, (uint8_t)type, 0,
-                                               (uint8_t)lane};
+    uint8_t header[PROTOCOL_REQUEST_HEADER] = {REQUEST_MAGIC, PROTOCOL_VERSION, (uint8_t)type, 0, (uint8_t)lane};
     store_u64(header + 8, session);
     store_u64(header + 16, number);
     return buffer_append(out, header, sizeof header);
@@ -97,19 +95,17 @@ void protocol_set_flags(struct buffer *out, size_t at, unsigned flags)
     out->data[at + 3] = (uint8_t)flags;
 }
 
-enum mp_error protocol_put_reply(struct buffer *out, enum protocol_type type, enum mp_error status,
-                                 uint64_t number)
+enum mp_error protocol_put_reply(struct buffer *out, enum protocol_type type, enum mp_error status, uint64_t number)
 {
-    uint8_t header[PROTOCOL_REPLY_HEADER] = {REPLY_MAGIC, PROTOCOL_VERSION, (uint8_t)type,
-                                             (uint8_t)status};
+    uint8_t header[PROTOCOL_REPLY_HEADER] = {REPLY_MAGIC, PROTOCOL_VERSION, (uint8_t)type, (uint8_t)status};
     store_u64(header + 8, number);
     return buffer_append(out, header, sizeof header);
 }
 
 /* ---- errors ------------------------------------------------------------------------------- */
 
-enum mp_error protocol_put_error(struct buffer *out, enum protocol_type type, enum mp_error status,
-                                 uint64_t number, uint64_t expected, const char *text)
+enum mp_error protocol_put_error(struct buffer *out, enum protocol_type type, enum mp_error status, uint64_t number,
+                                 uint64_t expected, const char *text)
 {
     if (text == NULL) {
         text = mp_error_text(status);
@@ -125,8 +121,7 @@ enum mp_error protocol_put_error(struct buffer *out, enum protocol_type type, en
     return buffer_append(out, text, size);
 }
 
-enum mp_error protocol_read_error(const struct protocol_reply *reply, uint64_t *expected,
-                                  struct fault *fault)
+enum mp_error protocol_read_error(const struct protocol_reply *reply, uint64_t *expected, struct fault *fault)
 {
     struct reader reader = reader_of(reply->body, reply->body_size);
     *expected = reply->status == MP_ERR_GAP ? reader_u64(&reader) : 0;
@@ -162,8 +157,7 @@ enum mp_error protocol_put_hello(struct buffer *out, const char *client)
     return put_name(out, client);
 }
 
-enum mp_error protocol_read_hello(const struct protocol_request *request, const char **client,
-                                  size_t *client_size)
+enum mp_error protocol_read_hello(const struct protocol_request *request, const char **client, size_t *client_size)
 {
     struct reader reader = reader_of(request->body, request->body_size);
     *client = reader_string(&reader, client_size);
@@ -204,8 +198,7 @@ static bool take_string(struct reader *reader, char *text, size_t capacity)
     return true;
 }
 
-enum mp_error protocol_read_welcome(const struct protocol_reply *reply,
-                                    struct protocol_welcome *welcome)
+enum mp_error protocol_read_welcome(const struct protocol_reply *reply, struct protocol_welcome *welcome)
 {
     struct reader reader = reader_of(reply->body, reply->body_size);
     welcome->session = reader_u64(&reader);
@@ -224,8 +217,8 @@ enum mp_error protocol_put_publish(struct buffer *out, const char *topic)
     return put_name(out, topic);
 }
 
-enum mp_error protocol_read_publish(const struct protocol_request *request, const char **topic,
-                                    size_t *topic_size, const uint8_t **frame, size_t *frame_size)
+enum mp_error protocol_read_publish(const struct protocol_request *request, const char **topic, size_t *topic_size,
+                                    const uint8_t **frame, size_t *frame_size)
 {
     struct reader reader = reader_of(request->body, request->body_size);
     *topic = reader_string(&reader, topic_size);
@@ -243,8 +236,7 @@ enum mp_error protocol_put_published(struct buffer *out, uint64_t first, uint32_
     return buffer_put_u32(out, count);
 }
 
-enum mp_error protocol_read_published(const struct protocol_reply *reply, uint64_t *first,
-                                      uint32_t *count)
+enum mp_error protocol_read_published(const struct protocol_reply *reply, uint64_t *first, uint32_t *count)
 {
     struct reader reader = reader_of(reply->body, reply->body_size);
     *first = reader_u64(&reader);
@@ -261,8 +253,8 @@ enum mp_error protocol_put_room(struct buffer *out, const char *topic, uint32_t 
     return error != MP_OK ? error : buffer_put_u32(out, wait);
 }
 
-enum mp_error protocol_read_room(const struct protocol_request *request, const char **topic,
-                                 size_t *topic_size, uint32_t *wait)
+enum mp_error protocol_read_room(const struct protocol_request *request, const char **topic, size_t *topic_size,
+                                 uint32_t *wait)
 {
     struct reader reader = reader_of(request->body, request->body_size);
     *topic = reader_string(&reader, topic_size);
@@ -301,8 +293,7 @@ enum mp_error protocol_put_settled(struct buffer *out, uint32_t applied, uint32_
     return buffer_put_u32(out, stale);
 }
 
-enum mp_error protocol_read_settled(const struct protocol_reply *reply, uint32_t *applied,
-                                    uint32_t *stale)
+enum mp_error protocol_read_settled(const struct protocol_reply *reply, uint32_t *applied, uint32_t *stale)
 {
     struct reader reader = reader_of(reply->body, reply->body_size);
     *applied = reader_u32(&reader);
@@ -319,8 +310,7 @@ enum mp_error protocol_put_fetch(struct buffer *out, const struct protocol_fetch
         fetch->positions_count > PROTOCOL_POSITIONS_MAX) {
         return MP_ERR_TOO_LARGE;
     }
-    size_t size = 4 + fetch->topic_size + fetch->group_size + 27 +
-                  (size_t)fetch->positions_count * POSITION_SIZE;
+    size_t size = 4 + fetch->topic_size + fetch->group_size + 27 + (size_t)fetch->positions_count * POSITION_SIZE;
     if (buffer_reserve(out, size) != MP_OK) {
         return MP_ERR_MEMORY;
     }
@@ -340,8 +330,7 @@ enum mp_error protocol_put_fetch(struct buffer *out, const struct protocol_fetch
     return MP_OK;
 }
 
-enum mp_error protocol_read_fetch(const struct protocol_request *request,
-                                  struct protocol_fetch *fetch)
+enum mp_error protocol_read_fetch(const struct protocol_request *request, struct protocol_fetch *fetch)
 {
     struct reader reader = reader_of(request->body, request->body_size);
     memset(fetch, 0, sizeof *fetch);
@@ -368,8 +357,7 @@ struct protocol_position protocol_fetch_position(const struct protocol_fetch *fe
     return (struct protocol_position){.topic = load_u32(at), .next = load_u64(at + 4)};
 }
 
-enum mp_error protocol_put_fetched(struct buffer *out, unsigned flags, uint64_t waiting,
-                                   uint32_t chunks)
+enum mp_error protocol_put_fetched(struct buffer *out, unsigned flags, uint64_t waiting, uint32_t chunks)
 {
     if (chunks > PROTOCOL_CHUNKS_MAX) {
         return MP_ERR_TOO_LARGE;
@@ -410,16 +398,14 @@ static bool take_chunk(struct reader *reader, struct protocol_chunk *chunk)
     chunk->frame_size = reader_u32(reader);
     chunk->name = reader_string(reader, &chunk->name_size);
     chunk->frame = reader_bytes(reader, chunk->frame_size);
-    if (reader->failed || chunk->first > UINT64_MAX - chunk->count ||
-        (chunk->frame_size > 0 && chunk->count == 0) ||
+    if (reader->failed || chunk->first > UINT64_MAX - chunk->count || (chunk->frame_size > 0 && chunk->count == 0) ||
         name_check_topic(chunk->name, chunk->name_size, NULL) != MP_OK) {
         reader->failed = true;
     }
     return !reader->failed;
 }
 
-enum mp_error protocol_read_fetched(const struct protocol_reply *reply,
-                                    struct protocol_fetched *fetched)
+enum mp_error protocol_read_fetched(const struct protocol_reply *reply, struct protocol_fetched *fetched)
 {
     struct reader reader = reader_of(reply->body, reply->body_size);
     fetched->flags = reader_u8(&reader);
@@ -445,8 +431,8 @@ bool protocol_next_chunk(struct protocol_fetched *fetched, struct protocol_chunk
 
 /* ---- settle ------------------------------------------------------------------------------- */
 
-enum mp_error protocol_put_settle(struct buffer *out, const struct protocol_settlement *items,
-                                  uint32_t count, uint16_t publishes)
+enum mp_error protocol_put_settle(struct buffer *out, const struct protocol_settlement *items, uint32_t count,
+                                  uint16_t publishes)
 {
     if (count > PROTOCOL_SETTLEMENTS_MAX) {
         return MP_ERR_TOO_LARGE;
@@ -470,8 +456,7 @@ enum mp_error protocol_put_settle(struct buffer *out, const struct protocol_sett
     return MP_OK;
 }
 
-enum mp_error protocol_put_settle_publish(struct buffer *out, const char *topic,
-                                          const uint8_t *frame, uint32_t size)
+enum mp_error protocol_put_settle_publish(struct buffer *out, const char *topic, const uint8_t *frame, uint32_t size)
 {
     size_t topic_size = strlen(topic);
     if (topic_size > NAME_MAX_BYTES) {
@@ -485,8 +470,8 @@ enum mp_error protocol_put_settle_publish(struct buffer *out, const char *topic,
     return buffer_append(out, frame, size);
 }
 
-static bool take_settle_publish(struct reader *reader, const char **topic, size_t *topic_size,
-                                const uint8_t **frame, uint32_t *size)
+static bool take_settle_publish(struct reader *reader, const char **topic, size_t *topic_size, const uint8_t **frame,
+                                uint32_t *size)
 {
     *topic = reader_string(reader, topic_size);
     *size = reader_u32(reader);
@@ -494,8 +479,7 @@ static bool take_settle_publish(struct reader *reader, const char **topic, size_
     return !reader->failed;
 }
 
-enum mp_error protocol_read_settle(const struct protocol_request *request,
-                                   struct protocol_settle *settle)
+enum mp_error protocol_read_settle(const struct protocol_request *request, struct protocol_settle *settle)
 {
     struct reader reader = reader_of(request->body, request->body_size);
     memset(settle, 0, sizeof *settle);
@@ -523,8 +507,7 @@ enum mp_error protocol_read_settle(const struct protocol_request *request,
     return reader_done(&reader);
 }
 
-bool protocol_settle_item(const struct protocol_settle *settle, uint32_t index,
-                          struct protocol_settlement *item)
+bool protocol_settle_item(const struct protocol_settle *settle, uint32_t index, struct protocol_settlement *item)
 {
     if (index >= settle->count) {
         return false;
@@ -547,6 +530,5 @@ bool protocol_settle_item(const struct protocol_settle *settle, uint32_t index,
 bool protocol_settle_publish(struct protocol_settle *settle, const char **topic, size_t *topic_size,
                              const uint8_t **frame, uint32_t *size)
 {
-    return settle->rest.left > 0 &&
-           take_settle_publish(&settle->rest, topic, topic_size, frame, size);
+    return settle->rest.left > 0 && take_settle_publish(&settle->rest, topic, topic_size, frame, size);
 }

@@ -1,0 +1,465 @@
+#include "client/private.h"
+
+#include "base/memory.h"
+
+#include <stdio.h>
+
+enum { PAUSE_FIRST = 10000, PAUSE_LONGEST = 500000, STAMP_WITHIN = 1000000 }; /* microseconds */
+
+/* ---- lanes -------------------------------------------------------------------------------- */
+
+bool client_lane_free(const struct client *client, enum channel_lane lane)
+{
+    return !client->broken && !client->lanes[lane].busy && client->lanes[lane].wake <= client->now;
+}
+
+enum mp_error client_send(struct client *client, enum channel_lane lane, enum protocol_type type, uint64_t number,
+                          const struct buffer *head, const struct buffer *rest, struct fault *fault)
+{
+    uint64_t session = type == PROTOCOL_HELLO ? 0 : client->welcome.session;
+    struct buffer *header = &client->scratch;
+    header->size = 0;
+    if (protocol_put_request(header, type, lane, session, number) != MP_OK) {
+        return fault_memory(fault);
+    }
+    struct iovec parts[3] = {{.iov_base = header->data, .iov_len = header->size}};
+    int count = 1;
+    if (head != NULL && head->size > 0) {
+        parts[count++] = (struct iovec){.iov_base = head->data, .iov_len = head->size};
+    }
+    if (rest != NULL && rest->size > 0) {
+        parts[count++] = (struct iovec){.iov_base = rest->data, .iov_len = rest->size};
+    }
+    enum mp_error error = client->channel->operations->send(client->channel, lane, parts, count, fault);
+    if (error == MP_OK) {
+        struct client_lane *state = &client->lanes[lane];
+        state->busy = true;
+        state->type = type;
+        state->number = number;
+        state->session = session;
+    }
+    return error;
+}
+
+void client_pause(struct client *client, enum channel_lane lane)
+{
+    struct client_lane *state = &client->lanes[lane];
+    state->pause = state->pause == 0 ? PAUSE_FIRST : state->pause * 2;
+    if (state->pause > PAUSE_LONGEST) {
+        state->pause = PAUSE_LONGEST;
+    }
+    state->wake = client->now + state->pause;
+}
+
+void client_calm(struct client *client, enum channel_lane lane)
+{
+    client->lanes[lane].pause = 0;
+    client->lanes[lane].wake = 0;
+}
+
+bool client_is_passing(enum mp_error status)
+{
+    return status == MP_ERR_AGAIN || status == MP_ERR_CLOSED;
+}
+
+void client_fail(struct client *client, enum mp_error error, const char *format, ...)
+{
+    if (client->broken) {
+        return;
+    }
+    client->broken = true;
+    char text[FAULT_TEXT];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    client->settings.failed(client->settings.context, error, text);
+}
+
+/* ---- the session -------------------------------------------------------------------------- */
+
+void client_session_lost(struct client *client, enum channel_lane lane)
+{
+    if (!client->greeted || client->lanes[lane].session != client->welcome.session) {
+        return;
+    }
+    client->greeted = false;
+    client->held = 0;
+    client_held(client);
+    if (client->control.leaving) {
+        client->control.left = true;
+        return;
+    }
+    if (++client->in_vain > CLIENT_SESSIONS_IN_VAIN) {
+        client_fail(client, MP_ERR_SESSION, "the relay gives sessions and does not know them after");
+        return;
+    }
+    client->control.hello = true;
+    if (client->in_vain > 1) {
+        client_pause(client, CHANNEL_CONTROL);
+    }
+}
+
+static void welcome(struct client *client, const struct protocol_reply *reply)
+{
+    struct protocol_welcome welcome;
+    if (protocol_read_welcome(reply, &welcome) != MP_OK) {
+        client_fail(client, MP_ERR_FORMAT, "the relay's greeting cannot be understood");
+        return;
+    }
+    client->welcome = welcome;
+    client->greeted = true;
+    client->control.hello = false;
+    client_calm(client, CHANNEL_CONTROL);
+    client_publish_welcomed(client);
+    client_fetch_welcomed(client);
+    client_settle_welcomed(client);
+    if (client->settings.welcomed != NULL) {
+        client->settings.welcomed(client->settings.context, &client->welcome);
+    }
+}
+
+/* ---- the control lane --------------------------------------------------------------------- */
+
+/* Milliseconds of a lease. */
+static uint32_t lease_time(const struct client *client)
+{
+    uint32_t lease = client->fetch.subscription.lease;
+    return lease != 0 ? lease : client->welcome.lease;
+}
+
+void client_held(struct client *client)
+{
+    int64_t third = (int64_t)lease_time(client) * 1000 / 3;
+    if (client->held == 0) {
+        client->control.extend_at = CLOCK_NEVER;
+        client->control.extend = false;
+    } else if (client->control.extend_at == CLOCK_NEVER && third > 0) {
+        client->control.extend_at = client->now + third;
+    }
+}
+
+void client_release(struct client *client, uint32_t messages)
+{
+    client->held -= client->held < messages ? client->held : messages;
+    client_held(client);
+}
+
+void client_abandon(struct client *client, uint64_t lease, uint32_t messages)
+{
+    if (lease > client->fetch.lease_base) {
+        client_release(client, messages);
+    }
+}
+
+/* Whether all that LEAVE must wait for is done. A publication that waits for room was not kept by the relay. */
+static bool may_leave(const struct client *client)
+{
+    bool publishing = client->publication.active && !client->publication.wait_room;
+    return client->control.leaving && !client->control.left && !publishing && !client_is_settling(client);
+}
+
+static void control_pump(struct client *client)
+{
+    struct client_control *control = &client->control;
+    if (!client_lane_free(client, CHANNEL_CONTROL)) {
+        return;
+    }
+    struct buffer body = {0};
+    const struct buffer *head = &body;
+    enum mp_error error = MP_OK;
+    enum protocol_type type;
+    if (control->hello) {
+        type = PROTOCOL_HELLO;
+        error = protocol_put_hello(&body, client->name);
+    } else if (!client->greeted) {
+        return;
+    } else if (control->extend) {
+        type = PROTOCOL_EXTEND;
+        error = protocol_put_u32(&body, lease_time(client));
+    } else if (control->asking) {
+        type = PROTOCOL_ADMIN;
+        head = &control->ask;
+    } else if (may_leave(client)) {
+        type = PROTOCOL_LEAVE;
+    } else {
+        return;
+    }
+    if (error == MP_OK) {
+        error = client_send(client, CHANNEL_CONTROL, type, ++control->number, head, NULL, NULL);
+    }
+    if (error != MP_OK) {
+        client_pause(client, CHANNEL_CONTROL);
+    }
+    buffer_free(&body);
+}
+
+static void asked(struct client *client, const struct protocol_reply *reply, const struct fault *fault)
+{
+    client->control.asking = false;
+    if (client->settings.answered == NULL) {
+        return;
+    }
+    if (reply->status == MP_OK) {
+        client->settings.answered(client->settings.context, MP_OK, (const char *)reply->body, reply->body_size);
+    } else {
+        client->settings.answered(client->settings.context, reply->status, fault->text, strlen(fault->text));
+    }
+}
+
+static void control_answered(struct client *client, const struct protocol_reply *reply)
+{
+    struct client_control *control = &client->control;
+    struct fault fault = {0};
+    uint64_t expected;
+    if (reply->status != MP_OK && protocol_read_error(reply, &expected, &fault) != MP_OK) {
+        client_fail(client, MP_ERR_FORMAT, "the relay's reply cannot be understood");
+        return;
+    }
+    if (reply->type == PROTOCOL_LEAVE) {
+        control->left = true;
+        return;
+    }
+    if (client_is_passing(reply->status)) {
+        client_pause(client, CHANNEL_CONTROL);
+        return;
+    }
+    client_calm(client, CHANNEL_CONTROL);
+    if (reply->type == PROTOCOL_HELLO) {
+        if (reply->status == MP_OK) {
+            welcome(client, reply);
+        } else {
+            client_fail(client, reply->status, "%s", fault_text(&fault));
+        }
+    } else if (reply->status == MP_ERR_SESSION) {
+        client_session_lost(client, CHANNEL_CONTROL);
+    } else if (reply->type == PROTOCOL_EXTEND) {
+        /* Refused for another reason: the next third of the lease will see it tried again. */
+        control->extend = false;
+        client->in_vain = 0;
+    } else {
+        client->in_vain = 0;
+        asked(client, reply, &fault);
+    }
+}
+
+/* ---- turns -------------------------------------------------------------------------------- */
+
+static void answered(struct client *client, enum channel_lane lane, const struct protocol_reply *reply,
+                     struct client_hold *hold)
+{
+    struct client_lane *state = &client->lanes[lane];
+    if (!state->busy || reply->type != state->type || reply->number != state->number) {
+        return;
+    }
+    state->busy = false;
+    switch (lane) {
+    case CHANNEL_PUBLISH:
+        client_publish_answered(client, reply);
+        break;
+    case CHANNEL_SETTLE:
+        client_settle_answered(client, reply);
+        break;
+    case CHANNEL_FETCH:
+        client_fetch_answered(client, reply, hold);
+        break;
+    case CHANNEL_CONTROL:
+        control_answered(client, reply);
+        break;
+    case CHANNEL_LANES:
+        break;
+    }
+}
+
+static void receive(struct client *client, struct channel_reply *message)
+{
+    struct protocol_reply reply;
+    struct client_hold *hold = memory_allocate(sizeof *hold);
+    if (hold == NULL) {
+        channel_reply_free(message);
+        client_fail(client, MP_ERR_MEMORY, "no memory");
+        return;
+    }
+    *hold = (struct client_hold){.references = 1, .reply = message};
+    enum mp_error error = protocol_read_reply(message->data, message->size, &reply);
+    if (error == MP_OK) {
+        answered(client, message->lane, &reply, hold);
+    } else if (error == MP_ERR_VERSION) {
+        client_fail(client, error, "the relay speaks another version of the protocol: use msgpipe %s there too",
+                    mp_version());
+    } else {
+        client_fail(client, error, "what answers there is not a msgpipe relay");
+    }
+    client_hold_free(hold);
+}
+
+static void pump(struct client *client)
+{
+    struct client_control *control = &client->control;
+    if (client->held > 0 && client->now >= control->extend_at) {
+        control->extend = true;
+        control->extend_at = client->now + (int64_t)lease_time(client) * 1000 / 3;
+    }
+    client_settle_pump(client);
+    if (client->greeted && !client->broken) {
+        client_publish_pump(client);
+        client_fetch_pump(client);
+    }
+    if (!client->broken) {
+        control_pump(client);
+    }
+}
+
+void client_process(struct client *client, int64_t now)
+{
+    client->now = now;
+    if (client->publication.active && client->publication.since < 0) {
+        client->publication.since = now;
+    }
+    struct channel_reply *message;
+    while (!client->broken && (message = client->channel->operations->receive(client->channel)) != NULL) {
+        receive(client, message);
+    }
+    if (!client->broken) {
+        pump(client);
+    }
+}
+
+/* Whether a lane that sleeps until `wake` has something to send then. */
+static bool has_work(const struct client *client, enum channel_lane lane)
+{
+    const struct client_control *control = &client->control;
+    switch (lane) {
+    case CHANNEL_PUBLISH:
+        return client->greeted && client->publication.active;
+    case CHANNEL_SETTLE:
+        return client->greeted && (client->settlements.waiting_count > 0 || client->settlements.request.size > 0);
+    case CHANNEL_FETCH:
+        return client->greeted && client->fetch.active;
+    case CHANNEL_CONTROL:
+        return control->hello || (client->greeted && (control->extend || control->asking || may_leave(client)));
+    case CHANNEL_LANES:
+        break;
+    }
+    return false;
+}
+
+int64_t client_due(const struct client *client)
+{
+    if (client->broken) {
+        return CLOCK_NEVER;
+    }
+    if (client->settlements.stale > 0) {
+        return client->now;
+    }
+    int64_t due = client->greeted ? client->control.extend_at : CLOCK_NEVER;
+    if (client->publication.active && client->publication.since < 0) {
+        /* A client that was idle for long learns the time soon. */
+        int64_t stamp = client->now + STAMP_WITHIN;
+        due = stamp < due ? stamp : due;
+    }
+    for (enum channel_lane lane = 0; lane < CHANNEL_LANES; lane++) {
+        if (!client->lanes[lane].busy && has_work(client, lane) && client->lanes[lane].wake < due) {
+            due = client->lanes[lane].wake;
+        }
+    }
+    return due;
+}
+
+/* ---- the rest of the interface ------------------------------------------------------------ */
+
+enum mp_error client_open(struct channel *channel, const struct client_settings *settings, int64_t now,
+                          struct client **result, struct fault *fault)
+{
+    struct client *client = memory_allocate(sizeof *client);
+    if (client == NULL) {
+        return fault_memory(fault);
+    }
+    client->settings = *settings;
+    snprintf(client->name, sizeof client->name, "%s", settings->name != NULL ? settings->name : "");
+    client->settings.name = client->name;
+    client->channel = channel;
+    client->now = now;
+    client->control.extend_at = CLOCK_NEVER;
+    client->control.hello = true;
+    client->publication.number = client->settlements.number = client->fetch.number = 1;
+    control_pump(client);
+    *result = client;
+    return MP_OK;
+}
+
+void client_close(struct client *client)
+{
+    if (client == NULL) {
+        return;
+    }
+    client->channel->operations->close(client->channel);
+    client_publish_free(client);
+    client_fetch_free(client);
+    client_settle_free(client);
+    buffer_free(&client->control.ask);
+    buffer_free(&client->scratch);
+    memory_release(client);
+}
+
+int client_descriptor(const struct client *client)
+{
+    return client->channel->operations->descriptor(client->channel);
+}
+
+bool client_is_welcome(const struct client *client)
+{
+    return client->greeted && !client->broken;
+}
+
+const struct protocol_welcome *client_welcome(const struct client *client)
+{
+    return &client->welcome;
+}
+
+void client_hold_free(struct client_hold *hold)
+{
+    if (hold != NULL && --hold->references == 0) {
+        channel_reply_free(hold->reply);
+        memory_release(hold);
+    }
+}
+
+enum mp_error client_leave(struct client *client)
+{
+    if (client->broken) {
+        return MP_ERR_CLOSED;
+    }
+    client->control.leaving = true;
+    client_stop_fetching(client);
+    if (!client->greeted) {
+        client->control.hello = false;
+        client->control.left = true;
+    } else {
+        control_pump(client);
+    }
+    return MP_OK;
+}
+
+bool client_has_left(const struct client *client)
+{
+    return client->control.left || client->broken;
+}
+
+enum mp_error client_ask(struct client *client, const char *json, size_t size, struct fault *fault)
+{
+    struct client_control *control = &client->control;
+    if (client->broken || control->leaving) {
+        return fault_set(fault, MP_ERR_CLOSED, "the client has left the relay");
+    }
+    if (control->asking) {
+        return fault_set(fault, MP_ERR_BUSY, "another question waits for its answer");
+    }
+    control->ask.size = 0;
+    if (buffer_append(&control->ask, json, size) != MP_OK) {
+        return fault_memory(fault);
+    }
+    control->asking = true;
+    control_pump(client);
+    return MP_OK;
+}

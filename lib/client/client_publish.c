@@ -1,0 +1,229 @@
+#include "client/private.h"
+
+enum { ROOM_WAIT = 1000 }; /* milliseconds of a long poll for room */
+
+bool client_can_publish(const struct client *client)
+{
+    return client_is_welcome(client) && !client->publication.active && !client->control.leaving;
+}
+
+void client_origin(const struct client *client, uint64_t *producer, uint64_t *sequence)
+{
+    *producer = client->welcome.session;
+    *sequence = client->publication.sequence;
+}
+
+void client_stored_origin(const struct client *client, uint64_t *producer, uint64_t *sequence)
+{
+    *producer = client->publication.producer_was;
+    *sequence = client->publication.sequence_was;
+}
+
+/*
+ * Gives FRAME, which is finished, the origin that this session's next frame must have: it may have been built under
+ * another session. Only the header changes.
+ */
+static void adopt_frame(struct client *client, struct frame_builder *frame)
+{
+    struct client_publication *publication = &client->publication;
+    if (frame->producer != client->welcome.session || frame->sequence != publication->sequence) {
+        int64_t time = (int64_t)load_u64(frame->bytes.data + 24);
+        frame->producer = client->welcome.session;
+        frame->sequence = publication->sequence;
+        frame_finish(frame, time);
+    }
+    publication->sequence += frame->count;
+}
+
+static enum mp_error send_publication(struct client *client, struct fault *fault)
+{
+    struct client_publication *publication = &client->publication;
+    struct buffer head = {0};
+    enum mp_error error;
+    if (publication->wait_room) {
+        publication->room_asked = client->now;
+        error = protocol_put_room(&head, publication->topic, ROOM_WAIT);
+    } else {
+        error = protocol_put_publish(&head, publication->topic);
+    }
+    if (error != MP_OK) {
+        fault_memory(fault);
+    } else if (publication->wait_room) {
+        error = client_send(client, CHANNEL_PUBLISH, PROTOCOL_ROOM, publication->number, &head, NULL, fault);
+    } else {
+        error = client_send(client, CHANNEL_PUBLISH, PROTOCOL_PUBLISH, publication->number, &head,
+                            &publication->frame.bytes, fault);
+    }
+    buffer_free(&head);
+    return error;
+}
+
+/* The frame is done with. What a large message took is given back at once. */
+static void put_away(struct client_publication *publication)
+{
+    publication->active = false;
+    if (publication->frame.bytes.capacity > (size_t)2 * FRAME_TARGET) {
+        frame_builder_free(&publication->frame);
+    }
+    publication->frame.count = 0;
+}
+
+enum mp_error client_publish(struct client *client, const char *topic, struct frame_builder *frame, struct fault *fault)
+{
+    struct client_publication *publication = &client->publication;
+    if (!client_can_publish(client)) {
+        return fault_set(fault, MP_ERR_BUSY, "a publication is under way");
+    }
+    enum mp_error error = name_check_topic(topic, strlen(topic), fault);
+    if (error != MP_OK) {
+        return error;
+    }
+    if (frame->count == 0) {
+        return fault_set(fault, MP_ERR_INVALID, "the frame is empty");
+    }
+    adopt_frame(client, frame);
+    memcpy(publication->topic, topic, strlen(topic) + 1);
+    struct frame_builder spare = publication->frame;
+    publication->frame = *frame;
+    publication->wait_room = false;
+    error = send_publication(client, fault);
+    if (error != MP_OK) {
+        publication->frame = spare;
+        publication->sequence -= frame->count;
+        return error;
+    }
+    publication->active = true;
+    publication->since = -1;
+    *frame = spare;
+    return MP_OK;
+}
+
+void client_publish_pump(struct client *client)
+{
+    struct client_publication *publication = &client->publication;
+    if (!publication->active || !client_lane_free(client, CHANNEL_PUBLISH)) {
+        return;
+    }
+    if (publication->frame.producer != client->welcome.session) {
+        adopt_frame(client, &publication->frame);
+        publication->since = client->now;
+    }
+    struct fault fault;
+    if (send_publication(client, &fault) != MP_OK) {
+        client_pause(client, CHANNEL_PUBLISH);
+    }
+}
+
+static void set_full(struct client *client, bool full, const char *text)
+{
+    if (client->publication.full != full) {
+        client->publication.full = full;
+        if (client->settings.full != NULL) {
+            client->settings.full(client->settings.context, full, text);
+        }
+    }
+}
+
+static void stored(struct client *client, const struct protocol_reply *reply)
+{
+    struct client_publication *publication = &client->publication;
+    uint64_t first;
+    uint32_t count;
+    if (protocol_read_published(reply, &first, &count) != MP_OK || count != publication->frame.count) {
+        client_fail(client, MP_ERR_FORMAT, "the relay's answer to a publication makes no sense");
+        return;
+    }
+    publication->producer_was = publication->frame.producer;
+    publication->sequence_was = publication->frame.sequence;
+    put_away(publication);
+    if (client->lanes[CHANNEL_PUBLISH].session == client->welcome.session) {
+        publication->number++;
+        client->in_vain = 0;
+    }
+    set_full(client, false, "");
+    if (client->settings.published != NULL) {
+        client->settings.published(client->settings.context, first, count);
+    }
+}
+
+static void lost(struct client *client)
+{
+    struct client_publication *publication = &client->publication;
+    if (!publication->wait_room && client->now - publication->since > CLIENT_DOUBT) {
+        client_fail(client, MP_ERR_SESSION,
+                    "the relay no longer knows this session: whether the last %u messages were "
+                    "stored is unknown",
+                    (unsigned)publication->frame.count);
+        return;
+    }
+    publication->wait_room = false;
+    client_session_lost(client, CHANNEL_PUBLISH);
+}
+
+static void refused(struct client *client, enum mp_error error, const char *text)
+{
+    put_away(&client->publication);
+    set_full(client, false, "");
+    if (client->settings.refused != NULL) {
+        client->settings.refused(client->settings.context, error, text);
+    }
+}
+
+static void room_answered(struct client *client, enum mp_error status)
+{
+    struct client_publication *publication = &client->publication;
+    if (status == MP_OK) {
+        client_calm(client, CHANNEL_PUBLISH);
+        publication->wait_room = false;
+        publication->since = client->now;
+    } else if (status == MP_ERR_SESSION) {
+        lost(client);
+    } else if (status == MP_ERR_FULL && client->now - publication->room_asked >= ROOM_WAIT * INT64_C(1000) / 2) {
+        client_calm(client, CHANNEL_PUBLISH);
+    } else {
+        /* Whatever is wrong, the publication itself will be told. */
+        publication->wait_room = status == MP_ERR_FULL;
+        client_pause(client, CHANNEL_PUBLISH);
+    }
+}
+
+void client_publish_answered(struct client *client, const struct protocol_reply *reply)
+{
+    struct client_publication *publication = &client->publication;
+    struct fault fault = {0};
+    uint64_t expected = 0;
+    if (reply->status != MP_OK && protocol_read_error(reply, &expected, &fault) != MP_OK) {
+        client_fail(client, MP_ERR_FORMAT, "the relay's reply cannot be understood");
+    } else if (reply->type == PROTOCOL_ROOM) {
+        room_answered(client, reply->status);
+    } else if (reply->status == MP_OK) {
+        client_calm(client, CHANNEL_PUBLISH);
+        stored(client, reply);
+    } else if (client_is_passing(reply->status)) {
+        client_pause(client, CHANNEL_PUBLISH);
+    } else if (reply->status == MP_ERR_FULL) {
+        publication->wait_room = true;
+        set_full(client, true, fault_text(&fault));
+    } else if (reply->status == MP_ERR_SESSION) {
+        lost(client);
+    } else if (reply->status == MP_ERR_GAP) {
+        client_fail(client, MP_ERR_SESSION,
+                    "the relay expects publication %llu of this session, which is at %llu: it has "
+                    "lost some, perhaps with an older copy of its store",
+                    (unsigned long long)expected, (unsigned long long)publication->number);
+    } else {
+        refused(client, reply->status, fault_text(&fault));
+    }
+}
+
+void client_publish_welcomed(struct client *client)
+{
+    struct client_publication *publication = &client->publication;
+    publication->number = 1;
+    publication->sequence = 1;
+}
+
+void client_publish_free(struct client *client)
+{
+    frame_builder_free(&client->publication.frame);
+}

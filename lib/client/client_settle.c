@@ -1,0 +1,210 @@
+#include "client/private.h"
+
+#include "base/memory.h"
+
+#include <stdlib.h>
+
+/* Whether OTHER, of the messages right behind ITEM's, says the same. */
+static bool continues(const struct protocol_settlement *item, const struct protocol_settlement *other)
+{
+    return item->group == other->group && item->lease == other->lease && item->action == other->action &&
+           item->delay == other->delay && item->exit_code == other->exit_code &&
+           item->first + item->count == other->first && item->count <= UINT32_MAX - other->count;
+}
+
+enum mp_error client_settle(struct client *client, const struct protocol_settlement *settlement)
+{
+    struct client_settlements *settlements = &client->settlements;
+    if (client->broken || client->control.left) {
+        return MP_ERR_CLOSED;
+    }
+    if (settlement->count == 0 || settlement->first > UINT64_MAX - settlement->count) {
+        return MP_ERR_INVALID;
+    }
+    uint32_t count = settlements->waiting_count;
+    if (count > 0 && continues(&settlements->waiting[count - 1], settlement)) {
+        settlements->waiting[count - 1].count += settlement->count;
+        return MP_OK;
+    }
+    if (count == settlements->waiting_capacity) {
+        if (count > UINT32_MAX / 2) {
+            return MP_ERR_TOO_LARGE;
+        }
+        uint32_t capacity = count == 0 ? 64 : count * 2;
+        struct protocol_settlement *grown =
+            memory_reallocate(settlements->waiting, capacity * sizeof *settlements->waiting);
+        if (grown == NULL) {
+            return MP_ERR_MEMORY;
+        }
+        settlements->waiting = grown;
+        settlements->waiting_capacity = capacity;
+    }
+    settlements->waiting[count] = *settlement;
+    settlements->waiting_count++;
+    return MP_OK;
+}
+
+bool client_is_settling(const struct client *client)
+{
+    const struct client_settlements *settlements = &client->settlements;
+    return settlements->waiting_count > 0 || settlements->request.size > 0 || settlements->stale > 0;
+}
+
+/* ---- making a request --------------------------------------------------------------------- */
+
+#define COMPARE(field)                                                                                                 \
+    if (one->field != other->field) {                                                                                  \
+        return one->field < other->field ? -1 : 1;                                                                     \
+    }
+
+/* Brings those together that can be joined, in ascending offsets. */
+static int compare(const void *left, const void *right)
+{
+    const struct protocol_settlement *one = left;
+    const struct protocol_settlement *other = right;
+    COMPARE(group)
+    COMPARE(lease)
+    COMPARE(action)
+    COMPARE(delay)
+    COMPARE(exit_code)
+    COMPARE(first)
+    return 0;
+}
+
+/*
+ * Takes out those of earlier sessions, whose leases have ended, and joins neighbours: workers finish in any order.
+ */
+static void tidy(struct client *client)
+{
+    struct client_settlements *settlements = &client->settlements;
+    struct protocol_settlement *items = settlements->waiting;
+    uint32_t kept = 0;
+    if (settlements->waiting_count > 1) {
+        qsort(items, settlements->waiting_count, sizeof *items, compare);
+    }
+    for (uint32_t i = 0; i < settlements->waiting_count; i++) {
+        if (items[i].lease <= client->fetch.lease_base) {
+            settlements->stale += items[i].count;
+        } else if (kept > 0 && continues(&items[kept - 1], &items[i])) {
+            items[kept - 1].count += items[i].count;
+        } else {
+            items[kept++] = items[i];
+        }
+    }
+    settlements->waiting_count = kept;
+}
+
+/* Moves what waits, as far as it fits, into the request. */
+static void make_request(struct client *client)
+{
+    struct client_settlements *settlements = &client->settlements;
+    struct protocol_settlement *items = settlements->waiting;
+    tidy(client);
+    uint32_t count = settlements->waiting_count;
+    if (count == 0) {
+        return;
+    }
+    if (count > PROTOCOL_SETTLEMENTS_MAX) {
+        count = PROTOCOL_SETTLEMENTS_MAX;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        items[i].lease -= client->fetch.lease_base;
+    }
+    enum mp_error error = protocol_put_settle(&settlements->request, items, count, 0);
+    if (error != MP_OK) {
+        for (uint32_t i = 0; i < count; i++) {
+            items[i].lease += client->fetch.lease_base;
+        }
+        client_pause(client, CHANNEL_SETTLE);
+        return;
+    }
+    settlements->request_total = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        settlements->request_total += items[i].count;
+    }
+    settlements->waiting_count -= count;
+    memmove(items, items + count, settlements->waiting_count * sizeof *items);
+}
+
+static void report(struct client *client, uint32_t applied, uint32_t stale)
+{
+    if (client->settings.settled != NULL) {
+        client->settings.settled(client->settings.context, applied, stale);
+    }
+}
+
+void client_settle_pump(struct client *client)
+{
+    struct client_settlements *settlements = &client->settlements;
+    if (client->greeted && client_lane_free(client, CHANNEL_SETTLE)) {
+        if (settlements->request.size == 0) {
+            make_request(client);
+        }
+        struct fault fault;
+        if (settlements->request.size > 0 && client_send(client, CHANNEL_SETTLE, PROTOCOL_SETTLE, settlements->number,
+                                                         &settlements->request, NULL, &fault) != MP_OK) {
+            client_pause(client, CHANNEL_SETTLE);
+        }
+    }
+    if (settlements->stale > 0) {
+        uint32_t stale = settlements->stale;
+        settlements->stale = 0;
+        report(client, 0, stale);
+    }
+}
+
+/* ---- answers ------------------------------------------------------------------------------ */
+
+/* The request is done with. */
+static void recorded(struct client *client, uint32_t applied, uint32_t stale)
+{
+    struct client_settlements *settlements = &client->settlements;
+    if (client->lanes[CHANNEL_SETTLE].session == client->welcome.session) {
+        client_release(client, settlements->request_total);
+    }
+    settlements->request.size = 0;
+    report(client, applied, stale);
+}
+
+void client_settle_answered(struct client *client, const struct protocol_reply *reply)
+{
+    struct client_settlements *settlements = &client->settlements;
+    struct fault fault = {0};
+    uint64_t expected;
+    uint32_t applied;
+    uint32_t stale;
+    if (reply->status == MP_OK) {
+        if (protocol_read_settled(reply, &applied, &stale) != MP_OK) {
+            client_fail(client, MP_ERR_FORMAT, "the relay's answer to a settlement makes no sense");
+            return;
+        }
+        client_calm(client, CHANNEL_SETTLE);
+        if (client->lanes[CHANNEL_SETTLE].session == client->welcome.session) {
+            settlements->number++;
+            client->in_vain = 0;
+        }
+        recorded(client, applied, stale);
+    } else if (protocol_read_error(reply, &expected, &fault) != MP_OK) {
+        client_fail(client, MP_ERR_FORMAT, "the relay's reply cannot be understood");
+    } else if (reply->status == MP_ERR_SESSION || reply->status == MP_ERR_GAP) {
+        /* The leases ended with the session; who has the messages now will settle them. */
+        client_session_lost(client, CHANNEL_SETTLE);
+        recorded(client, 0, settlements->request_total);
+    } else if (client_is_passing(reply->status) || reply->status == MP_ERR_FULL) {
+        client_pause(client, CHANNEL_SETTLE);
+    } else {
+        client_fail(client, reply->status, "the relay refused a settlement: %s", fault_text(&fault));
+    }
+}
+
+void client_settle_welcomed(struct client *client)
+{
+    client->settlements.number = 1;
+    client_calm(client, CHANNEL_SETTLE);
+}
+
+void client_settle_free(struct client *client)
+{
+    memory_release(client->settlements.waiting);
+    buffer_free(&client->settlements.request);
+}

@@ -1,0 +1,153 @@
+/*
+ * private.h: what the client's files share. client.c has the life of the session and the control lane; each of
+ * client_publish.c, client_fetch.c and client_settle.c has one lane.
+ *
+ * A lane's file gives four functions: …_pump sends what is to be sent, when the lane is free; …_answered takes the
+ * reply to its request; …_welcomed begins anew under a new session; …_due says when to pump next.
+ *
+ * When the relay does not know a session any more, each lane finds out by its own reply, and decides for its own
+ * request what that means; a request that is under way is never forgotten for what another lane has heard.
+ */
+#ifndef CLIENT_PRIVATE_H
+#define CLIENT_PRIVATE_H
+
+#include "client/client.h"
+
+/*
+ * The relay keeps a session for an hour after it applied a request. So a request that got MP_ERR_SESSION within this
+ * time (microseconds) of being sent was not applied by an earlier copy of itself either.
+ */
+#define CLIENT_DOUBT INT64_C(60000000)
+
+enum { CLIENT_NAME_MAX = NAME_MAX_BYTES, CLIENT_SESSIONS_IN_VAIN = 5 };
+
+/* A lane of the channel and the request that is under way on it. */
+struct client_lane {
+    bool busy;
+    enum protocol_type type;
+    uint64_t number;
+    uint64_t session;
+    int64_t wake;  /* nothing is sent before */
+    int64_t pause; /* the last wait before a repeat; grows from one to the next */
+};
+
+struct client_publication {
+    bool active;    /* FRAME is to be stored; else it is only a buffer for the next one */
+    bool full;      /* the owner was told so */
+    bool wait_room; /* the next request is `room` */
+    char topic[NAME_MAX_BYTES + 1];
+    struct frame_builder frame;
+    uint64_t number;   /* of the publication that is under way, or of the next */
+    uint64_t sequence; /* of the first message of the next frame */
+    int64_t since;     /* when it was first sent in this session; -1: since the last client_process() */
+    int64_t room_asked;
+    uint64_t producer_was; /* the origin of what was stored last */
+    uint64_t sequence_was;
+};
+
+struct client_fetch {
+    bool subscribed;
+    bool active;
+    bool began; /* the group had an answer, so it is there */
+    char topic[NAME_MAX_BYTES + 1];
+    char group[NAME_MAX_BYTES + 1]; /* "": a reader */
+    struct client_subscription subscription;
+    uint32_t messages;
+    uint32_t wait;
+    int64_t asked;       /* when the request was sent */
+    uint64_t number;     /* of the next fetch */
+    uint64_t lease_base; /* fetches of earlier sessions: the owner's lease numbers are never used twice */
+    struct protocol_position *positions; /* ascending topics */
+    uint32_t positions_count;
+    uint32_t positions_capacity;
+};
+
+struct client_settlements {
+    struct protocol_settlement *waiting; /* with the owner's lease numbers */
+    uint32_t waiting_count;
+    uint32_t waiting_capacity;
+    struct buffer request;  /* the body of what is under way; empty: nothing is */
+    uint32_t request_total; /* messages in it */
+    uint64_t number;
+    uint32_t stale; /* messages to be reported as stale */
+};
+
+struct client_control {
+    uint64_t number;
+    bool hello; /* to be said */
+    bool extend;
+    bool leaving;
+    bool left;
+    bool asking;
+    struct buffer ask;
+    int64_t extend_at;
+};
+
+struct client {
+    struct channel *channel;
+    struct client_settings settings;
+    char name[CLIENT_NAME_MAX + 1];
+    int64_t now;
+    bool broken;      /* failed() was called */
+    bool greeted;     /* WELCOME is of a session that the relay knows */
+    unsigned in_vain; /* sessions that ended before anything was done in them */
+    struct protocol_welcome welcome;
+    uint64_t held; /* messages leased and not settled */
+    struct client_lane lanes[CHANNEL_LANES];
+    struct client_publication publication;
+    struct client_fetch fetch;
+    struct client_settlements settlements;
+    struct client_control control;
+    struct buffer scratch; /* heads of requests */
+};
+
+struct client_hold {
+    unsigned references;
+    struct channel_reply *reply;
+};
+
+/* Whether LANE may send now. */
+bool client_lane_free(const struct client *client, enum channel_lane lane);
+
+/*
+ * Sends a request on LANE, which is idle: the header, HEAD and REST (either may be NULL). The caller keeps both for a
+ * repeat.
+ */
+enum mp_error client_send(struct client *client, enum channel_lane lane, enum protocol_type type, uint64_t number,
+                          const struct buffer *head, const struct buffer *rest, struct fault *fault);
+
+/* The lane's next request waits, longer each time until client_calm(). */
+void client_pause(struct client *client, enum channel_lane lane);
+void client_calm(struct client *client, enum channel_lane lane);
+
+/* Whether STATUS only asks to send the same again. */
+bool client_is_passing(enum mp_error status);
+
+/* Tells the owner, and ends all dealings. */
+void client_fail(struct client *client, enum mp_error error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* LANE's request was answered with MP_ERR_SESSION: says hello again, unless that was done. */
+void client_session_lost(struct client *client, enum channel_lane lane);
+
+/* HELD has changed: begins or ends the extending of leases. */
+void client_held(struct client *client);
+/* MESSAGES fewer are held. */
+void client_release(struct client *client, uint32_t messages);
+
+void client_publish_pump(struct client *client);
+void client_publish_answered(struct client *client, const struct protocol_reply *reply);
+void client_publish_welcomed(struct client *client);
+void client_publish_free(struct client *client);
+
+void client_fetch_pump(struct client *client);
+void client_fetch_answered(struct client *client, const struct protocol_reply *reply, struct client_hold *hold);
+void client_fetch_welcomed(struct client *client);
+void client_fetch_free(struct client *client);
+
+void client_settle_pump(struct client *client);
+void client_settle_answered(struct client *client, const struct protocol_reply *reply);
+void client_settle_welcomed(struct client *client);
+void client_settle_free(struct client *client);
+
+#endif
