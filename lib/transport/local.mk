@@ -7,5 +7,8 @@ noinst_LTLIBRARIES += %D%/libtransport.la
 %C%_libtransport_la_SOURCES = \
 	%D%/address.c %D%/address.h \
 	%D%/address_relay.c \
-	%D%/peer.h \
+	%D%/peer.c %D%/peer.h %D%/peer_internal.h \
+	%D%/peer_dial.c \
+	%D%/peer_link.c \
+	%D%/peer_rules.c \
 	$(empty)
