@@ -6,6 +6,16 @@
 noinst_LTLIBRARIES += %D%/libmessage.la
 %C%_libmessage_la_SOURCES = \
 	%D%/attributes.c %D%/attributes.h \
+	%D%/format_common.c %D%/format_private.h %D%/formats.h \
+	%D%/format_escape.c \
+	%D%/format_json_read.c \
+	%D%/format_json_write.c \
+	%D%/format_pointer.c \
+	%D%/format_read.c \
+	%D%/format_template.c \
+	%D%/format_write.c \
 	%D%/frame.c %D%/frame.h \
+	%D%/json_scan.c %D%/json_scan.h \
 	%D%/names.c %D%/names.h \
+	%D%/text.c %D%/text.h \
 	$(empty)
