@@ -7,6 +7,10 @@ noinst_LTLIBRARIES += %D%/libtransport.la
 %C%_libtransport_la_SOURCES = \
 	%D%/address.c %D%/address.h \
 	%D%/address_relay.c \
+	%D%/server.c %D%/server.h %D%/server_private.h \
+	%D%/server_accept.c \
+	%D%/server_read.c \
+	%D%/server_write.c \
 	%D%/peer.c %D%/peer.h %D%/peer_internal.h \
 	%D%/peer_dial.c \
 	%D%/peer_link.c \

@@ -4,10 +4,16 @@
  * It speaks the wire format of the SP protocols (sp-tcp-mapping-01 and sp-ipc of nanomsg; for request/reply
  * sp-request-reply-01): a greeting of 8 bytes each way (00 53 50 00, the 16-bit protocol number, 00 00), then messages:
  * over TCP a 64-bit big-endian length and the payload, over IPC the same behind a byte 01. For REP the payload begins
- * with 32-bit ids of which the last has its top bit set; the reply repeats them. The server strips and keeps them.
+ * with 32-bit ids of which the last has its top bit set; the reply repeats them. The server strips and keeps them. What
+ * other protocols put before a payload (REQ, SURVEYOR: the id in a reply; PAIR1: a 32-bit hop count) is the owner's.
  *
- * What arrives is given to the owner message by message, in the loop's thread. Memory: idle connections keep no buffer;
- * the payloads that are being received or wait for their owner share one budget, and reading stops while it is spent.
+ * What arrives is given to the owner message by message, in the loop's thread. All callbacks come from the loop, never
+ * from inside a call of a function of this header, and may call all of them but server_free().
+ *
+ * Memory: idle connections keep no buffer; the payloads that are being received or wait for their owner share one
+ * budget, and reading stops while it is spent. It can be exceeded by one message and 256 KiB. What waits to be written
+ * is not counted; of a connection with more than 4 MiB of it, no more is read. An owner that answers in another turn
+ * asks server_unsent() first: a peer can have sent thousands of small requests at once and read none of the replies.
  */
 #ifndef TRANSPORT_SERVER_H
 #define TRANSPORT_SERVER_H
@@ -93,10 +99,13 @@ struct server_settings {
 struct server_counters {
     uint64_t accepted, refused, closed_by_fault, received, received_bytes, sent, sent_bytes;
     unsigned connections;
-    size_t held; /* bytes of payloads held */
+    size_t held; /* bytes of messages held, with what goes with each */
 };
 
-/* Makes a server on BASE; free it with server_free(), which closes its listeners and connections. */
+/*
+ * Makes a server on BASE; free it with server_free(), which closes its listeners and connections, and calls nobody.
+ * Messages that the owner still has stay good until they are freed.
+ */
 enum mp_error server_new(struct event_base *base, const struct server_settings *settings, struct server **server,
                          struct fault *fault);
 void server_free(struct server *server);
