@@ -7,6 +7,10 @@
 # One program alone: make check TESTS=tests/unit/test_buffer
 unit_tests =
 
+unit_tests += %D%/test_protocol
+%C%_test_protocol_SOURCES = %D%/test_protocol.c
+%C%_test_protocol_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
