@@ -5,6 +5,7 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libcli.la
 %C%_libcli_la_SOURCES = \
+	%D%/command.c %D%/command.h \
 	%D%/completion.c \
 	%D%/exit.c %D%/exit.h \
 	%D%/loop.c %D%/loop.h \
@@ -12,4 +13,10 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/options_help.c \
 	%D%/output.c %D%/output.h \
 	%D%/relay_link.c %D%/relay_link.h \
+	%D%/pace.h \
+	%D%/send.c %D%/send.h %D%/send_engine.h \
+	%D%/send_direct.c \
+	%D%/send_dress.c %D%/send_dress.h \
+	%D%/send_relay.c \
+	%D%/send_source.c %D%/send_source.h \
 	$(empty)

@@ -1,0 +1,52 @@
+/*
+ * send.h: what msend does: input becomes messages (send_source.h), and they go to a topic (send_relay.c) or straight
+ * to peers (send_direct.c). bin/msend.c names the options that fill struct send_settings.
+ */
+#ifndef CLI_SEND_H
+#define CLI_SEND_H
+
+#include "cli/options.h"
+
+struct send_settings {
+    /* where to */
+    const char *relay;
+    const char *topic;
+    const char *dial;
+    const char *listen;
+    int pattern; /* enum peer_pattern */
+    bool framed;
+    uint64_t await_peers;
+    int64_t wait; /* microseconds; -1: not given */
+
+    /* input */
+    struct option_list data;
+    int format; /* enum format */
+    uint64_t skip;
+    uint64_t max_message; /* bytes; 0: the relay's limit */
+
+    /* attributes */
+    struct option_list headers; /* "name: value" */
+    const char *key;
+    const char *key_separator;
+    const char *key_json;
+    const char *id;
+    const char *id_json;
+    const char *type;
+    const char *source;
+    const char *subject;
+
+    double rate; /* messages a second; 0: no limit */
+    bool print_id;
+};
+
+/* The defaults. */
+#define SEND_SETTINGS                                                                                                  \
+    {                                                                                                                  \
+        .wait = -1, .await_peers = 1                                                                                   \
+    }
+
+/* Sends what SETTINGS and the operands and the command in OPTIONS say. Returns the exit code; ARGV is shown again when
+ * an interrupted tool says how to go on. May die by a signal. */
+int send_run(const struct send_settings *settings, const struct options *options, char **argv);
+
+#endif
