@@ -165,7 +165,7 @@ static enum mp_error find_element(struct search *search, struct json_extent *val
             json_space(&scanner);
         }
     }
-    return not_found(search, "the array has no so many elements");
+    return not_found(search, "the array has fewer elements");
 }
 
 static enum mp_error find(struct search *search, struct json_extent *value)

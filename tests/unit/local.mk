@@ -7,6 +7,22 @@
 # One program alone: make check TESTS=tests/unit/test_buffer
 unit_tests =
 
+unit_tests += %D%/test_format_json
+%C%_test_format_json_SOURCES = %D%/test_format_json.c
+%C%_test_format_json_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_format_pointer
+%C%_test_format_pointer_SOURCES = %D%/test_format_pointer.c
+%C%_test_format_pointer_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_format_read
+%C%_test_format_read_SOURCES = %D%/test_format_read.c
+%C%_test_format_read_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_format_write
+%C%_test_format_write_SOURCES = %D%/test_format_write.c
+%C%_test_format_write_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_protocol
 %C%_test_protocol_SOURCES = %D%/test_protocol.c
 %C%_test_protocol_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
