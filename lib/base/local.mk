@@ -5,11 +5,13 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libbase.la
 %C%_libbase_la_SOURCES = \
+	%D%/blob.c %D%/blob.h \
 	%D%/buffer.c %D%/buffer.h \
 	%D%/clock.c %D%/clock.h \
 	%D%/error.c \
 	%D%/fault.c %D%/fault.h \
 	%D%/log.c %D%/log.h \
+	%D%/map.c %D%/map.h \
 	%D%/memory.c %D%/memory.h \
 	%D%/units.c %D%/units.h \
 	%D%/utf8.c %D%/utf8.h \

@@ -12,7 +12,8 @@ static uint64_t seed(void)
 {
     static uint64_t value;
     if (value == 0)
-        value = ((uint64_t)clock_wall() * UINT64_C(0x9E3779B97F4A7C15)) ^ (uint64_t)getpid() ^ (uint64_t)(uintptr_t)&value;
+        value =
+            ((uint64_t)clock_wall() * UINT64_C(0x9E3779B97F4A7C15)) ^ (uint64_t)getpid() ^ (uint64_t)(uintptr_t)&value;
     return value;
 }
 
@@ -33,8 +34,7 @@ static struct map_entry *place_of(const struct map *map, const void *key, size_t
     size_t mask = map->capacity - 1;
     for (size_t at = (size_t)hash & mask;; at = (at + 1) & mask) {
         struct map_entry *entry = &map->entries[at];
-        if (!entry->value ||
-            (entry->hash == hash && entry->size == size && memcmp(entry->key, key, size) == 0))
+        if (!entry->value || (entry->hash == hash && entry->size == size && memcmp(entry->key, key, size) == 0))
             return entry;
     }
 }

@@ -43,10 +43,11 @@ struct engine_subscription {
     char *topic; /* or pattern */
     char *group;
     bool pattern;
-    bool created;    /* this turn */
-    bool known;      /* the topic exists; patterns: always */
-    void *waiters;   /* the relay's */
-    bool ready;      /* on the engine's list of those that may have something */
+    bool created;     /* the group was made now; the relay clears it when it has told */
+    uint64_t creator; /* the session that made the group; 0: not known any more */
+    bool known;       /* the topic exists; patterns: always */
+    void *waiters;    /* the relay's */
+    bool ready;       /* on the engine's list of those that may have something */
     struct engine_subscription *next_ready;
 };
 
@@ -57,8 +58,8 @@ struct engine_delivery {
     uint64_t first;
     uint32_t count;
     uint32_t attempt;
-    const char *name;   /* the topic's; good until the end of the turn */
-    struct blob *blob;  /* holds the bytes; NULL: only tells where a reader stands */
+    const char *name;    /* the topic's; good until the end of the turn */
+    struct blob *blob;   /* holds the bytes; NULL: only tells where a reader stands */
     const uint8_t *data; /* a frame */
     size_t size;
 };
@@ -156,13 +157,13 @@ struct engine_operations {
                              struct fault *fault);
 
     /*
-     * The subscription of GROUP on TOPIC (checked names; both not terminated). A group that is not there is made,
-     * starting at FROM and VALUE; for one that is there MP_ERR_EXISTS when FROM is other than the default. An empty
-     * group makes nothing.
+     * The subscription of GROUP on TOPIC (checked names; both not terminated). A group that is not there is made for
+     * SESSION, starting at FROM and VALUE; for one that is there MP_ERR_EXISTS when FROM is other than the default,
+     * unless this session made it. An empty group makes nothing.
      */
     enum mp_error (*subscribe)(struct engine *engine, const char *topic, size_t topic_size, bool pattern,
-                               const char *group, size_t group_size, enum engine_from from, uint64_t value,
-                               struct engine_subscription **subscription, struct fault *fault);
+                               const char *group, size_t group_size, uint64_t session, enum engine_from from,
+                               uint64_t value, struct engine_subscription **subscription, struct fault *fault);
     /* Frees a readers' subscription that nobody waits on. No effect on groups. */
     void (*forget)(struct engine *engine, struct engine_subscription *subscription);
 

@@ -5,4 +5,13 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libqueue.la
 %C%_libqueue_la_SOURCES = \
+	%D%/engine.h \
+	%D%/local.c %D%/local.h \
+	%D%/local_describe.c \
+	%D%/local_grant.c \
+	%D%/local_group.c \
+	%D%/local_lease.c \
+	%D%/local_settle.c \
+	%D%/local_topic.c \
+	%D%/states.c %D%/states.h \
 	$(empty)

@@ -20,8 +20,7 @@ struct states_block {
 
 static bool same_value(const struct state_value *a, const struct state_value *b)
 {
-    return a->state == b->state && a->attempt == b->attempt &&
-           (a->state != STATE_DELAYED || a->due == b->due) &&
+    return a->state == b->state && a->attempt == b->attempt && (a->state != STATE_DELAYED || a->due == b->due) &&
            (a->state != STATE_LEASED || (a->session == b->session && a->lease == b->lease));
 }
 

@@ -1,0 +1,378 @@
+#include "queue/local.h"
+
+#include <stdlib.h>
+
+enum { SNAPSHOT_EVERY = 1024, CACHE_BYTES = 16 * 1024 * 1024 };
+
+enum mp_error local_write(struct local *local, struct fault *fault)
+{
+    local->writing = true;
+    return store_begin(local->store, fault);
+}
+
+static void local_begin(struct engine *engine, struct moment now)
+{
+    local_of(engine)->now = now;
+}
+
+static bool local_changed(const struct engine *engine)
+{
+    return ((const struct local *)engine)->writing;
+}
+
+/* ---- memory --------------------------------------------------------------------------------------------------- */
+
+static void forget_all(struct local *local)
+{
+    size_t at = 0;
+    struct group *group;
+    local_leases_clear(local);
+    while ((group = map_next(&local->groups, &at))) {
+        states_free(&group->states);
+        free(group);
+    }
+    map_free(&local->groups);
+    at = 0;
+    struct topic *topic;
+    while ((topic = map_next(&local->topics, &at)))
+        local_topic_free(topic);
+    map_free(&local->topics);
+    local_cache_clear(local);
+    local_subscriptions_detach(local);
+    local->next_topic = local->next_group = local->next_pattern = 1;
+    local->delay_due = CLOCK_NEVER;
+    local->writing = false;
+}
+
+static void local_close(struct engine *engine)
+{
+    struct local *local = local_of(engine);
+    forget_all(local);
+    size_t at = 0;
+    struct subscription *subscription;
+    while ((subscription = map_next(&local->subscriptions, &at))) {
+        free(subscription->members.items);
+        free(subscription->shared.topic);
+        free(subscription->shared.group);
+        free(subscription);
+    }
+    map_free(&local->subscriptions);
+    store_close(local->store);
+    free(local);
+}
+
+/* ---- loading -------------------------------------------------------------------------------------------------- */
+
+struct loading {
+    struct local *local;
+    const struct engine_load *load;
+    struct fault *fault;
+    struct topic *topic;
+    struct group *group;
+    uint64_t snapshot; /* the last event that the snapshot contains */
+};
+
+static enum mp_error load_session(void *context, const struct store_session *row)
+{
+    const struct loading *loading = context;
+    struct engine_session session = {.id = row->id, .created = row->created, .used = row->used};
+    memcpy(session.numbers, row->numbers, sizeof session.numbers);
+    memcpy(session.results, row->results, sizeof session.results);
+    memcpy(session.counts, row->counts, sizeof session.counts);
+    return loading->load->session(loading->load->context, &session);
+}
+
+static enum mp_error load_applied(const struct loading *loading, uint64_t session, uint64_t request, int64_t time,
+                                  uint64_t result, uint32_t count)
+{
+    struct engine_origin origin = {
+        .session = session, .number = request & (UINT64_MAX >> 2), .lane = (unsigned)(request >> 62)};
+    if (session == 0 || origin.number == 0 || origin.lane >= ENGINE_LANES)
+        return MP_OK;
+    return loading->load->applied(loading->load->context, &origin, time, result, count);
+}
+
+/* A frame that is newer than its topic's row. */
+static enum mp_error load_frame(void *context, const struct store_frame *row)
+{
+    const struct loading *loading = context;
+    struct topic *topic = loading->topic;
+    if (row->first != topic->end)
+        return fault_set(loading->fault, MP_ERR_DAMAGED, "%s: offset %llu of topic %s is missing",
+                         store_path(loading->local->store), (unsigned long long)topic->end, topic->name);
+    topic->end = row->first + row->count;
+    topic->dirty = true;
+    return load_applied(loading, row->session, row->request, row->time, row->first, row->count);
+}
+
+static enum mp_error load_topic(void *context, const struct store_topic *row)
+{
+    struct loading *loading = context;
+    struct topic *topic;
+    return local_topic_add(loading->local, row, &topic);
+}
+
+static enum mp_error load_pattern(void *context, const struct store_pattern *row)
+{
+    const struct loading *loading = context;
+    return local_pattern_load(loading->local, row, loading->fault);
+}
+
+static enum mp_error load_group(void *context, const struct store_group *row)
+{
+    const struct loading *loading = context;
+    return local_group_load(loading->local, row, loading->fault);
+}
+
+static enum mp_error load_block(void *context, uint32_t block, const uint8_t *data, size_t size)
+{
+    const struct loading *loading = context;
+    return states_load(&loading->group->states, loading->local->now, block, data, size);
+}
+
+static enum mp_error load_event(void *context, const struct store_event *row)
+{
+    const struct loading *loading = context;
+    struct local *local = loading->local;
+    if (row->id != local->last_event + 1)
+        return fault_set(loading->fault, MP_ERR_DAMAGED, "%s: event %llu is missing", store_path(local->store),
+                         (unsigned long long)local->last_event + 1);
+    local->last_event = row->id;
+    struct group *group = map_get(&local->groups, &row->group, sizeof row->group);
+    enum mp_error error = MP_OK;
+    if (group && row->id > group->event)
+        error = local_apply(local, group, row);
+    if (error)
+        return fault_set(loading->fault, error, "%s: event %llu does not fit the state of group %s",
+                         store_path(local->store), (unsigned long long)row->id, group->name);
+    uint64_t result = row->kind == EVENT_LEASED ? row->first : 0;
+    return load_applied(loading, row->session, row->request, row->time, result, row->count);
+}
+
+static enum mp_error load_topics(struct loading *loading)
+{
+    struct local *local = loading->local;
+    enum mp_error error = store_each_topic(local->store, load_topic, loading, loading->fault);
+    size_t at = 0;
+    while (!error && (loading->topic = map_next(&local->topics, &at))) {
+        error = store_each_frame(local->store, loading->topic->id, loading->topic->end, load_frame, loading,
+                                 loading->fault);
+        struct store_frame last;
+        enum mp_error found = error ? error : store_last_frame(local->store, loading->topic->id, &last, loading->fault);
+        if (!found)
+            loading->topic->last_time = last.time;
+        else if (found != MP_ERR_NOT_FOUND)
+            error = found;
+    }
+    return error;
+}
+
+static enum mp_error load_groups(struct loading *loading)
+{
+    struct local *local = loading->local;
+    enum mp_error error = store_each_pattern(local->store, load_pattern, loading, loading->fault);
+    if (!error)
+        error = store_each_group(local->store, load_group, loading, loading->fault);
+    size_t at = 0;
+    while (!error && (loading->group = map_next(&local->groups, &at))) {
+        error = store_each_block(local->store, loading->group->id, load_block, loading, loading->fault);
+        if (error == MP_ERR_DAMAGED)
+            fault_set(loading->fault, error, "%s: a block of group %s on topic %s is damaged", store_path(local->store),
+                      loading->group->name, loading->group->topic->name);
+    }
+    if (!error)
+        error = store_each_event(local->store, loading->snapshot, load_event, loading, loading->fault);
+    return error;
+}
+
+static enum mp_error check_groups(const struct loading *loading)
+{
+    const struct local *local = loading->local;
+    size_t at = 0;
+    const struct group *group;
+    while ((group = map_next(&local->groups, &at))) {
+        struct fault detail = {0};
+        if (states_check(&group->states, &detail) || group->states.frontier > group->topic->end)
+            return fault_set(loading->fault, MP_ERR_DAMAGED, "%s: the state of group %s on topic %s is damaged: %s",
+                             store_path(local->store), group->name, group->topic->name,
+                             detail.code ? fault_text(&detail) : "it is ahead of its topic");
+    }
+    return MP_OK;
+}
+
+static enum mp_error local_load(struct engine *engine, struct moment now, const struct engine_load *load,
+                                struct fault *fault)
+{
+    struct local *local = local_of(engine);
+    struct loading loading = {.local = local, .load = load, .fault = fault};
+    int64_t snapshot = 0;
+    forget_all(local);
+    local->now = now;
+    enum mp_error error = store_get_number(local->store, "snapshot_event", &snapshot, fault);
+    if (error && error != MP_ERR_NOT_FOUND)
+        return error;
+    loading.snapshot = local->last_event = (uint64_t)snapshot;
+    if ((error = store_each_session(local->store, load_session, &loading, fault)) || (error = load_topics(&loading)) ||
+        (error = load_groups(&loading)) || (error = check_groups(&loading)))
+        return error;
+    if (local_readers_attach(local) || local_leases_rebuild(local))
+        return fault_memory(fault);
+    local->turns = local->settings.snapshot_every; /* what was replayed now need not be replayed again */
+    return MP_OK;
+}
+
+/* ---- the end of a turn ---------------------------------------------------------------------------------------- */
+
+struct saving {
+    struct local *local;
+    const struct group *group;
+    struct fault *fault;
+};
+
+static enum mp_error save_block(void *context, uint32_t block, const void *data, size_t size)
+{
+    const struct saving *saving = context;
+    return store_put_block(saving->local->store, saving->group->id, block, data, size, saving->fault);
+}
+
+static enum mp_error save_group(struct local *local, struct group *group, struct fault *fault)
+{
+    struct saving saving = {local, group, fault};
+    struct store_group row = {
+        .id = group->id,
+        .topic = group->topic->id,
+        .name = group->name,
+        .pattern = group->pattern_id,
+        .start = group->start,
+        .floor = group->states.floor,
+        .frontier = group->states.frontier,
+        .event = local->last_event,
+        .created = group->created,
+    };
+    enum mp_error error = states_save(&group->states, local->now, save_block, &saving);
+    if (!error)
+        error = store_delete_blocks(local->store, group->id, (uint32_t)(row.floor >> STATES_BLOCK_BITS), fault);
+    if (!error)
+        error = store_put_group(local->store, &row, fault);
+    if (!error) {
+        group->event = local->last_event;
+        group->dirty = false;
+    }
+    return error;
+}
+
+static enum mp_error save_all(struct local *local, struct fault *fault)
+{
+    enum mp_error error = MP_OK;
+    size_t at = 0;
+    struct topic *topic;
+    while (!error && (topic = map_next(&local->topics, &at))) {
+        struct store_topic row = {topic->id, topic->name, topic->first, topic->end, topic->created};
+        if (topic->dirty && !(error = store_put_topic(local->store, &row, fault)))
+            topic->dirty = false;
+    }
+    at = 0;
+    struct group *group;
+    while (!error && (group = map_next(&local->groups, &at)))
+        if (group->dirty)
+            error = save_group(local, group, fault);
+    if (!error)
+        error = store_put_number(local->store, "snapshot_event", (int64_t)local->last_event, fault);
+    return error;
+}
+
+static enum mp_error local_commit(struct engine *engine, enum mp_error (*snapshot)(void *context), void *context,
+                                  struct fault *fault)
+{
+    struct local *local = local_of(engine);
+    if (!local->writing)
+        return MP_OK;
+    enum mp_error error = MP_OK;
+    if (++local->turns >= local->settings.snapshot_every) {
+        if ((error = snapshot(context)) || (error = save_all(local, fault)))
+            return error;
+        local->turns = 0;
+        local->snapshots++;
+    }
+    if ((error = store_commit(local->store, fault)))
+        return error;
+    local->commits++;
+    local->writing = false;
+    return MP_OK;
+}
+
+static enum mp_error local_rollback(struct engine *engine, struct fault *fault)
+{
+    struct local *local = local_of(engine);
+    local->writing = false;
+    return store_rollback(local->store, fault);
+}
+
+static enum mp_error local_put_session(struct engine *engine, const struct engine_session *session, struct fault *fault)
+{
+    struct store_session row = {.id = session->id, .created = session->created, .used = session->used};
+    memcpy(row.numbers, session->numbers, sizeof row.numbers);
+    memcpy(row.results, session->results, sizeof row.results);
+    memcpy(row.counts, session->counts, sizeof row.counts);
+    return store_put_session(local_of(engine)->store, &row, fault);
+}
+
+static enum mp_error local_delete_session(struct engine *engine, uint64_t id, struct fault *fault)
+{
+    return store_delete_session(local_of(engine)->store, id, fault);
+}
+
+static const struct engine_operations operations = {
+    .name = "local",
+    .capabilities = ENGINE_ATOMIC,
+    .close = local_close,
+    .load = local_load,
+    .begin = local_begin,
+    .commit = local_commit,
+    .rollback = local_rollback,
+    .changed = local_changed,
+    .put_session = local_put_session,
+    .delete_session = local_delete_session,
+    .room = local_room,
+    .publish = local_publish,
+    .subscribe = local_subscribe,
+    .forget = local_forget,
+    .grant = local_grant,
+    .regrant = local_regrant,
+    .read = local_read,
+    .held = local_held,
+    .settle = local_settle,
+    .extend = local_extend,
+    .shorten = local_shorten,
+    .release = local_release,
+    .tick = local_tick,
+    .due = local_due,
+    .next_ready = local_next_ready,
+    .drained = local_drained,
+    .describe_topics = local_describe_topics,
+    .describe_groups = local_describe_groups,
+    .describe = local_describe,
+    .nearest_topic = local_nearest_topic,
+};
+
+enum mp_error engine_local_open(struct store *store, const struct engine_local_settings *settings,
+                                struct engine **engine, struct fault *fault)
+{
+    struct local *local = calloc(1, sizeof *local);
+    if (!local) {
+        store_close(store);
+        return fault_memory(fault);
+    }
+    local->engine.operations = &operations;
+    local->store = store;
+    if (settings)
+        local->settings = *settings;
+    if (local->settings.snapshot_every == 0)
+        local->settings.snapshot_every = SNAPSHOT_EVERY;
+    if (local->settings.cache == 0)
+        local->settings.cache = CACHE_BYTES;
+    local->next_topic = local->next_group = local->next_pattern = 1;
+    local->lease_due = local->delay_due = CLOCK_NEVER;
+    *engine = &local->engine;
+    return MP_OK;
+}

@@ -1,0 +1,224 @@
+/*
+ * local.h: what the files of the local engine share.
+ *
+ * State in memory is what the rows say: groups change by events only. An event is written, then applied
+ * (local_apply()); after a start the same function applies the events that are newer than the last snapshot. So what
+ * a trace shows and what happened cannot differ.
+ */
+#ifndef QUEUE_LOCAL_H
+#define QUEUE_LOCAL_H
+
+#include "base/map.h"
+#include "message/names.h"
+#include "queue/engine.h"
+#include "queue/states.h"
+#include "store/store.h"
+
+enum { TOPICS_MAX = 1 << 19, CACHE_SLOTS = 64 };
+#define OFFSET_MAX ((UINT64_C(1) << 44) - 1)
+
+struct topic;
+struct group;
+
+/* A subscription and what is behind it: groups, one a topic, or for readers topics. */
+struct member_list {
+    void **items;
+    size_t count;
+    size_t capacity;
+};
+
+struct subscription {
+    struct engine_subscription shared; /* first: the relay's view */
+    uint32_t pattern_id;               /* of a group's pattern */
+    bool made;                         /* the group's rows are there */
+    struct member_list members;        /* struct group, or struct topic for readers */
+    size_t turn;                       /* where the next grant begins, so that topics take turns */
+    char key[2 * NAME_MAX_BYTES + 4];  /* group, a newline, topic or pattern */
+    size_t key_size;
+};
+
+struct topic {
+    uint32_t id;
+    char name[NAME_MAX_BYTES + 1];
+    uint64_t first;
+    uint64_t end;
+    int64_t created;
+    int64_t last_time;
+    uint64_t bytes; /* published since the start of the relay */
+    bool dirty;
+    struct member_list groups;
+    struct member_list readers; /* struct subscription */
+};
+
+/* Where a walk inside a frame stopped, so that cutting a frame message by message is not quadratic. */
+struct cut_hint {
+    uint64_t frame; /* first offset of the frame; UINT64_MAX: none */
+    uint32_t index;
+    size_t at;
+};
+
+struct group {
+    uint32_t id;
+    struct topic *topic;
+    struct subscription *subscription;
+    uint32_t pattern_id;
+    char name[NAME_MAX_BYTES + 1];
+    uint64_t start;
+    int64_t created;
+    uint64_t event; /* the last that was applied */
+    bool dirty;
+    uint64_t acked, dead; /* since the start of the relay */
+    struct states states;
+    struct cut_hint hint;
+};
+
+/* Messages of one group that one fetch was given; UNSETTLED of them are still out. */
+struct lease {
+    struct lease *next, *previous; /* of its holder */
+    uint64_t number;
+    struct group *group;
+    uint64_t first, end; /* they lie between */
+    uint64_t unsettled;
+    int64_t deadline;
+};
+
+/* A session that holds leases. */
+struct holder {
+    uint64_t session;
+    struct lease *leases;
+    uint32_t count;
+};
+
+struct cached_frame {
+    uint32_t topic;
+    uint64_t first;
+    uint32_t count;
+    struct blob *blob;
+    const uint8_t *data;
+    size_t size;
+    bool checked; /* its own checksum was checked */
+};
+
+struct local {
+    struct engine engine; /* first */
+    struct store *store;
+    struct engine_local_settings settings;
+    struct moment now;
+
+    struct map topics;        /* by name */
+    struct map groups;        /* by id */
+    struct map subscriptions; /* by key */
+    struct map holders;       /* by session */
+    struct subscription *patterns_list[4096];
+    size_t patterns_count;
+    uint32_t next_topic, next_group, next_pattern;
+    uint64_t last_event;
+
+    struct engine_subscription *ready;
+
+    struct cached_frame cache[CACHE_SLOTS];
+    unsigned cache_next;
+    size_t cache_bytes;
+
+    int64_t lease_due; /* no lease ends earlier */
+    int64_t delay_due; /* no delay ends earlier */
+    uint32_t turns;    /* changing ones since the last snapshot */
+    int64_t space_checked;
+    uint64_t space;
+    bool writing;
+    uint64_t commits, snapshots, lapsed;
+};
+
+static inline struct local *local_of(struct engine *engine)
+{
+    return (struct local *)engine;
+}
+
+enum mp_error members_add(struct member_list *list, void *item);
+void members_remove(struct member_list *list, const void *item);
+
+/* local.c: begins the store's transaction with the turn's first change. */
+enum mp_error local_write(struct local *local, struct fault *fault);
+
+/* local_topic.c */
+struct topic *local_topic(struct local *local, const char *name, size_t size);
+enum mp_error local_topic_make(struct local *local, const char *name, size_t size, struct topic **topic,
+                               struct fault *fault);
+enum mp_error local_topic_add(struct local *local, const struct store_topic *row, struct topic **topic);
+void local_topic_free(struct topic *topic);
+enum mp_error local_publish(struct engine *engine, const char *name, size_t size, const struct frame *frame,
+                            struct blob *blob, const struct engine_origin *origin, uint64_t *first,
+                            struct fault *fault);
+enum mp_error local_room(struct engine *engine, const char *name, size_t size, struct fault *fault);
+const char *local_nearest_topic(struct engine *engine, const char *name);
+/* The frame with OFFSET of TOPIC or the first behind it; the caller drops FRAME->blob. MP_ERR_NOT_FOUND. */
+enum mp_error local_frame(struct local *local, const struct topic *topic, uint64_t offset, struct cached_frame *frame,
+                          struct fault *fault);
+void local_cache_clear(struct local *local);
+/* The first offset of TOPIC that was stored at TIME or later. */
+enum mp_error local_offset_at(struct local *local, const struct topic *topic, int64_t time, uint64_t *offset,
+                              struct fault *fault);
+
+/* local_group.c */
+enum mp_error local_subscribe(struct engine *engine, const char *topic, size_t topic_size, bool pattern,
+                              const char *group, size_t group_size, uint64_t session, enum engine_from from,
+                              uint64_t value, struct engine_subscription **subscription, struct fault *fault);
+void local_forget(struct engine *engine, struct engine_subscription *subscription);
+/* Joins TOPIC, which is new, with every pattern that matches it; MAKE: makes the groups that are missing. */
+enum mp_error local_topic_join(struct local *local, struct topic *topic, bool make, struct fault *fault);
+enum mp_error local_group_load(struct local *local, const struct store_group *row, struct fault *fault);
+enum mp_error local_pattern_load(struct local *local, const struct store_pattern *row, struct fault *fault);
+void local_subscriptions_detach(struct local *local);
+/* Finds the topics of every readers' subscription again. */
+enum mp_error local_readers_attach(struct local *local);
+void local_mark_ready(struct local *local, struct subscription *subscription);
+void local_mark_topic(struct local *local, struct topic *topic);
+struct engine_subscription *local_next_ready(struct engine *engine);
+enum mp_error local_position(struct local *local, const struct topic *topic, enum engine_from from, uint64_t value,
+                             uint64_t *offset, struct fault *fault);
+enum mp_error local_drained(struct engine *engine, const char *topic, const char *group, bool *drained,
+                            struct fault *fault);
+uint64_t local_group_waiting(const struct group *group);
+
+/* local_grant.c */
+enum mp_error local_grant(struct engine *engine, struct engine_subscription *subscription,
+                          const struct engine_origin *origin, const struct engine_limits *limits, uint32_t lease,
+                          struct engine_deliveries *deliveries, struct fault *fault);
+enum mp_error local_regrant(struct engine *engine, struct engine_subscription *subscription,
+                            const struct engine_origin *origin, struct engine_deliveries *deliveries,
+                            struct fault *fault);
+enum mp_error local_read(struct engine *engine, struct engine_subscription *subscription,
+                         const struct engine_position *positions, size_t positions_count, enum engine_from from,
+                         uint64_t value, const struct engine_limits *limits, struct engine_deliveries *deliveries,
+                         struct fault *fault);
+
+/* local_settle.c */
+/* Applies EVENT to GROUP: the only way in which a group changes. */
+enum mp_error local_apply(struct local *local, struct group *group, const struct store_event *event);
+/* Writes EVENT (its id, time, topic and group are filled in) and applies it. */
+enum mp_error local_event(struct local *local, struct group *group, struct store_event *event, struct fault *fault);
+uint32_t local_held(struct engine *engine, uint64_t session, const struct engine_settlement *settlement);
+enum mp_error local_settle(struct engine *engine, const struct engine_origin *origin,
+                           const struct engine_settlement *settlement, uint32_t *applied, struct fault *fault);
+
+/* local_lease.c */
+struct lease *local_lease(struct local *local, uint64_t session, uint64_t number, const struct group *group);
+enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t number, struct group *group,
+                              uint64_t first, uint32_t count, int64_t deadline);
+void local_lease_settled(struct local *local, uint64_t session, uint64_t number, const struct group *group,
+                         uint32_t count);
+void local_leases_clear(struct local *local);
+/* After loading: leases from the states of every group. */
+enum mp_error local_leases_rebuild(struct local *local);
+uint32_t local_extend(struct engine *engine, uint64_t session, uint32_t milliseconds);
+void local_shorten(struct engine *engine, uint64_t session, uint32_t milliseconds);
+enum mp_error local_release(struct engine *engine, uint64_t session, uint64_t *messages, struct fault *fault);
+enum mp_error local_tick(struct engine *engine, struct fault *fault);
+int64_t local_due(const struct engine *engine);
+
+/* local_describe.c */
+enum mp_error local_describe_topics(struct engine *engine, struct buffer *out);
+enum mp_error local_describe_groups(struct engine *engine, struct buffer *out);
+enum mp_error local_describe(struct engine *engine, struct buffer *out);
+
+#endif

@@ -1,0 +1,249 @@
+#include "queue/local.h"
+
+#include <stdlib.h>
+
+static struct holder *holder_of(const struct local *local, uint64_t session)
+{
+    return map_get(&local->holders, &session, sizeof session);
+}
+
+struct lease *local_lease(struct local *local, uint64_t session, uint64_t number, const struct group *group)
+{
+    const struct holder *holder = holder_of(local, session);
+    for (struct lease *lease = holder ? holder->leases : NULL; lease; lease = lease->next)
+        if (lease->number == number && lease->group == group)
+            return lease;
+    return NULL;
+}
+
+enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t number, struct group *group,
+                              uint64_t first, uint32_t count, int64_t deadline)
+{
+    struct lease *lease = local_lease(local, session, number, group);
+    if (deadline < local->lease_due)
+        local->lease_due = deadline;
+    if (lease) {
+        if (first < lease->first)
+            lease->first = first;
+        if (first + count > lease->end)
+            lease->end = first + count;
+        lease->unsettled += count;
+        return MP_OK;
+    }
+    struct holder *holder = holder_of(local, session);
+    if (!holder) {
+        if (!(holder = calloc(1, sizeof *holder)))
+            return MP_ERR_MEMORY;
+        holder->session = session;
+        if (map_put(&local->holders, &holder->session, sizeof holder->session, holder)) {
+            free(holder);
+            return MP_ERR_MEMORY;
+        }
+    }
+    if (!(lease = calloc(1, sizeof *lease)))
+        return MP_ERR_MEMORY;
+    *lease = (struct lease){.next = holder->leases,
+                            .number = number,
+                            .group = group,
+                            .first = first,
+                            .end = first + count,
+                            .unsettled = count,
+                            .deadline = deadline};
+    if (lease->next)
+        lease->next->previous = lease;
+    holder->leases = lease;
+    holder->count++;
+    return MP_OK;
+}
+
+static void lease_remove(struct local *local, struct holder *holder, struct lease *lease)
+{
+    if (lease->previous)
+        lease->previous->next = lease->next;
+    else
+        holder->leases = lease->next;
+    if (lease->next)
+        lease->next->previous = lease->previous;
+    free(lease);
+    if (--holder->count == 0) {
+        map_remove(&local->holders, &holder->session, sizeof holder->session);
+        free(holder);
+    }
+}
+
+void local_lease_settled(struct local *local, uint64_t session, uint64_t number, const struct group *group,
+                         uint32_t count)
+{
+    struct lease *lease = local_lease(local, session, number, group);
+    if (!lease)
+        return;
+    lease->unsettled -= count < lease->unsettled ? count : lease->unsettled;
+    if (lease->unsettled == 0)
+        lease_remove(local, holder_of(local, session), lease);
+}
+
+void local_leases_clear(struct local *local)
+{
+    size_t at = 0;
+    struct holder *holder;
+    while ((holder = map_next(&local->holders, &at))) {
+        while (holder->leases) {
+            struct lease *lease = holder->leases;
+            holder->leases = lease->next;
+            free(lease);
+        }
+        free(holder);
+    }
+    map_free(&local->holders);
+    local->lease_due = CLOCK_NEVER;
+}
+
+/*
+ * Who held a lease when the relay ended gets the time of a lease to come back: its connection, and so a sign of life,
+ * may take a while.
+ */
+enum { REBUILT_LEASE = 30 * 1000000 };
+
+enum mp_error local_leases_rebuild(struct local *local)
+{
+    size_t at = 0;
+    struct group *group;
+    int64_t deadline = local->now.monotonic + REBUILT_LEASE;
+    while ((group = map_next(&local->groups, &at))) {
+        struct state_run run;
+        uint64_t offset = group->states.floor;
+        for (; states_find(&group->states, STATE_LEASED, offset, &run); offset = run.first + run.count)
+            if (local_lease_add(local, run.value.session, run.value.lease, group, run.first, run.count, deadline))
+                return MP_ERR_MEMORY;
+    }
+    return MP_OK;
+}
+
+uint32_t local_extend(struct engine *engine, uint64_t session, uint32_t milliseconds)
+{
+    struct local *local = local_of(engine);
+    const struct holder *holder = holder_of(local, session);
+    int64_t deadline = local->now.monotonic + (int64_t)milliseconds * 1000;
+    for (struct lease *lease = holder ? holder->leases : NULL; lease; lease = lease->next)
+        if (lease->deadline < deadline)
+            lease->deadline = deadline;
+    return holder ? holder->count : 0;
+}
+
+void local_shorten(struct engine *engine, uint64_t session, uint32_t milliseconds)
+{
+    struct local *local = local_of(engine);
+    const struct holder *holder = holder_of(local, session);
+    int64_t deadline = local->now.monotonic + (int64_t)milliseconds * 1000;
+    if (!holder)
+        return;
+    for (struct lease *lease = holder->leases; lease; lease = lease->next)
+        if (lease->deadline > deadline)
+            lease->deadline = deadline;
+    if (deadline < local->lease_due)
+        local->lease_due = deadline;
+}
+
+/* Ends LEASE of SESSION: what is unsettled of it becomes KIND, run by run. */
+static enum mp_error lease_end(struct local *local, uint64_t session, const struct lease *lease,
+                               enum store_event_kind kind, uint64_t *messages, struct fault *fault)
+{
+    struct group *group = lease->group;
+    uint64_t number = lease->number, offset = lease->first, end = lease->end; /* the lease goes with its last message */
+    struct state_run run;
+    enum mp_error error = MP_OK;
+    while (!error && offset < end && states_find(&group->states, STATE_LEASED, offset, &run) && run.first < end) {
+        offset = run.first + run.count;
+        if (run.value.session != session || run.value.lease != number)
+            continue;
+        struct store_event event = {.kind = kind,
+                                    .session = session,
+                                    .first = run.first,
+                                    .count = run.count,
+                                    .attempt = run.value.attempt,
+                                    .lease = number,
+                                    .code = -1};
+        error = local_event(local, group, &event, fault);
+        *messages += run.count;
+    }
+    return error;
+}
+
+enum mp_error local_release(struct engine *engine, uint64_t session, uint64_t *messages, struct fault *fault)
+{
+    struct local *local = local_of(engine);
+    const struct holder *holder;
+    enum mp_error error = MP_OK;
+    *messages = 0;
+    while (!error && (holder = holder_of(local, session))) {
+        uint64_t before = *messages;
+        error = lease_end(local, session, holder->leases, EVENT_RELEASED, messages, fault);
+        if (!error && *messages == before)
+            return fault_set(fault, MP_ERR_INTERNAL, "a lease without messages");
+    }
+    return error;
+}
+
+/* Ends the leases of one holder that are over; true when there may be more (the list has changed). */
+static enum mp_error lapse_one(struct local *local, const struct holder *holder, bool *again, struct fault *fault)
+{
+    *again = false;
+    for (const struct lease *lease = holder->leases; lease; lease = lease->next) {
+        if (lease->deadline > local->now.monotonic) {
+            if (lease->deadline < local->lease_due)
+                local->lease_due = lease->deadline;
+            continue;
+        }
+        *again = true;
+        uint64_t messages = 0;
+        enum mp_error error = lease_end(local, holder->session, lease, EVENT_LAPSED, &messages, fault);
+        local->lapsed += messages;
+        return error || messages > 0 ? error : fault_set(fault, MP_ERR_INTERNAL, "a lease without messages");
+    }
+    return MP_OK;
+}
+
+static enum mp_error lapse(struct local *local, struct fault *fault)
+{
+    enum mp_error error = MP_OK;
+    bool again = true;
+    while (!error && again) {
+        size_t at = 0;
+        const struct holder *holder;
+        again = false;
+        local->lease_due = CLOCK_NEVER;
+        while (!error && !again && (holder = map_next(&local->holders, &at)))
+            error = lapse_one(local, holder, &again, fault);
+    }
+    return error;
+}
+
+static void wake(struct local *local)
+{
+    size_t at = 0;
+    struct group *group;
+    local->delay_due = CLOCK_NEVER;
+    while ((group = map_next(&local->groups, &at))) {
+        if (group->states.counts[STATE_DELAYED] == 0)
+            continue;
+        if (states_wake(&group->states, local->now.monotonic) > 0)
+            local_mark_ready(local, group->subscription);
+        int64_t due = states_due(&group->states);
+        if (due < local->delay_due)
+            local->delay_due = due;
+    }
+}
+
+enum mp_error local_tick(struct engine *engine, struct fault *fault)
+{
+    struct local *local = local_of(engine);
+    if (local->delay_due <= local->now.monotonic)
+        wake(local);
+    return local->lease_due <= local->now.monotonic ? lapse(local, fault) : MP_OK;
+}
+
+int64_t local_due(const struct engine *engine)
+{
+    const struct local *local = (const struct local *)engine;
+    return local->lease_due < local->delay_due ? local->lease_due : local->delay_due;
+}
