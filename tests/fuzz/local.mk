@@ -1,13 +1,37 @@
-# Fuzzers (libFuzzer): ./configure --enable-fuzzing CC=clang, then `make fuzz`.
-# A fuzzer:
+# Fuzzers, a file for each kind of input that a stranger gives. `make check` runs
+# them on their seeds and on mutations (replay.c); `make fuzz` builds them for
+# libFuzzer, after ./configure --enable-fuzzing CC=clang.
 #
+# A fuzzer:
 #	fuzzers += %D%/fuzz_frame
-#	%C%_fuzz_frame_SOURCES = %D%/fuzz_frame.c
-#	%C%_fuzz_frame_LDADD = $(MESSAGE_LIBS)
-#	%C%_fuzz_frame_LDFLAGS = $(FUZZER_LINK)
-FUZZER_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
+#	%C%_fuzz_frame_SOURCES = %D%/fuzz_frame.c $(fuzz_main)
+#	%C%_fuzz_frame_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
 fuzzers =
 
+if ENABLE_FUZZING
+fuzz_main = %D%/fuzz.h
 EXTRA_PROGRAMS += $(fuzzers)
+else
+fuzz_main = %D%/fuzz.h %D%/replay.c
+check_PROGRAMS += $(fuzzers)
+TESTS += $(fuzzers)
+endif
+
+fuzzers += %D%/fuzz_frame
+%C%_fuzz_frame_SOURCES = %D%/fuzz_frame.c $(fuzz_main)
+%C%_fuzz_frame_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_protocol
+%C%_fuzz_protocol_SOURCES = %D%/fuzz_protocol.c $(fuzz_main)
+%C%_fuzz_protocol_LDADD = $(CLIENT_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_formats
+%C%_fuzz_formats_SOURCES = %D%/fuzz_formats.c $(fuzz_main)
+%C%_fuzz_formats_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_words
+%C%_fuzz_words_SOURCES = %D%/fuzz_words.c $(fuzz_main)
+%C%_fuzz_words_LDADD = $(TRANSPORT_LIBS) $(FUZZER_LIBS)
+
 fuzz: $(fuzzers)
 .PHONY: fuzz

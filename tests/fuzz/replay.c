@@ -1,0 +1,144 @@
+/*
+ * replay.c: runs a fuzzer on its seeds and on mutations of them, as a test (TAP).
+ *
+ *     fuzz_frame               seeds and mutations; MSGPIPE_FUZZ_ROUNDS of each seed (default 10000)
+ *     fuzz_frame SEED ROUND    one of them again: a test that aborts prints these numbers
+ *     fuzz_frame FILE          the bytes of a file, such as one that libFuzzer kept
+ */
+#include "fuzz.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t current_seed;
+static volatile sig_atomic_t current_round;
+
+static void say_where(int number)
+{
+    char text[96];
+    int size =
+        snprintf(text, sizeof text, "\n# to see it again: SEED %d ROUND %d\n", (int)current_seed, (int)current_round);
+    if (size > 0)
+        (void)!write(STDERR_FILENO, text, (size_t)size);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* splitmix64: any start is a good one, so that a mutation is known by its seed and round alone. */
+static uint64_t random_next(uint64_t *state)
+{
+    uint64_t mixed = (*state += 0x9e3779b97f4a7c15u);
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
+    return mixed ^ (mixed >> 31);
+}
+
+static size_t random_below(uint64_t *state, size_t limit)
+{
+    return limit == 0 ? 0 : (size_t)(random_next(state) % limit);
+}
+
+/* One small damage; numbers at the edges of their ranges are the ones that parsers get wrong. */
+static void mutate_once(struct buffer *input, uint64_t *state)
+{
+    static const uint8_t edges[] = {0x00, 0x01, 0x7f, 0x80, 0xff, '"', '\\', '\n', '{', '.'};
+    size_t at = random_below(state, input->size);
+    size_t length = 1 + random_below(state, 8);
+    uint8_t byte = edges[random_below(state, sizeof edges)];
+    uint8_t run[8];
+
+    if (length > input->size - at)
+        length = input->size - at;
+    memset(run, byte, sizeof run);
+    switch (random_below(state, 6)) {
+    case 0: /* flip a bit */
+        if (input->size > 0)
+            input->data[at] ^= (uint8_t)(1u << random_below(state, 8));
+        break;
+    case 1: /* an edge value, or a run of them */
+        if (length > 0)
+            memset(input->data + at, byte, length);
+        break;
+    case 2: /* bytes more */
+        MUST(buffer_replace(input, at, 0, run, 1 + random_below(state, sizeof run)) == MP_OK);
+        break;
+    case 3: /* bytes less */
+        MUST(buffer_replace(input, at, length, NULL, 0) == MP_OK);
+        break;
+    case 4: /* cut off */
+        if (random_below(state, 4) == 0)
+            input->size = at;
+        break;
+    default: /* a piece from elsewhere */
+        if (input->size > 0)
+            memmove(input->data + at, input->data + random_below(state, input->size - length + 1), length);
+        break;
+    }
+}
+
+/* Round 0 is the seed itself. */
+static void run(unsigned seed, unsigned round, const struct buffer *valid)
+{
+    struct buffer input = {0};
+    uint64_t state = (uint64_t)seed << 32 | round;
+
+    current_seed = (sig_atomic_t)seed;
+    current_round = (sig_atomic_t)round;
+    MUST(buffer_append(&input, valid->data, valid->size) == MP_OK);
+    for (size_t i = round == 0 ? 0 : 1 + random_below(&state, 4); i > 0; i--)
+        mutate_once(&input, &state);
+    uint8_t *exact = fuzz_copy(input.data, input.size);
+    LLVMFuzzerTestOneInput(exact, input.size);
+    free(exact);
+    buffer_free(&input);
+}
+
+static int run_file(const char *name)
+{
+    struct buffer input = {0};
+    uint8_t block[4096];
+    size_t got;
+    FILE *file = fopen(name, "rb");
+
+    if (file == NULL) {
+        perror(name);
+        return 1;
+    }
+    while ((got = fread(block, 1, sizeof block, file)) > 0)
+        MUST(buffer_append(&input, block, got) == MP_OK);
+    fclose(file);
+    uint8_t *exact = fuzz_copy(input.data, input.size);
+    LLVMFuzzerTestOneInput(exact, input.size);
+    free(exact);
+    buffer_free(&input);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *wanted = getenv("MSGPIPE_FUZZ_ROUNDS");
+    unsigned rounds = wanted != NULL ? (unsigned)strtoul(wanted, NULL, 10) : 10000;
+    struct buffer valid = {0};
+    unsigned seed = 0;
+
+    signal(SIGABRT, say_where);
+    if (argc == 2)
+        return run_file(argv[1]);
+    if (argc == 3) {
+        seed = (unsigned)strtoul(argv[1], NULL, 10);
+        MUST(fuzz_seed(seed, &valid));
+        run(seed, (unsigned)strtoul(argv[2], NULL, 10), &valid);
+        buffer_free(&valid);
+        return 0;
+    }
+    for (; fuzz_seed(seed, &valid); seed++) {
+        for (unsigned round = 0; round <= rounds; round++)
+            run(seed, round, &valid);
+        printf("ok %u - seed %u and %u mutations of it\n", seed + 1, seed, rounds);
+        valid.size = 0;
+    }
+    printf("1..%u\n", seed);
+    buffer_free(&valid);
+    return 0;
+}
