@@ -291,6 +291,7 @@ static enum mp_error open_server(struct peer *peer, struct fault *fault)
         .protocol = rules_protocol(peer->settings.pattern),
         .max_message = peer->settings.max_message,
         .total_budget = peer->settings.receive_limit,
+        .unsent_limit = SIZE_MAX, /* two ends that both wait for the other to read would never end */
         .context = peer,
         .connected = on_connected,
         .disconnected = on_disconnected,

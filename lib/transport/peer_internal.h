@@ -59,6 +59,7 @@ struct peer_link {
     size_t count;
     size_t queued;     /* cost of what is in the ring */
     size_t unreleased; /* parts that the server holds: the link lives until they are back */
+    bool giving;       /* inside link_give() */
     bool ended;        /* the connection has gone; only releases will come */
 };
 
@@ -136,8 +137,8 @@ void link_end(struct peer_link *link);
 /* Frees the links when the server has gone. */
 void links_free(struct peer *peer);
 /*
- * Gives OUTGOING, of which the link takes a reference of its own. False: no memory now; as the ring is full then, a
- * release will come. LINK may have ended, and be freed, when this returns.
+ * Gives OUTGOING, of which the link takes a reference of its own. False: no memory, or the connection is about to end;
+ * a release or the end will come, and with it the next turn.
  */
 bool link_give(struct peer_link *link, struct peer_outgoing *outgoing);
 

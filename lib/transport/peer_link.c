@@ -173,6 +173,8 @@ static void link_released(void *owner)
     struct peer *peer = link->peer;
 
     link->unreleased--;
+    if (link->giving)
+        return; /* refused: while the server is corked, nothing is written by giving */
     if (link->ended) {
         if (link->unreleased == 0)
             link_free(link);
@@ -218,6 +220,10 @@ bool link_give(struct peer_link *link, struct peer_outgoing *outgoing)
     outgoing->references++;
 
     struct server_part part = {outgoing->data, outgoing->size, link_released, link};
-    server_send(peer->server, link->connection, outgoing->ids, outgoing->ids_count, &part, 1);
-    return true;
+    link->giving = true;
+    bool sent = server_send(peer->server, link->connection, outgoing->ids, outgoing->ids_count, &part, 1);
+    link->giving = false;
+    if (!sent)
+        outgoing_drop(ring_pop_newest(link)); /* the caller's own reference is left */
+    return sent;
 }

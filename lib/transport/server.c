@@ -24,8 +24,9 @@ enum {
     DEFAULT_GREETING_TIMEOUT = 5 * 1000 * 1000,
     FIRST_SLOTS = 16,
     UNIX_BUFFER = 1024 * 1024, /* for replies to go out in one piece; its memory is taken only while they do */
-    /* While others wait for memory, a peer in the middle of a message has to get on: so much in so many seconds. */
-    STALL_SECONDS = 5,
+    /* While others wait for memory, a peer in the middle of a message has to get on: so much in so many checks. */
+    DEFAULT_STALL_TIMEOUT = 5 * 1000 * 1000,
+    STALL_CHECKS = 5,
     STALL_BYTES = 16 * 1024
 };
 
@@ -54,6 +55,35 @@ static uint16_t partner_of(enum server_protocol protocol)
         return SERVER_SURVEYOR;
     }
     return 0;
+}
+
+const char *server_protocol_name(unsigned protocol)
+{
+    switch ((enum server_protocol)protocol) {
+    case SERVER_PAIR0:
+        return "pair";
+    case SERVER_PAIR1:
+        return "pair1";
+    case SERVER_PUB:
+        return "pub";
+    case SERVER_SUB:
+        return "sub";
+    case SERVER_REQ:
+        return "req";
+    case SERVER_REP:
+        return "rep";
+    case SERVER_PUSH:
+        return "push";
+    case SERVER_PULL:
+        return "pull";
+    case SERVER_SURVEYOR:
+        return "surveyor";
+    case SERVER_RESPONDENT:
+        return "respondent";
+    case SERVER_BUS:
+        return "bus";
+    }
+    return NULL;
 }
 
 /* ---- words about a peer --------------------------------------------------------------------------------------- */
@@ -282,7 +312,7 @@ void connection_end(struct connection *connection)
     connection_enlist(connection, &server->ended);
     event_active(server->funeral, EV_TIMEOUT, 1);
 
-    connection_drop_output(connection);
+    connection_uncork(connection);
     server_message_free(connection->incoming);
     connection->incoming = NULL;
 }
@@ -313,14 +343,12 @@ static void bury(evutil_socket_t descriptor, short what, void *context)
     (void)descriptor;
     (void)what;
     while ((connection = server->ended.first) != NULL) {
-        server_connection id = connection->id;
-        bool greeted = connection->greeted;
-
         connection_enlist(connection, NULL);
-        connection_free(connection);
-        if (greeted && server->settings.disconnected != NULL) {
-            server->settings.disconnected(server->settings.context, id);
+        if ((connection->greeted || connection->joined) && server->settings.disconnected != NULL) {
+            server->settings.disconnected(server->settings.context, connection->id);
         }
+        connection_drop_output(connection); /* now the owner knows that these were not written */
+        connection_free(connection);
     }
 }
 
@@ -351,7 +379,7 @@ void connection_pause(struct connection *connection, unsigned reason)
     connection->paused |= reason;
     if (reason == PAUSED_BY_BUDGET) {
         if (server->waiting.first == NULL) {
-            arm_timer(server->stall_due, 1000000);
+            arm_timer(server->stall_due, server->settings.stall_timeout / STALL_CHECKS);
         }
         connection_enlist(connection, &server->waiting);
     }
@@ -390,12 +418,12 @@ static void end_stalled(evutil_socket_t descriptor, short what, void *context)
         bool moved = connection->incoming_size >= connection->incoming_mark + STALL_BYTES;
         connection->incoming_mark = connection->incoming_size;
         connection->stalled = moved ? 0 : connection->stalled + 1;
-        if (connection->stalled >= STALL_SECONDS) {
+        if (connection->stalled >= STALL_CHECKS) {
             connection_fault(connection, "stopped in the middle of a message while others wait for memory");
         }
     }
     if (server->waiting.first != NULL) {
-        arm_timer(server->stall_due, 1000000);
+        arm_timer(server->stall_due, server->settings.stall_timeout / STALL_CHECKS);
     }
 }
 
@@ -439,6 +467,20 @@ void server_message_free(struct server_message *message)
 
 /* ---- the server ----------------------------------------------------------------------------------------------- */
 
+static bool has_ids(enum server_protocol protocol)
+{
+    switch (protocol) {
+    case SERVER_REQ:
+    case SERVER_REP:
+    case SERVER_SURVEYOR:
+    case SERVER_RESPONDENT:
+    case SERVER_PAIR1:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static struct server_settings with_defaults(const struct server_settings *given)
 {
     struct server_settings settings = *given;
@@ -452,8 +494,14 @@ static struct server_settings with_defaults(const struct server_settings *given)
     if (settings.total_budget == 0) {
         settings.total_budget = DEFAULT_TOTAL_BUDGET;
     }
+    if (settings.unsent_limit == 0) {
+        settings.unsent_limit = SERVER_UNSENT_LIMIT;
+    }
     if (settings.greeting_timeout == 0) {
         settings.greeting_timeout = DEFAULT_GREETING_TIMEOUT;
+    }
+    if (settings.stall_timeout == 0) {
+        settings.stall_timeout = DEFAULT_STALL_TIMEOUT;
     }
     return settings;
 }
@@ -473,7 +521,7 @@ enum mp_error server_new(struct event_base *base, const struct server_settings *
     server->base = base;
     server->settings = with_defaults(settings);
     server->partner = partner_of(settings->protocol);
-    server->ids = settings->protocol == SERVER_REP || settings->protocol == SERVER_RESPONDENT;
+    server->ids = has_ids(settings->protocol);
     server->accepting = true;
     server->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     server->scratch = memory_reallocate(NULL, SERVER_SCRATCH);

@@ -3,16 +3,16 @@
  *
  * It speaks the wire format of the SP protocols (sp-tcp-mapping-01 and sp-ipc of nanomsg; for request/reply
  * sp-request-reply-01): a greeting of 8 bytes each way (00 53 50 00, the 16-bit protocol number, 00 00), then messages:
- * over TCP a 64-bit big-endian length and the payload, over IPC the same behind a byte 01. For REP the payload begins
- * with 32-bit ids of which the last has its top bit set; the reply repeats them. The server strips and keeps them. What
- * other protocols put before a payload (REQ, SURVEYOR: the id in a reply; PAIR1: a 32-bit hop count) is the owner's.
+ * over TCP a 64-bit big-endian length and the payload, over IPC the same behind a byte 01. For REQ, REP, SURVEYOR and
+ * RESPONDENT the payload begins with 32-bit ids of which the last has its top bit set; the reply repeats them. For PAIR1
+ * it begins with one word, the number of hops. The server strips and keeps them.
  *
  * What arrives is given to the owner message by message, in the loop's thread. All callbacks come from the loop, never
  * from inside a call of a function of this header, and may call all of them but server_free().
  *
  * Memory: idle connections keep no buffer; the payloads that are being received or wait for their owner share one
  * budget, and reading stops while it is spent. It can be exceeded by one message and 256 KiB. What waits to be written
- * is not counted; of a connection with more than 4 MiB of it, no more is read. An owner that answers in another turn
+ * is not counted; of a connection with more than unsent_limit of it, no more is read. An owner that answers in another turn
  * asks server_unsent() first: a peer can have sent thousands of small requests at once and read none of the replies.
  */
 #ifndef TRANSPORT_SERVER_H
@@ -54,7 +54,8 @@ struct server_message {
     struct server_message *next; /* the owner's */
     struct server *server;
     server_connection connection;
-    uint32_t ids[SERVER_HOPS]; /* REP, RESPONDENT: as received, to be repeated; big-endian bytes as on the wire */
+    uint32_t ids[SERVER_HOPS]; /* as received: REP, RESPONDENT: to be repeated; REQ, SURVEYOR: what is answered; PAIR1:
+                                  the hops; big-endian bytes as on the wire */
     unsigned ids_count;
     size_t size;
     uint8_t data[]; /* without the ids */
@@ -75,7 +76,10 @@ struct server_settings {
     size_t read_budget;       /* bytes read of one connection in a turn of the loop; 0: 256 KiB */
     size_t total_budget;      /* bytes of payloads held in all; 0: 64 MiB */
     unsigned max_connections; /* 0: no limit but the descriptors */
+    size_t unsent_limit;      /* bytes that wait to be written to a peer at which no more is read from it; 0: 4 MiB */
     int64_t greeting_timeout; /* microseconds a peer has to send its greeting; 0: 5 s */
+    int64_t stall_timeout;    /* microseconds in which a peer in the middle of a message has to send 16 KiB of it, while
+                                 others wait for memory; 0: 5 s */
 
     void *context;
     /* A peer greeted rightly. */
@@ -122,11 +126,14 @@ void server_message_free(struct server_message *message);
 void server_trust(struct server *server, server_connection connection);
 
 /*
- * Sends a message of COUNT parts to CONNECTION, behind IDS for REP and RESPONDENT. Each part's release is called once,
+ * Sends a message of COUNT parts to CONNECTION, behind IDS for the protocols that have them. Each part's release is called once,
  * also when the connection has gone (false is returned then). It is written at once as far as the socket takes it.
  */
 bool server_send(struct server *server, server_connection connection, const uint32_t *ids, unsigned ids_count,
                  const struct server_part *parts, unsigned count);
+
+/* The name of an SP protocol's number, "pull" for 0x51; NULL for an unknown one. */
+const char *server_protocol_name(unsigned protocol);
 
 /* Bytes that wait to be written to CONNECTION; 0 when it has gone. */
 size_t server_unsent(const struct server *server, server_connection connection);
@@ -143,7 +150,7 @@ enum mp_error server_join(struct server *server, int descriptor, enum address_ki
 
 /*
  * While a server is corked, server_send() only queues. Uncorking writes what every connection has queued, many messages
- * in a call of the system. `disconnected` may be called by it.
+ * in a call of the system.
  */
 void server_cork(struct server *server, bool cork);
 

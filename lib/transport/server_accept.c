@@ -210,6 +210,23 @@ enum mp_error server_adopt(struct server *server, int descriptor, enum address_k
     return add_listener(server, descriptor, kind, NULL, fault);
 }
 
+enum mp_error server_join(struct server *server, int descriptor, enum address_kind kind, server_connection *id,
+                          struct fault *fault)
+{
+    enum mp_error error = connection_new(server, descriptor, kind);
+
+    if (error == MP_ERR_CLOSED) {
+        return fault_set(fault, MP_ERR_IO, "the connection was closed at once");
+    }
+    if (error != MP_OK) {
+        return fault_memory(fault);
+    }
+    struct connection *connection = server->greeting.last;
+    connection->joined = true;
+    *id = connection->id;
+    return MP_OK;
+}
+
 void server_listeners_free(struct server *server)
 {
     struct listener *listener;

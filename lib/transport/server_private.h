@@ -27,7 +27,7 @@ enum {
     SERVER_LARGE = 64 * 1024,
     SERVER_LOOK = 4 * 1024,
     /* A peer that reads so slowly gets no more of its requests read. */
-    SERVER_UNSENT_LIMIT = 4 * 1024 * 1024,
+    SERVER_UNSENT_LIMIT = 4 * 1024 * 1024, /* the default */
     SERVER_SLOT_BITS = 20
 };
 
@@ -51,23 +51,26 @@ struct connection {
     int descriptor; /* -1: ended */
     enum address_kind kind;
     bool greeted;
+    bool joined; /* dialled by the owner */
     bool trusted;
     bool large;       /* the last message was */
     unsigned paused;  /* PAUSED_BY_… */
-    unsigned stalled; /* seconds without progress in a message, while others wait for memory */
+    unsigned stalled; /* checks in a row without progress in a message, while others wait for memory */
     int64_t deadline; /* of the greeting, monotonic microseconds */
     struct event *readable;
     struct event *writable;
 
     struct server_message *incoming; /* being received */
     size_t incoming_size;            /* bytes of it that are there */
-    size_t incoming_mark;            /* those that were there a second ago */
+    size_t incoming_mark;            /* those that were there at the last check */
     size_t stash_size;
     uint8_t stash[SERVER_STASH]; /* the beginning of a greeting or message */
 
     struct output *first; /* waiting to be written */
     struct output *last;
     size_t unsent;
+    bool corked; /* in the list of those that are to be written when the server is uncorked */
+    struct connection *next_corked;
 };
 
 struct connection_list {
@@ -97,7 +100,9 @@ struct server {
     struct server_counters counters;
     uint16_t partner; /* the protocol that peers must have */
     bool ids;         /* messages begin with ids */
-    bool freed;       /* by its owner; messages are still out */
+    bool corked;
+    struct connection *corked_first; /* what has been queued for since */
+    bool freed;                      /* by its owner; messages are still out */
     uint8_t *scratch;
 
     struct slot *slots;
@@ -156,5 +161,6 @@ void connection_readable(evutil_socket_t descriptor, short what, void *context);
 /* server_write.c */
 void connection_writable(evutil_socket_t descriptor, short what, void *context);
 void connection_drop_output(struct connection *connection);
+void connection_uncork(struct connection *connection); /* takes it out of the list */
 
 #endif

@@ -71,7 +71,8 @@ static enum progress take_ids(struct connection *connection, const uint8_t *data
         if (size < prefix->size + 4) {
             return INCOMPLETE;
         }
-        last = (data[prefix->size] & 0x80) != 0;
+        /* A pair's one word is the number of hops. */
+        last = (data[prefix->size] & 0x80) != 0 || connection->server->settings.protocol == SERVER_PAIR1;
         memcpy(&prefix->ids[prefix->ids_count++], data + prefix->size, 4);
         prefix->size += 4;
         prefix->payload -= 4;
@@ -219,8 +220,10 @@ static void read_greeting(struct connection *connection)
     if (greeting[6] != 0 || greeting[7] != 0) {
         connection_fault(connection, "a greeting of an unknown version");
     } else if (protocol != connection->server->partner) {
-        connection_fault(connection, "a peer of the wrong protocol, 0x%02x, where 0x%02x is served", (unsigned)protocol,
-                         connection->server->partner);
+        const char *name = server_protocol_name((unsigned)protocol);
+        connection_fault(connection, "a peer of the wrong protocol, %s (0x%02x), where %s is needed",
+                         name != NULL ? name : "unknown", (unsigned)protocol,
+                         server_protocol_name(connection->server->partner));
     } else {
         connection->stash_size = 0;
         connection_greeted(connection);
@@ -286,7 +289,7 @@ void connection_readable(evutil_socket_t descriptor, short what, void *context)
     while (!drained && !connection_ended(connection)) {
         size_t look = connection->large ? SERVER_LOOK : SERVER_SCRATCH;
 
-        if (connection->unsent > SERVER_UNSENT_LIMIT) {
+        if (connection->unsent > server->settings.unsent_limit) {
             connection_pause(connection, PAUSED_BY_UNSENT);
             return;
         }

@@ -10,10 +10,14 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#ifdef __linux__
+#include <linux/sockios.h>
+#endif
 
 enum {
-    PARTS_A_WRITE = 64,
+    PARTS_A_WRITE = 512,
     WRITES_A_TURN = 8 /* a fast reader is not to keep the loop for itself */
 };
 
@@ -133,7 +137,7 @@ void connection_writable(evutil_socket_t descriptor, short what, void *context)
     if (connection->first == NULL) {
         event_del(connection->writable);
     }
-    if (connection->unsent <= SERVER_UNSENT_LIMIT / 2) {
+    if (connection->unsent <= connection->server->settings.unsent_limit / 2) {
         connection_resume(connection, PAUSED_BY_UNSENT);
     }
 }
@@ -179,6 +183,72 @@ static bool enqueue(struct connection *connection, const struct server_part *par
     return true;
 }
 
+/* ---- corking -------------------------------------------------------------------------------------------------- */
+
+static void cork(struct connection *connection)
+{
+    struct server *server = connection->server;
+
+    if (!connection->corked) {
+        connection->corked = true;
+        connection->next_corked = server->corked_first;
+        server->corked_first = connection;
+    }
+}
+
+void connection_uncork(struct connection *connection)
+{
+    struct connection **at = &connection->server->corked_first;
+
+    if (!connection->corked) {
+        return;
+    }
+    while (*at != connection) {
+        at = &(*at)->next_corked;
+    }
+    *at = connection->next_corked;
+    connection->corked = false;
+}
+
+void server_cork(struct server *server, bool corked)
+{
+    struct connection *connection;
+
+    server->corked = corked;
+    while (!corked && (connection = server->corked_first) != NULL) {
+        connection_uncork(connection);
+        if (event_pending(connection->writable, EV_WRITE, NULL)) {
+            continue; /* the socket was full, and the loop will tell */
+        }
+        if (event_add(connection->writable, NULL) != 0) {
+            connection_end(connection);
+            continue;
+        }
+        connection_writable(connection->descriptor, EV_WRITE, connection);
+    }
+}
+
+size_t server_unread(const struct server *server, server_connection id)
+{
+    const struct connection *connection = server_find(server, id);
+    int outside = 0;
+
+    if (connection == NULL) {
+        return 0;
+    }
+#if defined(__linux__)
+    if (ioctl(connection->descriptor, SIOCOUTQ, &outside) != 0) {
+        outside = 0;
+    }
+#elif defined(SO_NWRITE)
+    socklen_t size = sizeof(outside);
+    if (getsockopt(connection->descriptor, SOL_SOCKET, SO_NWRITE, &outside, &size) != 0) {
+        outside = 0;
+    }
+#endif
+    return connection->unsent + (size_t)(outside > 0 ? outside : 0);
+}
+
 /* ---- sending -------------------------------------------------------------------------------------------------- */
 
 static size_t write_prefix(enum address_kind kind, const uint32_t *ids, unsigned ids_count, uint64_t payload,
@@ -204,7 +274,7 @@ static bool send_parts(struct connection *connection, const struct server_part *
 {
     size_t written = 0;
 
-    if (connection->first == NULL && count <= PARTS_A_WRITE) {
+    if (connection->first == NULL && count <= PARTS_A_WRITE && !connection->server->corked) {
         struct iovec vector[PARTS_A_WRITE];
         for (unsigned i = 0; i < count; i++) {
             vector[i] = (struct iovec){.iov_base = (void *)(uintptr_t)parts[i].data, .iov_len = parts[i].size};
@@ -219,7 +289,14 @@ static bool send_parts(struct connection *connection, const struct server_part *
         }
     }
     bool waits = connection->first != NULL;
-    return enqueue(connection, parts, count, written) && (waits || event_add(connection->writable, NULL) == 0);
+    if (!enqueue(connection, parts, count, written)) {
+        return false;
+    }
+    if (connection->server->corked) {
+        cork(connection);
+        return true;
+    }
+    return waits || event_add(connection->writable, NULL) == 0;
 }
 
 bool server_send(struct server *server, server_connection id, const uint32_t *ids, unsigned ids_count,
