@@ -1,0 +1,251 @@
+/* msend: turns stdin, files, an argument or a command's output into messages, and sends them. */
+#include "cli/send.h"
+#include "transport/peer.h"
+
+static const char *const formats[] = {"lines", "null", "length", "whole", "json", NULL};
+
+#define AT(member) offsetof(struct send_settings, member)
+
+/* A pattern of direct mode. */
+#define PATTERN(word, value, text, more)                                                                               \
+    {                                                                                                                  \
+        .name = word, .kind = OPTION_SET, .at = AT(pattern), .low = value, .section = "Direct", .help = text,          \
+        .man = more                                                                                                    \
+    }
+
+static const struct option_spec specs[] = {
+    {.name = "topic",
+     .letter = 't',
+     .kind = OPTION_TEXT,
+     .at = AT(topic),
+     .argument = "TOPIC",
+     .section = "To a topic",
+     .completion = OPTION_COMPLETE_TOPIC,
+     .help = "send to TOPIC, which is made when it does not exist",
+     .man = "Send to\n.Ar TOPIC ,\nwhich is made when it does not exist. Topics are dot-separated tokens of letters,\n"
+            "digits,\n.Ql _\nand\n.Ql \\- ."},
+    OPTION_RELAY(struct send_settings, relay),
+    OPTION_WAIT(struct send_settings, wait, "how long to wait: for the relay, an answer, room, a peer, a reply"),
+
+    {.name = "data",
+     .letter = 'd',
+     .kind = OPTION_LIST,
+     .at = AT(data),
+     .argument = "DATA",
+     .section = "Input",
+     .help = "send DATA as a message; may be repeated",
+     .man = "Send\n.Ar DATA\nas one message, byte for byte. May be repeated."},
+    {.name = "format",
+     .letter = 'F',
+     .kind = OPTION_CHOICE,
+     .at = AT(format),
+     .argument = "FORMAT",
+     .section = "Input",
+     .choices = formats,
+     .help = "lines (default), null, length, whole, json",
+     .man = "How the input is taken apart:\n.Cm lines\n(the default; one message a line),\n.Cm null\n"
+            "(one up to each NUL),\n.Cm length\n(a 32-bit big-endian length before each),\n.Cm whole\n"
+            "(all of a file is one message) or\n.Cm json\n(one CloudEvents JSON object a line, as\n.Xr mrecv 1\n"
+            "prints it)."},
+    {.name = "skip",
+     .kind = OPTION_NUMBER,
+     .at = AT(skip),
+     .argument = "N",
+     .section = "Input",
+     .help = "leave out the first N messages of the input",
+     .man = "Leave out the first\n.Ar N\nmessages of the input. What an interrupted\n.Nm\nprints uses it to go on."},
+    {.name = "max-message",
+     .kind = OPTION_SIZE,
+     .at = AT(max_message),
+     .argument = "SIZE",
+     .section = "Input",
+     .low = 1,
+     .help = "refuse bodies over SIZE (default: the relay's limit)"},
+
+    {.name = "header",
+     .letter = 'H',
+     .kind = OPTION_LIST,
+     .at = AT(headers),
+     .argument = "'NAME: VALUE'",
+     .section = "Attributes",
+     .help = "add an attribute to each message; may be repeated",
+     .man = "Give each message the attribute\n.Ar NAME .\nMay be repeated."},
+    {.name = "key",
+     .letter = 'k',
+     .kind = OPTION_TEXT,
+     .at = AT(key),
+     .argument = "KEY",
+     .section = "Attributes",
+     .help = "the key of each message",
+     .man = "The key of each message (its attribute\n.Va partitionkey ) ."},
+    {.name = "key-separator",
+     .letter = 'K',
+     .kind = OPTION_TEXT,
+     .at = AT(key_separator),
+     .argument = "SEP",
+     .section = "Attributes",
+     .help = "the key stands before SEP in each message",
+     .man = "The key stands in each message before the first\n.Ar SEP ;\nboth are taken off. A message without\n"
+            ".Ar SEP\nhas no key."},
+    {.name = "key-json",
+     .kind = OPTION_TEXT,
+     .at = AT(key_json),
+     .argument = "POINTER",
+     .section = "Attributes",
+     .help = "the key is the value at a JSON Pointer, /user/id",
+     .man = "The key is the value at\n.Ar POINTER\n(a JSON Pointer, RFC 6901) in each message."},
+    {.name = "id",
+     .kind = OPTION_TEXT,
+     .at = AT(id),
+     .argument = "ID",
+     .section = "Attributes",
+     .help = "the id of the message, if there is only one",
+     .man = "The id of the message. An input of more than one message is an error then, and nothing is sent."},
+    {.name = "id-json",
+     .kind = OPTION_TEXT,
+     .at = AT(id_json),
+     .argument = "POINTER",
+     .section = "Attributes",
+     .help = "each id is the value at a JSON Pointer"},
+    {.name = "type",
+     .kind = OPTION_TEXT,
+     .at = AT(type),
+     .argument = "TYPE",
+     .section = "Attributes",
+     .help = "the CloudEvents type of each message"},
+    {.name = "source",
+     .kind = OPTION_TEXT,
+     .at = AT(source),
+     .argument = "URI",
+     .section = "Attributes",
+     .help = "the CloudEvents source of each message"},
+    {.name = "subject",
+     .kind = OPTION_TEXT,
+     .at = AT(subject),
+     .argument = "TEXT",
+     .section = "Attributes",
+     .help = "the CloudEvents subject of each message"},
+
+    {.name = "rate",
+     .kind = OPTION_RATE,
+     .at = AT(rate),
+     .argument = "RATE",
+     .section = "How",
+     .help = "no faster than RATE: 100/s, 30/m"},
+    {.name = "print-id",
+     .kind = OPTION_FLAG,
+     .at = AT(print_id),
+     .section = "How",
+     .help = "print the id of each message once it is stored"},
+
+    {.name = "dial",
+     .kind = OPTION_TEXT,
+     .at = AT(dial),
+     .argument = "URL",
+     .section = "Direct",
+     .help = "send to a peer that listens at URL, without a relay",
+     .man = "Connect to a peer at\n.Ar URL\n.Pq Pa ipc:///path , tcp://host:port\nand send without a relay."},
+    {.name = "listen",
+     .kind = OPTION_TEXT,
+     .at = AT(listen),
+     .argument = "URL",
+     .section = "Direct",
+     .help = "send to the peers that connect to URL"},
+    PATTERN("push", PEER_PUSH, "each message to one peer (default)", NULL),
+    PATTERN("pub", PEER_PUB, "each message to every subscriber", NULL),
+    PATTERN("req", PEER_REQ, "each message is a request: print the reply", NULL),
+    PATTERN("pair", PEER_PAIR, "to the one peer of a pair", NULL),
+    PATTERN("pair1", PEER_PAIR1, "the same with version 1 of that protocol, nng's", NULL),
+    PATTERN("bus", PEER_BUS, "each message to every peer of a bus", NULL),
+    PATTERN("surveyor", PEER_SURVEYOR, "each message is a survey: print the replies",
+            "Each message is a survey. The replies that come within a second, or\n.Fl \\-wait ,\nare printed."),
+    {.name = "framed",
+     .kind = OPTION_FLAG,
+     .at = AT(framed),
+     .section = "Direct",
+     .help = "send frames: attributes and batches, for msgpipe's peers",
+     .man = "Send frames, which carry attributes and many messages at once.\n.Xr mrecv 1\nrecognises them; other "
+            "programs on nng do not."},
+    {.name = "await",
+     .kind = OPTION_NUMBER,
+     .at = AT(await_peers),
+     .argument = "N",
+     .high = 10000,
+     .section = "Direct",
+     .help = "begin when N peers are connected (default 1)"},
+    {0},
+};
+
+#define PATTERNS "push", "pub", "req", "pair", "pair1", "bus", "surveyor"
+#define BY_RELAY "that is for a relay (-t)"
+#define CARRIED "a bare body carries no attributes: add --framed, or send to a topic (-t)"
+
+static const struct option_rule rules[] = {
+    {OPTION_EXCLUDES, "topic", {"dial", "listen"}, "send by way of a relay, or directly to a peer"},
+    {OPTION_EXCLUDES, "dial", {"listen"}, "choose the end that connects or the one that waits"},
+    {OPTION_EXCLUDES, "topic", {PATTERNS, "framed", "await"}, "that is for direct mode, with --dial or --listen"},
+    {OPTION_EXCLUDES, "relay", {"dial", "listen"}, "direct mode has no relay"},
+    {OPTION_EXCLUDES, "print-id", {"dial", "listen"}, BY_RELAY},
+    {OPTION_EXCLUDES, "data", {OPTION_OPERANDS, OPTION_COMMAND}, "there can be one kind of input"},
+    {OPTION_EXCLUDES, OPTION_COMMAND, {OPTION_OPERANDS}, "there can be one kind of input"},
+    {OPTION_EXCLUDES, OPTION_COMMAND, {"format", "skip"}, "a command's output is one message"},
+    {OPTION_EXCLUDES, "key", {"key-separator", "key-json"}, "a message has one key"},
+    {OPTION_EXCLUDES, "key-separator", {"key-json"}, "a message has one key"},
+    {OPTION_EXCLUDES, "id", {"id-json"}, "a message has one id"},
+    {OPTION_NEEDS, "header", {"topic", "framed"}, CARRIED},
+    {OPTION_NEEDS, "key", {"topic", "framed"}, CARRIED},
+    {OPTION_NEEDS, "key-separator", {"topic", "framed"}, CARRIED},
+    {OPTION_NEEDS, "key-json", {"topic", "framed"}, CARRIED},
+    {OPTION_NEEDS, "id", {"topic", "framed"}, CARRIED},
+    {OPTION_NEEDS, "id-json", {"topic", "framed"}, CARRIED},
+    {OPTION_NEEDS, "type", {"topic", "framed"}, CARRIED},
+    {OPTION_NEEDS, "source", {"topic", "framed"}, CARRIED},
+    {OPTION_NEEDS, "subject", {"topic", "framed"}, CARRIED},
+    {0},
+};
+
+static const char *const synopsis[] = {
+    "-t TOPIC [OPTION]... [FILE]...",
+    "-t TOPIC [OPTION]... -d DATA",
+    "-t TOPIC [OPTION]... -- COMMAND [ARG]...",
+    "--dial URL | --listen URL [--push | --pub | --req | ...] [OPTION]... [FILE]...",
+    NULL,
+};
+
+static const struct option_example examples[] = {
+    {"tail -F access.log | msend -t web.hits", "a message for each line, stored before it is acknowledged"},
+    {"msend -t orders.new -k 42 -d '{\"id\": 42}'", "one message, with a key"},
+    {"msend -t jobs.done -- ./job.sh", "a command's output, with its exit code"},
+    {0},
+};
+
+static const struct option_program program = {
+    .name = "msend",
+    .summary = "send lines, files, an argument or a command's output as messages",
+    .synopsis = synopsis,
+    .description =
+        "Turns its input (stdin, the FILEs, -d DATA, or the output of a COMMAND) into messages and sends them to a "
+        "TOPIC, or directly to a peer. It exits 0 only when everything that it read is acknowledged, which means: is "
+        "on the relay's disk. Interrupted, it says how far it came and how to go on.",
+    .options = specs,
+    .rules = rules,
+    .examples = examples,
+    .operands = "FILE",
+    .operands_complete = OPTION_COMPLETE_FILE,
+    .takes_command = true,
+};
+
+int main(int argc, char **argv)
+{
+    struct send_settings settings = SEND_SETTINGS;
+    struct options options;
+    int code = options_parse(&program, argc, argv, &settings, &options);
+    if (code >= 0)
+        return code;
+    if (!settings.topic && !settings.dial && !settings.listen)
+        code = options_wrong(&options, "where to? Give a topic (-t TOPIC), or a peer (--dial URL or --listen URL)");
+    else
+        code = send_run(&settings, &options, argv);
+    options_free(&options);
+    return code;
+}
