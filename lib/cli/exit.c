@@ -119,9 +119,10 @@ int tell_no_relay(const char *relay, const struct fault *fault)
     else
         snprintf(start, sizeof(start), "mrelay%s%s --background", plain ? "" : " -r ", plain ? "" : relay);
     if (names.count == 0)
-        tell("%s: no relay runs here: start one with '%s'", fault_text(fault), start);
+        tell("%s, and no other here: start it with '%s'", fault_text(fault), start);
     else
-        tell("%s: running here: %s (choose with -r): or start one with '%s'", fault_text(fault), names.text, start);
+        tell("%s; %s %s: choose with -r, or start it with '%s'", fault_text(fault), names.text,
+             names.count == 1 ? "is" : "are", start);
     return EXIT_NO_RELAY;
 }
 

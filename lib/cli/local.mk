@@ -5,6 +5,7 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libcli.la
 %C%_libcli_la_SOURCES = \
+	%D%/admin.c %D%/admin.h \
 	%D%/command.c %D%/command.h \
 	%D%/completion.c \
 	%D%/exit.c %D%/exit.h \
@@ -19,4 +20,5 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/send_dress.c %D%/send_dress.h \
 	%D%/send_relay.c \
 	%D%/send_source.c %D%/send_source.h \
+	%D%/table.c %D%/table.h \
 	$(empty)

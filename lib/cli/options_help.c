@@ -80,18 +80,22 @@ static void print_verbs(const struct option_program *program, FILE *out, size_t 
     }
 }
 
-static void print_examples(const struct option_program *program, FILE *out)
+static void print_examples(const struct option_program *program, FILE *out, size_t width)
 {
-    size_t longest = 0;
-    for (const struct option_example *example = program->examples; example->command; example++)
-        if (strlen(example->command) > longest)
-            longest = strlen(example->command);
+    size_t command = 0;
+    size_t comment = 0;
+    for (const struct option_example *example = program->examples; example->command; example++) {
+        size_t size = strlen(example->command);
+        command = size > command ? size : command;
+        size = strlen(example->comment);
+        comment = size > comment ? size : comment;
+    }
     fputs("\nExamples:\n", out);
     for (const struct option_example *example = program->examples; example->command; example++)
-        if (longest > 48)
+        if (HELP_INDENT + command + 4 + comment > width)
             fprintf(out, "  # %s\n  %s\n", example->comment, example->command);
         else
-            fprintf(out, "  %-*s  # %s\n", (int)longest, example->command, example->comment);
+            fprintf(out, "  %-*s  # %s\n", (int)command, example->command, example->comment);
 }
 
 static size_t help_width(FILE *out)
@@ -110,7 +114,7 @@ void options_print_short_help(const struct option_program *program, FILE *out)
     for (const struct option_spec *spec = program->options; spec->name; spec++)
         if (spec->letter)
             print_option(out, spec, width);
-    print_examples(program, out);
+    print_examples(program, out, width);
     fprintf(out, "\nAll options: %s --help. The manual: man %s\n", program->name, program->name);
 }
 
@@ -132,7 +136,7 @@ void options_print_help(const struct option_program *program, FILE *out)
     fputs("\nHelp:\n", out);
     for (const struct option_spec *spec = common; spec->name; spec++)
         print_option(out, spec, width);
-    print_examples(program, out);
+    print_examples(program, out, width);
     fprintf(out, "\nThe manual: man %s, and man 7 msgpipe for what is guaranteed.\n", program->name);
 }
 

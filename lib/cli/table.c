@@ -1,0 +1,102 @@
+/* A table on stdout. */
+#include "cli/table.h"
+
+#include "base/memory.h"
+#include "cli/output.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct table table_of(const char *const *headings)
+{
+    struct table table = {.headings = headings};
+    while (table.columns < TABLE_COLUMNS && headings[table.columns])
+        table.columns++;
+    table.column = table.columns;
+    return table;
+}
+
+void table_free(struct table *table)
+{
+    memory_release(table->cells);
+    table->cells = NULL;
+}
+
+/* Makes room for another row. */
+static bool grow(struct table *table)
+{
+    if (table->rows < table->row_capacity)
+        return true;
+    size_t capacity = table->row_capacity ? table->row_capacity * 2 : 16;
+    void *grown = memory_reallocate(table->cells, capacity * table->columns * TABLE_CELL);
+    if (!grown)
+        return false;
+    table->cells = grown;
+    table->row_capacity = capacity;
+    return true;
+}
+
+void table_add(struct table *table, const char *format, ...)
+{
+    if (table->failed)
+        return;
+    if (table->column == table->columns) {
+        table->failed = !grow(table);
+        if (table->failed)
+            return;
+        table->column = 0;
+        table->rows++;
+    }
+    char *cell = table->cells[(table->rows - 1) * table->columns + table->column++];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(cell, TABLE_CELL, format, arguments);
+    va_end(arguments);
+}
+
+static bool is_number(const struct table *table, size_t column)
+{
+    return table->headings[column][0] == '>';
+}
+
+static const char *heading(const struct table *table, size_t column)
+{
+    return table->headings[column] + is_number(table, column);
+}
+
+static size_t column_width(const struct table *table, size_t column)
+{
+    size_t width = strlen(heading(table, column));
+    for (size_t row = 0; row < table->rows; row++) {
+        size_t size = strlen(table->cells[row * table->columns + column]);
+        width = size > width ? size : width;
+    }
+    return width;
+}
+
+static void print_cell(const struct table *table, size_t column, size_t width, const char *text)
+{
+    bool last = column + 1 == table->columns;
+    if (is_number(table, column))
+        printf("%*s", (int)width, text);
+    else
+        printf("%-*s", last ? 0 : (int)width, text);
+    fputs(last ? "\n" : "  ", stdout);
+}
+
+void table_print(const struct table *table)
+{
+    size_t widths[TABLE_COLUMNS];
+    bool bold = output_colour(STDOUT_FILENO);
+    for (size_t column = 0; column < table->columns; column++)
+        widths[column] = column_width(table, column);
+    fputs(bold ? "\033[1m" : "", stdout);
+    for (size_t column = 0; column < table->columns; column++)
+        print_cell(table, column, widths[column], heading(table, column));
+    fputs(bold ? "\033[0m" : "", stdout);
+    for (size_t row = 0; row < table->rows; row++)
+        for (size_t column = 0; column < table->columns; column++)
+            print_cell(table, column, widths[column], table->cells[row * table->columns + column]);
+}
