@@ -1,8 +1,8 @@
 # The tools: a main each. Take the `#` away when the file exists.
 
-#bin_PROGRAMS += %D%/msend
-#%C%_msend_SOURCES = %D%/msend.c
-#%C%_msend_LDADD = $(CLI_LIBS)
+bin_PROGRAMS += %D%/msend
+%C%_msend_SOURCES = %D%/msend.c
+%C%_msend_LDADD = $(CLI_LIBS)
 
 #bin_PROGRAMS += %D%/mrecv
 #%C%_mrecv_SOURCES = %D%/mrecv.c

@@ -77,8 +77,12 @@ static bool step(void *context, int64_t now, int64_t *due)
     return false;
 }
 
-/* Asks REQUEST. Returns the exit code; with 0 *REPLY is to be freed with memory_release(). PATIENCE: microseconds. */
-static int ask(const struct admin_settings *settings, const char *request, int64_t patience, char **reply)
+/*
+ * Asks REQUEST. Returns the exit code; with 0 *REPLY is to be freed with memory_release(). CONNECT is how long to wait
+ * for the relay (-1: as all tools do), PATIENCE for its answer: microseconds.
+ */
+static int ask(const struct admin_settings *settings, const char *request, int64_t connect, int64_t patience,
+               char **reply)
 {
     struct admin admin = {.settings = settings, .request = request, .exit = EXIT_FAILED};
     struct fault fault = {0};
@@ -88,7 +92,7 @@ static int ask(const struct admin_settings *settings, const char *request, int64
     struct relay_link_settings link = {
         .loop = &admin.loop,
         .relay = settings->relay,
-        .wait = settings->topic && settings->group && patience > settings->wait ? -1 : settings->wait,
+        .wait = connect,
         .client = {.context = &admin, .answered = on_answered, .failed = on_failed},
     };
     admin.give_up = clock_monotonic() + patience;
@@ -272,7 +276,7 @@ static int show(const struct admin_settings *settings, const char *verb,
     char *reply = NULL;
     int64_t patience = settings->wait >= 0 ? settings->wait : 10000000;
     snprintf(request, sizeof(request), "{\"verb\":\"%s\"}", verb);
-    int code = ask(settings, request, patience, &reply);
+    int code = ask(settings, request, settings->wait, patience, &reply);
     if (code)
         return code;
     json_error_t error;
@@ -333,7 +337,7 @@ int admin_wait(const struct admin_settings *settings)
         snprintf(request, sizeof(request),
                  "{\"verb\":\"wait\",\"topic\":\"%s\",\"group\":\"%s\",\"wait_ms\":%" PRId64 "}", settings->topic,
                  settings->group, poll);
-        code = ask(settings, request, poll * 1000 + DRAIN_POLL * INT64_C(1000), &reply);
+        code = ask(settings, request, -1, (poll + DRAIN_POLL) * 1000, &reply);
         if (code)
             break;
         json_t *object = json_loads(reply, 0, NULL);

@@ -127,7 +127,8 @@ void send_engine_summary(struct send_engine *engine, const char *why, uint64_t u
         tell("%s: %" PRIu64 " messages were %s", why, engine->done, deed);
     if (engine->ended && !engine->has_item && engine->gone == send_source_counts(engine->source)->taken)
         return;
-    if (!send_source_resumable(engine->source) || output_is_terminal(send_source_descriptor(engine->source)))
+    if (engine->gone == 0 || !send_source_resumable(engine->source) ||
+        output_is_terminal(send_source_descriptor(engine->source)))
         return;
     go_on_command(engine, command, sizeof(command));
     tell("to go on with the same input: %s", command);
@@ -137,7 +138,8 @@ void send_engine_summary(struct send_engine *engine, const char *why, uint64_t u
 
 int send_run(const struct send_settings *settings, const struct options *options, char **argv)
 {
-    struct send_engine engine = {.settings = settings, .options = options, .argv = argv, .exit = -1};
+    struct send_engine engine = {
+        .settings = settings, .options = options, .argv = argv, .gone = settings->skip, .exit = -1};
     struct fault fault = {0};
     enum mp_error error = MP_OK;
     if (settings->topic)
