@@ -23,6 +23,14 @@ unit_tests += %D%/test_format_write
 %C%_test_format_write_SOURCES = %D%/test_format_write.c
 %C%_test_format_write_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_peer
+%C%_test_peer_SOURCES = %D%/test_peer.c %D%/peer_ends.c %D%/peer_ends.h
+%C%_test_peer_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_peer_nng
+%C%_test_peer_nng_SOURCES = %D%/test_peer_nng.c %D%/peer_ends.c %D%/peer_ends.h
+%C%_test_peer_nng_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_protocol
 %C%_test_protocol_SOURCES = %D%/test_protocol.c
 %C%_test_protocol_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
