@@ -4,6 +4,8 @@
 #include "cli/output.h"
 #include "transport/address.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,9 +55,27 @@ int exit_code_of(enum mp_error error)
     return EXIT_FAILED;
 }
 
+/*
+ * A standard descriptor that was closed would be taken by the next file or socket, which then gets what was meant for
+ * stdout. Something stands in for it on which reading (writing) fails as on a closed one.
+ */
+static void fill_closed(int descriptor, int mode)
+{
+    if (fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) {
+        int opened = open("/dev/null", mode);
+        if (opened >= 0 && opened != descriptor) {
+            dup2(opened, descriptor);
+            close(opened);
+        }
+    }
+}
+
 void exit_setup(const char *tool)
 {
     tool_name = tool;
+    fill_closed(STDIN_FILENO, O_WRONLY);
+    fill_closed(STDOUT_FILENO, O_RDONLY);
+    fill_closed(STDERR_FILENO, O_RDONLY);
     static const int looked_at[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
     for (size_t i = 0; i < sizeof(looked_at) / sizeof(*looked_at); i++) {
         struct sigaction action;

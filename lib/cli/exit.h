@@ -29,7 +29,8 @@ int exit_code_of(enum mp_error error);
 
 /*
  * Sets what every message begins with, and takes note of signals that were ignored from the start. Call it first:
- * options_parse() does. SIGPIPE is ignored from then on, so that a write tells what happened.
+ * options_parse() does. SIGPIPE is ignored from then on, so that a write tells what happened. Standard descriptors that
+ * were closed are protected: reading and writing them fails, and nothing else takes their number.
  */
 void exit_setup(const char *tool);
 const char *exit_tool(void);

@@ -44,6 +44,8 @@ static enum mp_error write_error(struct fault *fault, int descriptor, int number
     const char *where = descriptor == STDOUT_FILENO ? "stdout" : "the output";
     if (number == EPIPE)
         return fault_set(fault, MP_ERR_CLOSED, "cannot write to %s: its reader has gone", where);
+    if (number == EBADF)
+        return fault_set(fault, MP_ERR_IO, "cannot write to %s: it is closed", where);
     if (number == ENOSPC || number == EDQUOT)
         return fault_system(fault, MP_ERR_IO, number, "cannot write to %s: make room and try again", where);
     return fault_system(fault, MP_ERR_IO, number, "cannot write to %s", where);

@@ -247,7 +247,7 @@ static void reject(struct send_source *source, const struct fault *fault)
     if (source->is_data)
         tell("-d, number %zu: %s: not sent", source->next, fault_text(fault));
     else
-        tell("%s: %s: not sent", spoken(source), fault_text(fault));
+        tell("%s%s: %s: not sent", source->command ? "the output of " : "", spoken(source), fault_text(fault));
 }
 
 /* The command has closed its stdout: waits for its end, and notes how it went. */
