@@ -7,6 +7,38 @@
 # One program alone: make check TESTS=tests/unit/test_buffer
 unit_tests =
 
+unit_tests += %D%/test_attributes
+%C%_test_attributes_SOURCES = %D%/test_attributes.c
+%C%_test_attributes_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_buffer
+%C%_test_buffer_SOURCES = %D%/test_buffer.c
+%C%_test_buffer_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_fault
+%C%_test_fault_SOURCES = %D%/test_fault.c
+%C%_test_fault_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_frame
+%C%_test_frame_SOURCES = %D%/test_frame.c
+%C%_test_frame_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_frame_cut
+%C%_test_frame_cut_SOURCES = %D%/test_frame_cut.c
+%C%_test_frame_cut_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_log
+%C%_test_log_SOURCES = %D%/test_log.c
+%C%_test_log_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_names
+%C%_test_names_SOURCES = %D%/test_names.c
+%C%_test_names_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_units
+%C%_test_units_SOURCES = %D%/test_units.c
+%C%_test_units_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_format_json
 %C%_test_format_json_SOURCES = %D%/test_format_json.c
 %C%_test_format_json_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
@@ -34,6 +66,10 @@ unit_tests += %D%/test_peer_nng
 unit_tests += %D%/test_protocol
 %C%_test_protocol_SOURCES = %D%/test_protocol.c
 %C%_test_protocol_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_client
+%C%_test_client_SOURCES = %D%/test_client.c %D%/fake_relay.c %D%/fake_relay.h
+%C%_test_client_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)

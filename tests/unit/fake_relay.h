@@ -1,0 +1,91 @@
+/*
+ * fake_relay.h: a network with virtual time, and a small honest relay at its far end, for tests of the client.
+ *
+ * The network loses, repeats, delays and so reorders what goes either way; like nng's REQ sockets, a channel sends its
+ * request again until it was answered, and an answered request's late copies still reach the relay. The relay keeps
+ * sessions and their numbers by the rules in client/protocol.h, one topic, and one group.
+ */
+#ifndef FAKE_RELAY_H
+#define FAKE_RELAY_H
+
+#include "client/client.h"
+
+enum { FAKE_MESSAGES = 20000, FAKE_SESSIONS = 64, FAKE_CHANNELS = 8 };
+
+enum fake_state { FAKE_WAITING, FAKE_LEASED, FAKE_ACKED };
+
+struct fake_message {
+    uint32_t value; /* the body */
+    uint64_t producer;
+    uint64_t sequence;
+    enum fake_state state;
+    uint64_t session; /* of the lease */
+    uint64_t lease;
+    uint16_t attempt;
+};
+
+struct fake_session {
+    uint64_t id;
+    int64_t used;
+    int64_t lease_until;
+    bool ended;
+    uint64_t numbers[PROTOCOL_LANES]; /* applied last */
+    struct buffer recorded[PROTOCOL_LANES];
+};
+
+struct fake_event;
+struct fake_channel;
+
+struct fake_network {
+    int64_t now;
+    uint64_t random;
+    struct fake_event *events;
+    struct fake_channel *channels[FAKE_CHANNELS];
+
+    /* The weather: per thousand, and microseconds. */
+    unsigned lose;
+    unsigned repeat;
+    int64_t delay; /* at most */
+    bool cut;      /* nothing passes */
+    bool cut_replies;
+
+    /* The relay's moods, per thousand. */
+    unsigned again;
+    bool full;
+    enum mp_error refuse; /* the answer to the next publication, once */
+    bool forget_numbers;  /* the relay's answer to publications is a gap */
+    bool damage;          /* the next frame that is given out has a wrong byte */
+    unsigned version;     /* of the replies; 0: the right one */
+    bool deny;            /* the answer to hello */
+    bool knows_nobody;    /* every session is forgotten at once */
+    uint32_t lease;       /* milliseconds */
+    int64_t session_life; /* microseconds */
+
+    struct fake_session sessions[FAKE_SESSIONS];
+    unsigned sessions_count;
+    struct fake_message messages[FAKE_MESSAGES];
+    uint32_t messages_count;
+    uint32_t acked;
+
+    /* Counters. */
+    unsigned hellos, publishes, fetches, settles, extends, rooms, leaves, asks, settlements;
+};
+
+struct fake_network *fake_network_new(uint64_t seed);
+void fake_network_free(struct fake_network *network);
+
+struct channel *fake_channel_open(struct fake_network *network);
+
+/* A number below LIMIT, at least 1. */
+uint32_t fake_random(struct fake_network *network, uint32_t limit);
+
+/* When the next event is; CLOCK_NEVER. */
+int64_t fake_next(const struct fake_network *network);
+
+/* Lets everything happen that is due at network->now. */
+void fake_happen(struct fake_network *network);
+
+/* Forgets all sessions that were not used since BEFORE, and their leases. */
+void fake_forget_sessions(struct fake_network *network, int64_t before);
+
+#endif
