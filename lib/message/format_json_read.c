@@ -15,7 +15,7 @@ struct event {
     struct fault *fault;
     bool version;              /* specversion was there */
     uint32_t known;            /* a bit for each known attribute that was there */
-    enum json_kind data_kind;  /* JSON_NONE: no `data` */
+    enum scan_kind data_kind;  /* SCAN_NONE: no `data` */
     struct json_extent data;   /* of a string its inside */
     const uint8_t *data_at;    /* where `data` begins, with its quote */
     struct json_extent base64; /* text NULL: no `data_base64` */
@@ -26,7 +26,7 @@ struct member {
     const uint8_t *at; /* of its name, for errors */
     struct json_extent name;
     const uint8_t *value_at;
-    enum json_kind kind;
+    enum scan_kind kind;
     struct json_extent value; /* of a string its inside */
 };
 
@@ -56,7 +56,7 @@ static enum mp_error wrong_json(const struct event *event)
 static enum mp_error no_event(const struct event *event)
 {
     const uint8_t *at = event->scanner.at;
-    if (json_kind(&event->scanner) == JSON_ARRAY) {
+    if (json_scan_kind(&event->scanner) == SCAN_ARRAY) {
         return wrong(event, at,
                      "an array, where a CloudEvents object is expected (`jq -c '.[]'` gives a line "
                      "for each of its objects)");
@@ -70,7 +70,7 @@ static enum mp_error no_event(const struct event *event)
 static enum mp_error decode(struct event *event, const struct json_extent *inside)
 {
     const uint8_t *half = NULL;
-    enum mp_error error = json_decode(inside, &event->reader->decoded, &half);
+    enum mp_error error = json_scan_decode(inside, &event->reader->decoded, &half);
     if (error == MP_ERR_FORMAT)
         return wrong(event, half, "half of a surrogate pair, which stands for no character");
     return error == MP_OK ? MP_OK : fault_memory(event->fault);
@@ -81,16 +81,16 @@ static enum mp_error read_member(struct event *event, struct member *member)
 {
     struct json_scanner *scanner = &event->scanner;
     member->at = scanner->at;
-    if (!json_string(scanner, &member->name))
+    if (!json_scan_string(scanner, &member->name))
         return wrong_json(event);
-    json_space(scanner);
-    if (!json_expect(scanner, ':'))
+    json_scan_space(scanner);
+    if (!json_scan_expect(scanner, ':'))
         return wrong_json(event);
-    json_space(scanner);
+    json_scan_space(scanner);
     member->value_at = scanner->at;
-    member->kind = json_kind(scanner);
-    const bool good =
-        member->kind == JSON_STRING ? json_string(scanner, &member->value) : json_value(scanner, &member->value);
+    member->kind = json_scan_kind(scanner);
+    const bool good = member->kind == SCAN_STRING ? json_scan_string(scanner, &member->value)
+                                                  : json_scan_value(scanner, &member->value);
     return good ? MP_OK : wrong_json(event);
 }
 
@@ -98,10 +98,10 @@ static enum mp_error take_version(struct event *event, const struct member *memb
 {
     if (event->version)
         return wrong(event, member->at, "'specversion' stands here twice");
-    if (member->kind == JSON_NULL)
+    if (member->kind == SCAN_NULL)
         return MP_OK;
     event->version = true;
-    if (member->kind == JSON_STRING && format_same(member->value.text, member->value.size, "1.0"))
+    if (member->kind == SCAN_STRING && format_same(member->value.text, member->value.size, "1.0"))
         return MP_OK;
     char shown[FAULT_QUOTE];
     return wrong(event, member->value_at, "specversion is '%s': only \"1.0\" is understood",
@@ -110,7 +110,7 @@ static enum mp_error take_version(struct event *event, const struct member *memb
 
 static enum mp_error take_data(struct event *event, const struct member *member)
 {
-    if (event->data_kind != JSON_NONE)
+    if (event->data_kind != SCAN_NONE)
         return wrong(event, member->at, "'data' stands here twice");
     event->data_kind = member->kind;
     event->data = member->value;
@@ -122,9 +122,9 @@ static enum mp_error take_base64(struct event *event, const struct member *membe
 {
     if (event->base64.text != NULL)
         return wrong(event, member->at, "'data_base64' stands here twice");
-    if (member->kind == JSON_NULL)
+    if (member->kind == SCAN_NULL)
         return MP_OK;
-    if (member->kind != JSON_STRING)
+    if (member->kind != SCAN_STRING)
         return wrong(event, member->value_at, "'data_base64' must be a string");
     event->base64 = member->value;
     return MP_OK;
@@ -146,17 +146,17 @@ static enum mp_error attribute_type(const struct event *event, const struct memb
                                     const char *name, int name_size, enum attribute_code *code)
 {
     *code = known;
-    if (member->kind == JSON_STRING)
+    if (member->kind == SCAN_STRING)
         return MP_OK;
-    if (member->kind == JSON_OBJECT || member->kind == JSON_ARRAY) {
+    if (member->kind == SCAN_OBJECT || member->kind == SCAN_ARRAY) {
         return wrong(event, member->value_at,
                      "attribute '%.*s' is an %s: attributes are strings, integers or booleans "
                      "(the message itself belongs into 'data')",
-                     name_size, name, member->kind == JSON_OBJECT ? "object" : "array");
+                     name_size, name, member->kind == SCAN_OBJECT ? "object" : "array");
     }
     if (known < ATTRIBUTE_STRING)
         return wrong(event, member->value_at, "attribute '%.*s' must be a string", name_size, name);
-    if (member->kind != JSON_NUMBER) {
+    if (member->kind != SCAN_NUMBER) {
         *code = ATTRIBUTE_BOOLEAN;
         return MP_OK;
     }
@@ -191,7 +191,7 @@ static enum mp_error take_attribute(struct event *event, const struct member *me
         return wrong(event, member->at, "the name of an attribute has 1 to %d letters, digits, '_' or '-'",
                      ATTRIBUTE_NAME_MAX);
     }
-    if (member->kind == JSON_NULL)
+    if (member->kind == SCAN_NULL)
         return MP_OK;
     const enum attribute_code known = attribute_code_of(name, name_size);
     enum attribute_code code;
@@ -203,7 +203,7 @@ static enum mp_error take_attribute(struct event *event, const struct member *me
     const char *value = (const char *)member->value.text;
     size_t value_size = member->value.size;
     char copy[ATTRIBUTE_NAME_MAX];
-    if (member->kind == JSON_STRING && member->value.escaped) {
+    if (member->kind == SCAN_STRING && member->value.escaped) {
         /* The name may stand in the buffer that grows now. */
         memcpy(copy, name, name_size);
         name = copy;
@@ -250,11 +250,11 @@ static enum mp_error take_member(struct event *event, const struct member *membe
 static enum mp_error read_object(struct event *event)
 {
     struct json_scanner *scanner = &event->scanner;
-    json_space(scanner);
-    if (json_kind(scanner) != JSON_OBJECT)
+    json_scan_space(scanner);
+    if (json_scan_kind(scanner) != SCAN_OBJECT)
         return no_event(event);
     scanner->at++;
-    json_space(scanner);
+    json_scan_space(scanner);
     bool closed = scanner->at < scanner->end && *scanner->at == '}';
     while (!closed) {
         struct member member;
@@ -263,7 +263,7 @@ static enum mp_error read_object(struct event *event)
             error = take_member(event, &member);
         if (error != MP_OK)
             return error;
-        json_space(scanner);
+        json_scan_space(scanner);
         closed = scanner->at < scanner->end && *scanner->at == '}';
         if (!closed && (scanner->at == scanner->end || *scanner->at != ',')) {
             scanner->problem = scanner->at == scanner->end ? "an object breaks off" : "expected ',' or '}'";
@@ -271,11 +271,11 @@ static enum mp_error read_object(struct event *event)
         }
         if (!closed) {
             scanner->at++;
-            json_space(scanner);
+            json_scan_space(scanner);
         }
     }
     scanner->at++;
-    json_space(scanner);
+    json_scan_space(scanner);
     if (scanner->at != scanner->end)
         return wrong(event, scanner->at, "there is more behind the event's object: one event a line");
     return MP_OK;
@@ -320,15 +320,15 @@ static enum mp_error take_body(struct event *event, struct format_message *messa
     message->body = event->line;
     message->size = 0;
     if (event->base64.text != NULL) {
-        if (event->data_kind != JSON_NONE)
+        if (event->data_kind != SCAN_NONE)
             return wrong(event, event->data_at, "'data' and 'data_base64': only one of them");
         return take_body_base64(event, message);
     }
-    if (event->data_kind == JSON_NONE)
+    if (event->data_kind == SCAN_NONE)
         return MP_OK;
     message->body = event->data.text;
     message->size = event->data.size;
-    if (event->data_kind != JSON_STRING)
+    if (event->data_kind != SCAN_STRING)
         return MP_OK;
     struct attribute type;
     if ((event->known & UINT32_C(1) << ATTRIBUTE_DATACONTENTTYPE) != 0 &&

@@ -60,7 +60,7 @@ static enum mp_error put_string(struct buffer *out, const char *name, const void
         error = buffer_append(out, name, length);
     if (error == MP_OK)
         error = buffer_append(out, "\":", 2);
-    return error == MP_OK ? json_append_string(out, value, size) : error;
+    return error == MP_OK ? json_scan_quote(out, value, size) : error;
 }
 
 static enum mp_error put_text(struct buffer *out, const char *name, const char *value)
@@ -117,13 +117,13 @@ static enum mp_error put_attribute(const struct attribute *attribute, struct buf
 {
     enum mp_error error = buffer_append(out, ",", 1);
     if (error == MP_OK)
-        error = json_append_string(out, attribute->name, attribute->name_size);
+        error = json_scan_quote(out, attribute->name, attribute->name_size);
     if (error == MP_OK)
         error = buffer_append(out, ":", 1);
     if (error != MP_OK)
         return error;
     return is_bare(attribute) ? buffer_append(out, attribute->value, attribute->value_size)
-                              : json_append_string(out, attribute->value, attribute->value_size);
+                              : json_scan_quote(out, attribute->value, attribute->value_size);
 }
 
 /* What has no place of its own. */
@@ -178,8 +178,8 @@ static bool is_verbatim(const struct record *record, bool json_type)
         return false;
     /* What begins no value needs no scan for its newlines. */
     const struct json_scanner scanner = json_scanner(record->body, record->size);
-    return json_kind(&scanner) != JSON_NONE && memchr(record->body, '\n', record->size) == NULL &&
-           json_is_value(record->body, record->size);
+    return json_scan_kind(&scanner) != SCAN_NONE && memchr(record->body, '\n', record->size) == NULL &&
+           json_scan_is_value(record->body, record->size);
 }
 
 static enum mp_error put_data(const struct record *record, const struct attribute *content, struct buffer *out)

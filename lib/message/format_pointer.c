@@ -79,7 +79,7 @@ static enum mp_error is_token(struct search *search, const struct json_extent *i
     if (inside->escaped) {
         const uint8_t *half;
         search->name.size = 0;
-        enum mp_error error = json_decode(inside, &search->name, &half);
+        enum mp_error error = json_scan_decode(inside, &search->name, &half);
         if (error == MP_ERR_FORMAT)
             return MP_OK;
         if (error != MP_OK)
@@ -100,17 +100,17 @@ static enum mp_error find_member(struct search *search, struct json_extent *valu
     struct json_scanner scanner = json_scanner(value->text, value->size);
     bool found = false;
     scanner.at++;
-    json_space(&scanner);
+    json_scan_space(&scanner);
     while (*scanner.at != '}') {
         struct json_extent name;
         struct json_extent member;
         bool same;
-        json_string(&scanner, &name);
-        json_space(&scanner);
-        json_expect(&scanner, ':');
-        json_space(&scanner);
-        json_value(&scanner, &member);
-        json_space(&scanner);
+        json_scan_string(&scanner, &name);
+        json_scan_space(&scanner);
+        json_scan_expect(&scanner, ':');
+        json_scan_space(&scanner);
+        json_scan_value(&scanner, &member);
+        json_scan_space(&scanner);
         enum mp_error error = is_token(search, &name, &same);
         if (error != MP_OK)
             return error;
@@ -120,7 +120,7 @@ static enum mp_error find_member(struct search *search, struct json_extent *valu
         }
         if (*scanner.at == ',') {
             scanner.at++;
-            json_space(&scanner);
+            json_scan_space(&scanner);
         }
     }
     return found ? MP_OK : not_found(search, "no such member");
@@ -151,18 +151,18 @@ static enum mp_error find_element(struct search *search, struct json_extent *val
         return not_found(search, "an array is there, whose elements have numbers from 0");
     struct json_scanner scanner = json_scanner(value->text, value->size);
     scanner.at++;
-    json_space(&scanner);
+    json_scan_space(&scanner);
     while (*scanner.at != ']') {
         struct json_extent element;
-        json_value(&scanner, &element);
+        json_scan_value(&scanner, &element);
         if (index-- == 0) {
             *value = element;
             return MP_OK;
         }
-        json_space(&scanner);
+        json_scan_space(&scanner);
         if (*scanner.at == ',') {
             scanner.at++;
-            json_space(&scanner);
+            json_scan_space(&scanner);
         }
     }
     return not_found(search, "the array has fewer elements");
@@ -189,23 +189,23 @@ static enum mp_error put_value(const struct search *search, const struct json_ex
 {
     struct json_scanner scanner = json_scanner(value->text, value->size);
     char shown[FAULT_QUOTE];
-    switch (json_kind(&scanner)) {
-    case JSON_OBJECT:
-    case JSON_ARRAY:
+    switch (json_scan_kind(&scanner)) {
+    case SCAN_OBJECT:
+    case SCAN_ARRAY:
         return fault_set(search->fault, MP_ERR_INVALID, "JSON pointer '%s': an %s is there, not a plain value",
                          fault_quote(shown, search->pointer, strlen(search->pointer)),
                          value->text[0] == '{' ? "object" : "array");
-    case JSON_NULL:
+    case SCAN_NULL:
         return not_found(search, "null is there");
-    case JSON_STRING:
+    case SCAN_STRING:
         break;
     default:
         return buffer_append(out, value->text, value->size) == MP_OK ? MP_OK : fault_memory(search->fault);
     }
     struct json_extent inside;
     const uint8_t *half = NULL;
-    json_string(&scanner, &inside);
-    enum mp_error error = json_decode(&inside, out, &half);
+    json_scan_string(&scanner, &inside);
+    enum mp_error error = json_scan_decode(&inside, out, &half);
     if (error == MP_ERR_FORMAT) {
         scanner.at = half;
         scanner.problem = "half of a surrogate pair, which stands for no character";
@@ -224,9 +224,9 @@ enum mp_error format_json_pointer(const uint8_t *text, size_t size, const char *
     /* The whole text is checked first, so that the search need not. */
     struct json_scanner scanner = json_scanner(size == 0 ? (const uint8_t *)"" : text, size);
     struct json_extent value;
-    json_space(&scanner);
-    bool good = json_value(&scanner, &value);
-    json_space(&scanner);
+    json_scan_space(&scanner);
+    bool good = json_scan_value(&scanner, &value);
+    json_scan_space(&scanner);
     if (good && scanner.at != scanner.end) {
         scanner.problem = "there is more behind the value";
         good = false;

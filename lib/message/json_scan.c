@@ -9,38 +9,38 @@ static bool problem(struct json_scanner *scanner, const char *words)
     return false;
 }
 
-void json_space(struct json_scanner *scanner)
+void json_scan_space(struct json_scanner *scanner)
 {
     while (scanner->at < scanner->end &&
            (*scanner->at == ' ' || *scanner->at == '\t' || *scanner->at == '\n' || *scanner->at == '\r'))
         scanner->at++;
 }
 
-enum json_kind json_kind(const struct json_scanner *scanner)
+enum scan_kind json_scan_kind(const struct json_scanner *scanner)
 {
     if (scanner->at == scanner->end)
-        return JSON_NONE;
+        return SCAN_NONE;
     switch (*scanner->at) {
     case '{':
-        return JSON_OBJECT;
+        return SCAN_OBJECT;
     case '[':
-        return JSON_ARRAY;
+        return SCAN_ARRAY;
     case '"':
-        return JSON_STRING;
+        return SCAN_STRING;
     case 't':
-        return JSON_TRUE;
+        return SCAN_TRUE;
     case 'f':
-        return JSON_FALSE;
+        return SCAN_FALSE;
     case 'n':
-        return JSON_NULL;
+        return SCAN_NULL;
     case '-':
-        return JSON_NUMBER;
+        return SCAN_NUMBER;
     default:
-        return *scanner->at >= '0' && *scanner->at <= '9' ? JSON_NUMBER : JSON_NONE;
+        return *scanner->at >= '0' && *scanner->at <= '9' ? SCAN_NUMBER : SCAN_NONE;
     }
 }
 
-bool json_expect(struct json_scanner *scanner, char character)
+bool json_scan_expect(struct json_scanner *scanner, char character)
 {
     if (scanner->at < scanner->end && *scanner->at == (uint8_t)character) {
         scanner->at++;
@@ -87,9 +87,9 @@ static bool pass_escape(struct json_scanner *scanner)
     return true;
 }
 
-bool json_string(struct json_scanner *scanner, struct json_extent *inside)
+bool json_scan_string(struct json_scanner *scanner, struct json_extent *inside)
 {
-    if (!json_expect(scanner, '"'))
+    if (!json_scan_expect(scanner, '"'))
         return false;
     *inside = (struct json_extent){.text = scanner->at};
     for (;;) {
@@ -164,16 +164,16 @@ static bool pass_word(struct json_scanner *scanner, const char *word)
 static bool pass_scalar(struct json_scanner *scanner)
 {
     struct json_extent ignored;
-    switch (json_kind(scanner)) {
-    case JSON_STRING:
-        return json_string(scanner, &ignored);
-    case JSON_NUMBER:
+    switch (json_scan_kind(scanner)) {
+    case SCAN_STRING:
+        return json_scan_string(scanner, &ignored);
+    case SCAN_NUMBER:
         return pass_number(scanner);
-    case JSON_TRUE:
+    case SCAN_TRUE:
         return pass_word(scanner, "true");
-    case JSON_FALSE:
+    case SCAN_FALSE:
         return pass_word(scanner, "false");
-    case JSON_NULL:
+    case SCAN_NULL:
         return pass_word(scanner, "null");
     default:
         return problem(scanner, scanner->at == scanner->end ? "breaks off before a value" : "expected a value");
@@ -182,7 +182,7 @@ static bool pass_scalar(struct json_scanner *scanner)
 
 /* Which of the open levels are objects; the others are arrays. */
 struct levels {
-    uint64_t objects[JSON_DEPTH_MAX / 64];
+    uint64_t objects[SCAN_DEPTH_MAX / 64];
     unsigned depth;
 };
 
@@ -194,7 +194,7 @@ static bool in_object(const struct levels *levels)
 
 static bool push(struct json_scanner *scanner, struct levels *levels, bool object)
 {
-    if (levels->depth == JSON_DEPTH_MAX)
+    if (levels->depth == SCAN_DEPTH_MAX)
         return problem(scanner, "more than 512 levels");
     const unsigned level = levels->depth++;
     const uint64_t bit = UINT64_C(1) << level % 64;
@@ -211,12 +211,12 @@ static bool push(struct json_scanner *scanner, struct levels *levels, bool objec
 static bool pass_name(struct json_scanner *scanner)
 {
     struct json_extent ignored;
-    if (!json_string(scanner, &ignored))
+    if (!json_scan_string(scanner, &ignored))
         return false;
-    json_space(scanner);
-    if (!json_expect(scanner, ':'))
+    json_scan_space(scanner);
+    if (!json_scan_expect(scanner, ':'))
         return false;
-    json_space(scanner);
+    json_scan_space(scanner);
     return true;
 }
 
@@ -227,7 +227,7 @@ static bool open_level(struct json_scanner *scanner, struct levels *levels, bool
     if (!push(scanner, levels, object))
         return false;
     scanner->at++;
-    json_space(scanner);
+    json_scan_space(scanner);
     *done = scanner->at < scanner->end && *scanner->at == (object ? '}' : ']');
     if (*done) {
         scanner->at++;
@@ -242,12 +242,12 @@ static bool after_value(struct json_scanner *scanner, struct levels *levels, boo
 {
     while (levels->depth > 0) {
         const bool object = in_object(levels);
-        json_space(scanner);
+        json_scan_space(scanner);
         if (scanner->at == scanner->end)
             return problem(scanner, object ? "an object breaks off" : "an array breaks off");
         if (*scanner->at == ',') {
             scanner->at++;
-            json_space(scanner);
+            json_scan_space(scanner);
             *done = false;
             return object ? pass_name(scanner) : true;
         }
@@ -260,15 +260,15 @@ static bool after_value(struct json_scanner *scanner, struct levels *levels, boo
     return true;
 }
 
-bool json_value(struct json_scanner *scanner, struct json_extent *value)
+bool json_scan_value(struct json_scanner *scanner, struct json_extent *value)
 {
     *value = (struct json_extent){.text = scanner->at};
     struct levels levels;
     levels.depth = 0;
     bool done = false;
     while (!done) {
-        const enum json_kind kind = json_kind(scanner);
-        if (kind == JSON_OBJECT || kind == JSON_ARRAY) {
+        const enum scan_kind kind = json_scan_kind(scanner);
+        if (kind == SCAN_OBJECT || kind == SCAN_ARRAY) {
             bool closed;
             if (!open_level(scanner, &levels, &closed))
                 return false;
@@ -284,14 +284,14 @@ bool json_value(struct json_scanner *scanner, struct json_extent *value)
     return true;
 }
 
-bool json_is_value(const uint8_t *text, size_t size)
+bool json_scan_is_value(const uint8_t *text, size_t size)
 {
     struct json_scanner scanner = json_scanner(text, size);
     struct json_extent value;
-    return json_value(&scanner, &value) && scanner.at == scanner.end;
+    return json_scan_value(&scanner, &value) && scanner.at == scanner.end;
 }
 
-/* The code unit of \uNNNN at AT, which json_string() has passed. */
+/* The code unit of \uNNNN at AT, which json_scan_string() has passed. */
 static uint32_t code_unit(const uint8_t *at)
 {
     uint32_t unit = 0;
@@ -327,7 +327,7 @@ static size_t decode_escape(const uint8_t **at, const uint8_t *end, uint8_t byte
     return text_encode(point, bytes);
 }
 
-enum mp_error json_decode(const struct json_extent *inside, struct buffer *out, const uint8_t **wrong)
+enum mp_error json_scan_decode(const struct json_extent *inside, struct buffer *out, const uint8_t **wrong)
 {
     if (inside->size == 0)
         return MP_OK;
@@ -381,7 +381,7 @@ static size_t write_escape(uint8_t byte, uint8_t *to)
     return 6;
 }
 
-enum mp_error json_append_string(struct buffer *out, const void *text, size_t size)
+enum mp_error json_scan_quote(struct buffer *out, const void *text, size_t size)
 {
     const uint8_t *at = text;
     size_t left = size;
