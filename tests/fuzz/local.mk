@@ -3,7 +3,8 @@
 # libFuzzer, after ./configure --enable-fuzzing CC=clang.
 #
 # A fuzzer:
-#	fuzzers += %D%/fuzz_attributes
+#	fuzzers += %D%/fuzz_frame
+fuzzers += %D%/fuzz_attributes
 %C%_fuzz_attributes_SOURCES = %D%/fuzz_attributes.c $(fuzz_main)
 %C%_fuzz_attributes_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
 
