@@ -4,15 +4,6 @@
 #
 # A fuzzer:
 #	fuzzers += %D%/fuzz_frame
-fuzzers += %D%/fuzz_attributes
-%C%_fuzz_attributes_SOURCES = %D%/fuzz_attributes.c $(fuzz_main)
-%C%_fuzz_attributes_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
-
-fuzzers += %D%/fuzz_format_json
-%C%_fuzz_format_json_SOURCES = %D%/fuzz_format_json.c $(fuzz_main)
-%C%_fuzz_format_json_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
-
-fuzzers += %D%/fuzz_frame
 #	%C%_fuzz_frame_SOURCES = %D%/fuzz_frame.c $(fuzz_main)
 #	%C%_fuzz_frame_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
 fuzzers =
@@ -25,6 +16,14 @@ fuzz_main = %D%/fuzz.h %D%/replay.c
 check_PROGRAMS += $(fuzzers)
 TESTS += $(fuzzers)
 endif
+
+fuzzers += %D%/fuzz_attributes
+%C%_fuzz_attributes_SOURCES = %D%/fuzz_attributes.c $(fuzz_main)
+%C%_fuzz_attributes_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_format_json
+%C%_fuzz_format_json_SOURCES = %D%/fuzz_format_json.c $(fuzz_main)
+%C%_fuzz_format_json_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
 
 fuzzers += %D%/fuzz_frame
 %C%_fuzz_frame_SOURCES = %D%/fuzz_frame.c $(fuzz_main)
