@@ -331,12 +331,12 @@ enum mp_error units_time(const char *text, int64_t *microseconds, struct fault *
         struct decimal number;
         uint64_t value;
         if (!read_decimal(&at, &number) || *at != '\0' || !scale_decimal(&number, MILLION, INT64_MAX, &value))
-            return refuse(fault, text, "is not a time: after @ stand the seconds since 1970, as in @1763658000");
+            return refuse(fault, text, "is not a time: after @ stand the seconds since 1970, as in @1795194000");
         *microseconds = (int64_t)value;
         return MP_OK;
     }
     if (!read_rfc3339(text, microseconds))
-        return refuse(fault, text, "is not a time: write 2026-11-20T17:00:00Z, or @1763658000");
+        return refuse(fault, text, "is not a time: write 2026-11-20T17:00:00Z, or @1795194000");
     return MP_OK;
 }
 

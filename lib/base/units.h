@@ -31,7 +31,7 @@ enum mp_error units_number(const char *name, const char *text, uint64_t low, uin
 enum mp_error units_rate(const char *text, double *per_second, struct fault *fault);
 
 /*
- * RFC 3339 ("2026-11-20T17:00:00Z", with fractions and offsets) or "@epoch" ("@1763658000", with a fraction or not):
+ * RFC 3339 ("2026-11-20T17:00:00Z", with fractions and offsets) or "@epoch" ("@1795194000", with a fraction or not):
  * microseconds since the epoch, negative before 1970. A leap second is the second after it.
  */
 enum mp_error units_time(const char *text, int64_t *microseconds, struct fault *fault);

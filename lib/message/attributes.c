@@ -36,7 +36,7 @@ static const struct known reserved[] = {KNOWN("specversion"), KNOWN("data"), KNO
 
 static bool same(const struct known *word, const char *name, size_t size)
 {
-    return word->size == size && memcmp(word->name, name, size) == 0;
+    return word->size == size && word->name[0] == name[0] && memcmp(word->name, name, size) == 0;
 }
 
 static bool is_custom(unsigned code)
@@ -90,10 +90,13 @@ bool attribute_next(const uint8_t *block, size_t size, size_t *at, struct attrib
 
 /* ---- what is allowed ------------------------------------------------------------------------ */
 
+/* Letters, digits, '_' and '-': a bit each, for the characters 0 to 63 and 64 to 127. */
 static bool is_name_character(char character)
 {
-    return (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z') ||
-           (character >= '0' && character <= '9') || character == '_' || character == '-';
+    static const uint64_t allowed[2] = {0x03ff200000000000, 0x07fffffe87fffffe};
+    uint8_t code = (uint8_t)character;
+
+    return code < 128 && (allowed[code >> 6] >> (code & 63) & 1) != 0;
 }
 
 static enum mp_error check_name(const char *name, size_t size, struct fault *fault)

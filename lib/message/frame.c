@@ -123,7 +123,7 @@ static enum mp_error check_records(const struct frame *frame, struct fault *faul
         if (__builtin_expect(extent.attributes > 0, 0)) {
             enum mp_error error = attributes_check(at + WITH_ATTRIBUTES, extent.attributes, fault);
             if (error != MP_OK)
-                return error == MP_ERR_TOO_LARGE ? MP_ERR_FORMAT : error;
+                return error;
             attributes++;
         }
         if (extent.body > longest)
@@ -136,6 +136,21 @@ static enum mp_error check_records(const struct frame *frame, struct fault *faul
     if (longest != frame->longest || attributes != frame->attributes)
         return refuse(fault, "the header does not fit the messages");
     return MP_OK;
+}
+
+void frame_trust(struct frame *frame, const uint8_t *data, size_t size)
+{
+    *frame = (struct frame){
+        .data = data,
+        .size = size,
+        .producer = load_u64(data + AT_PRODUCER),
+        .sequence = load_u64(data + AT_SEQUENCE),
+        .time = (int64_t)load_u64(data + AT_TIME),
+        .count = load_u32(data + AT_COUNT),
+        .longest = load_u32(data + AT_LONGEST),
+        .attributes = load_u32(data + AT_ATTRIBUTES),
+        .flags = load_u32(data + AT_FLAGS),
+    };
 }
 
 enum mp_error frame_open(struct frame *frame, const uint8_t *data, size_t size, bool deep, struct fault *fault)
@@ -153,36 +168,11 @@ enum mp_error frame_open(struct frame *frame, const uint8_t *data, size_t size, 
         return refuse(fault, "bytes are missing, or there are too many");
     if (checksum_of(data, size) != load_u64(data + AT_CHECKSUM))
         return fault_set(fault, MP_ERR_DAMAGED, "a damaged frame: its checksum does not fit");
-    *frame = (struct frame){
-        .data = data,
-        .size = size,
-        .producer = load_u64(data + AT_PRODUCER),
-        .sequence = load_u64(data + AT_SEQUENCE),
-        .time = (int64_t)load_u64(data + AT_TIME),
-        .count = load_u32(data + AT_COUNT),
-        .longest = load_u32(data + AT_LONGEST),
-        .attributes = load_u32(data + AT_ATTRIBUTES),
-        .flags = load_u32(data + AT_FLAGS),
-    };
+    frame_trust(frame, data, size);
     enum mp_error error = check_header(frame, fault);
     if (error == MP_OK && deep)
         error = check_records(frame, fault);
     return error;
-}
-
-void frame_trust(struct frame *frame, const uint8_t *data, size_t size)
-{
-    *frame = (struct frame){
-        .data = data,
-        .size = size,
-        .producer = load_u64(data + AT_PRODUCER),
-        .sequence = load_u64(data + AT_SEQUENCE),
-        .time = (int64_t)load_u64(data + AT_TIME),
-        .count = load_u32(data + AT_COUNT),
-        .longest = load_u32(data + AT_LONGEST),
-        .attributes = load_u32(data + AT_ATTRIBUTES),
-        .flags = load_u32(data + AT_FLAGS),
-    };
 }
 
 bool frame_recognise(const uint8_t *data, size_t size)

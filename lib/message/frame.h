@@ -76,12 +76,16 @@ struct frame_cursor {
 
 /*
  * Opens SIZE bytes at DATA from a stranger: checks header, checksum, and with DEEP each record and attribute block, so
- * that walking it later cannot fail. FRAME points into DATA. MP_ERR_FORMAT, MP_ERR_VERSION, MP_ERR_DAMAGED. (A frame
+ * that walking it later cannot fail. FRAME points into DATA. MP_ERR_FORMAT, MP_ERR_VERSION, MP_ERR_DAMAGED; MP_ERR_TOO_LARGE
+ * for attributes over their limits. (A frame
  * that was opened deep before and whose checksum fits needs no second deep look: store, then open it shallow.)
  */
 enum mp_error frame_open(struct frame *frame, const uint8_t *data, size_t size, bool deep, struct fault *fault);
 
-/* FRAME from bytes that were opened before and did not change since: nothing is checked. */
+/*
+ * FRAME from SIZE bytes that were opened before and did not change since (a row's own checksum says so): nothing is
+ * checked. Walking and cutting stay inside the bytes even so. SIZE is FRAME_HEADER at least.
+ */
 void frame_trust(struct frame *frame, const uint8_t *data, size_t size);
 
 /* Whether these bytes begin like a frame: for receivers that take raw bodies and frames. */
