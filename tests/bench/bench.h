@@ -20,13 +20,13 @@
 #define BENCH_PATIENCE_MS 20000
 
 struct bench_options {
-  const char *role;
-  const char *address;  /* a path, a host:port or a URL, as the peer has it */
-  uint64_t messages;    /* how many; for `publish` at most */
-  double seconds;       /* `publish` and `latency` stop after so long; 0: they do not */
-  unsigned connections; /* 0: the program's own choice */
-  unsigned window;      /* requests in flight on each connection; 0: the program's own choice */
-  const char *variant;  /* a way of working that the program's own comment names, or "" */
+    const char *role;
+    const char *address;  /* a path, a host:port or a URL, as the peer has it */
+    uint64_t messages;    /* how many; for `publish` at most */
+    double seconds;       /* `publish` and `latency` stop after so long; 0: they do not */
+    unsigned connections; /* 0: the program's own choice */
+    unsigned window;      /* requests in flight on each connection; 0: the program's own choice */
+    const char *variant;  /* a way of working that the program's own comment names, or "" */
 };
 
 /* Reads the command line; prints what is wrong with it and exits 2 when it cannot. */
@@ -51,10 +51,10 @@ void bench_body(char *body, uint64_t sequence);
  * the time is over.
  */
 struct bench_pace {
-  uint64_t next;
-  uint64_t messages;
-  int64_t begin;
-  int64_t deadline; /* 0: none */
+    uint64_t next;
+    uint64_t messages;
+    int64_t begin;
+    int64_t deadline; /* 0: none */
 };
 
 struct bench_pace bench_pace_start(const struct bench_options *options);
@@ -62,11 +62,11 @@ bool bench_pace_next(struct bench_pace *pace, uint64_t *sequence);
 
 /* The far end's account: which sequences came, and how often. */
 struct bench_ledger {
-  uint64_t expected;
-  uint64_t distinct;   /* arrived at least once, unaltered */
-  uint64_t duplicated; /* arrivals beyond the first */
-  uint64_t altered;    /* not a body of this run, or not as it was sent */
-  uint64_t *seen;      /* a bit a sequence */
+    uint64_t expected;
+    uint64_t distinct;   /* arrived at least once, unaltered */
+    uint64_t duplicated; /* arrivals beyond the first */
+    uint64_t altered;    /* not a body of this run, or not as it was sent */
+    uint64_t *seen;      /* a bit a sequence */
 };
 
 struct bench_ledger bench_ledger_make(uint64_t expected);
@@ -76,9 +76,9 @@ void bench_ledger_free(struct bench_ledger *ledger);
 
 /* Durations of single operations, for percentiles. */
 struct bench_samples {
-  int64_t *nanoseconds;
-  size_t count;
-  size_t capacity;
+    int64_t *nanoseconds;
+    size_t count;
+    size_t capacity;
 };
 
 void bench_samples_add(struct bench_samples *samples, int64_t nanoseconds);

@@ -1,5 +1,26 @@
-# `make bench`: msgpipe beside the peers that are installed, as a table.
-bench: all
-	MSGPIPE_SOURCE='$(abs_top_srcdir)' MSGPIPE_BUILD='$(abs_top_builddir)' \
-	PATH='$(abs_top_builddir)/bin':"$$PATH" $(top_srcdir)/tests/bench/run
+# `make bench`: msgpipe beside the peers that are installed, as a table. The
+# peers' programs are compiled by the script, each where its library is.
+EXTRA_PROGRAMS += %D%/latency
+%C%_latency_SOURCES = %D%/latency.c %D%/bench.c %D%/bench.h
+%C%_latency_LDADD = libmsgpipe.la
+
+bench: all %D%/latency$(EXEEXT)
+	CC='$(CC)' MSGPIPE_BUILD='$(abs_top_builddir)' $(top_srcdir)/tests/bench/run $(BENCH_OPTIONS)
 .PHONY: bench
+
+EXTRA_DIST += \
+	%D%/run \
+	%D%/build.sh \
+	%D%/rows.sh \
+	%D%/systems.sh \
+	%D%/table.sh \
+	%D%/table.awk \
+	%D%/measure.c \
+	%D%/peers/beanstalk.c \
+	%D%/peers/mqtt.c \
+	%D%/peers/nats.c \
+	%D%/peers/nng_raw.c \
+	%D%/peers/redis.c \
+	%D%/peers/stream.c \
+	%D%/peers/stream.h \
+	$(empty)

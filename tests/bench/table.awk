@@ -1,0 +1,151 @@
+# The tables of tests/bench/run, in Markdown. Reads lines of `system ID NAME PROMISE`, then the results' columns:
+# run, row, id, metric, value, messages, missing, duplicated, altered; all separated by tabs.
+
+BEGIN { FS = "\t" }
+
+$1 == "system" {
+  order[++systems] = $2
+  name[$2] = $3
+  promise[$2] = $4
+  next
+}
+
+{
+  key = $2 "," $3 "," $4
+  count[key]++
+  value[key, count[key]] = $5 + 0
+  if ($6 + 0 > largest[key])
+    largest[key] = $6 + 0
+  seen[$2] = 1
+  if ($7 != "" && $7 + 0 > missing[$3, $2])
+    missing[$3, $2] = $7 + 0
+  twice[$3, $2] += $8
+  altered[$3, $2] += $9
+}
+
+function median(key, i, j, n, kept, sorted) {
+  n = count[key]
+  for (i = 1; i <= n; i++) {
+    kept = value[key, i]
+    for (j = i - 1; j > 0 && sorted[j] > kept; j--)
+      sorted[j + 1] = sorted[j]
+    sorted[j + 1] = kept
+  }
+  return n % 2 ? sorted[(n + 1) / 2] : (sorted[n / 2] + sorted[n / 2 + 1]) / 2
+}
+
+function amount(number) {
+  if (number >= 999500)
+    return sprintf("%.2f M", number / 1e6)
+  if (number >= 99950)
+    return sprintf("%.0f k", number / 1e3)
+  if (number >= 1000)
+    return sprintf("%.1f k", number / 1e3)
+  return sprintf("%.0f", number)
+}
+
+function times(ratio) {
+  return ratio >= 9.95 ? sprintf("%.0f×", ratio) : sprintf("%.1f×", ratio)
+}
+
+# How many times better msgpipe is: `more` is 1 where more is better.
+function ratio(row, id, metric, more, mine, other) {
+  if (id == "msgpipe" || !((row ",msgpipe," metric) in count))
+    return ""
+  mine = median(row ",msgpipe," metric)
+  other = median(row "," id "," metric)
+  if (mine <= 0 || other <= 0)
+    return ""
+  return " (" times(more ? mine / other : other / mine) ")"
+}
+
+function speed(row, id, key) {
+  key = row "," id ",rate"
+  return key in count ? amount(median(key)) "/s" ratio(row, id, "rate", 1) : "–"
+}
+
+function duration(row, id, metric, unit, key) {
+  key = row "," id "," metric
+  if (!(key in count))
+    return "–"
+  return sprintf(unit == "ms" ? "%.1f ms" : "%.0f µs", median(key) / (unit == "ms" ? 1000 : 1)) \
+    ratio(row, id, metric, 0)
+}
+
+function memory(id, key) {
+  key = "memory," id ",rss_kib"
+  if (!(key in count))
+    return seen["memory"] && id ~ /-(always|tools)$/ ? "as above" : "–"
+  return sprintf("%.0f MiB with %s", median(key) / 1024, amount(largest[key])) \
+    (largest[key] == largest["memory,msgpipe,rss_kib"] ? ratio("memory", id, "rss_kib", 0) : "")
+}
+
+# Whether every message arrived, once and as it was sent.
+function account(id, lost, row, rows, i, again, changed) {
+  split("consume end-to-end", rows, " ")
+  for (i = 1; i in rows; i++) {
+    row = rows[i]
+    lost = missing[id, row] > lost ? missing[id, row] : lost
+    again += twice[id, row]
+    changed += altered[id, row]
+  }
+  if (!lost && !again && !changed)
+    return "all, once"
+  return (lost ? amount(lost) " lost " : "") (again ? amount(again) " twice " : "") (changed ? amount(changed) " altered" : "")
+}
+
+function throughput(i, id) {
+  print "| system | acknowledged means | publish | publish and consume at once | consume a backlog | messages | arrived |"
+  print "| --- | --- | ---: | ---: | ---: | ---: | --- |"
+  for (i = 1; i <= systems; i++) {
+    id = order[i]
+    printf "| %s | %s | %s | %s | %s | %s | %s |\n", name[id], promise[id], speed("publish", id), speed("end-to-end", id), \
+      speed("consume", id), amount(largest["publish," id ",rate"]), \
+      (("consume," id ",rate") in count || ("end-to-end," id ",rate") in count) ? account(id) : "–"
+  }
+  print ""
+}
+
+function singles(i, id) {
+  print "| system | one at a time, p50 | p99 | broker's memory with a backlog | one message, whole process |"
+  print "| --- | ---: | ---: | ---: | ---: |"
+  for (i = 1; i <= systems; i++) {
+    id = order[i]
+    printf "| %s | %s | %s | %s | %s |\n", name[id], duration("one-at-a-time", id, "p50_us", "us"), \
+      duration("one-at-a-time", id, "p99_us", "us"), memory(id), duration("start", id, "p50_us", "ms")
+  }
+  print ""
+}
+
+function direct_line(label, id, metric, key) {
+  key = "direct," id "," metric
+  if (key in count)
+    printf "| %s | %s/s | %s |\n", label, amount(median(key)), amount(largest[key])
+}
+
+function direct() {
+  print "| direct, PUSH to PULL over a Unix socket | messages | sent |"
+  print "| --- | ---: | ---: |"
+  direct_line("**msgpipe**, framed", "msgpipe", "framed")
+  direct_line("**msgpipe**, raw", "msgpipe", "raw")
+  direct_line("libnng, raw, asynchronous sends", "nng", "raw")
+  print ""
+}
+
+END {
+  if (seen["publish"] || seen["consume"] || seen["end-to-end"])
+    throughput()
+  if (seen["one-at-a-time"] || seen["memory"] || seen["start"])
+    singles()
+  if (seen["direct"])
+    direct()
+  if (("publish,msgpipe,rate" in count) || ("one-at-a-time,msgpipe,p50_us" in count))
+    print "In parentheses: how many times better msgpipe does. Its times hold its tools from their start to their end,"  \
+      "reading and writing files of lines; the peers' begin when their programs are connected."
+  if (seen["start"])
+    print "One message, whole process: msend, redis-cli XADD, mosquitto_pub; for NATS and beanstalkd the C program."
+  if ("publish,mosquitto-tools,rate" in count)
+    print "mosquitto_pub gets 60,000 lines: given more than 65,535 at once, its packet numbers wrap, it loses lines," \
+      "and it exits 0."
+  print ""
+}
