@@ -76,9 +76,9 @@ struct frame_cursor {
 
 /*
  * Opens SIZE bytes at DATA from a stranger: checks header, checksum, and with DEEP each record and attribute block, so
- * that walking it later cannot fail. FRAME points into DATA. MP_ERR_FORMAT, MP_ERR_VERSION, MP_ERR_DAMAGED; MP_ERR_TOO_LARGE
- * for attributes over their limits. (A frame
- * that was opened deep before and whose checksum fits needs no second deep look: store, then open it shallow.)
+ * that walking it later cannot fail. FRAME points into DATA. MP_ERR_FORMAT, MP_ERR_VERSION, MP_ERR_DAMAGED, and
+ * MP_ERR_TOO_LARGE for attributes over their limits. (A frame that was opened deep before and whose checksum fits needs
+ * no second deep look: store it, then open it shallow.)
  */
 enum mp_error frame_open(struct frame *frame, const uint8_t *data, size_t size, bool deep, struct fault *fault);
 
