@@ -22,7 +22,7 @@ static const struct option_spec specs[] = {
      .section = "To a topic",
      .completion = OPTION_COMPLETE_TOPIC,
      .help = "send to TOPIC, which is made when it does not exist",
-     .man = "Send to\n.Ar TOPIC ,\nwhich is made when it does not exist. Topics are dot-separated tokens of letters,\n"
+     .man = "Send to\n.Ar TOPIC ,\nwhich is made when it does not exist.\nTopics are dot-separated tokens of letters,\n"
             "digits,\n.Ql _\nand\n.Ql \\- ."},
     OPTION_RELAY(struct send_settings, relay),
     OPTION_WAIT(struct send_settings, wait, "how long to wait: for the relay, an answer, room, a peer, a reply"),
@@ -34,7 +34,7 @@ static const struct option_spec specs[] = {
      .argument = "DATA",
      .section = "Input",
      .help = "send DATA as a message; may be repeated",
-     .man = "Send\n.Ar DATA\nas one message, byte for byte. May be repeated."},
+     .man = "Send\n.Ar DATA\nas one message, byte for byte.\nMay be repeated."},
     {.name = "format",
      .letter = 'F',
      .kind = OPTION_CHOICE,
@@ -53,7 +53,7 @@ static const struct option_spec specs[] = {
      .argument = "N",
      .section = "Input",
      .help = "leave out the first N messages of the input",
-     .man = "Leave out the first\n.Ar N\nmessages of the input. What an interrupted\n.Nm\nprints uses it to go on."},
+     .man = "Leave out the first\n.Ar N\nmessages of the input.\nWhat an interrupted\n.Nm\nprints uses it to go on."},
     {.name = "max-message",
      .kind = OPTION_SIZE,
      .at = AT(max_message),
@@ -85,7 +85,7 @@ static const struct option_spec specs[] = {
      .argument = "SEP",
      .section = "Attributes",
      .help = "the key stands before SEP in each message",
-     .man = "The key stands in each message before the first\n.Ar SEP ;\nboth are taken off. A message without\n"
+     .man = "The key stands in each message before the first\n.Ar SEP ;\nboth are taken off.\nA message without\n"
             ".Ar SEP\nhas no key."},
     {.name = "key-json",
      .kind = OPTION_TEXT,
@@ -100,7 +100,7 @@ static const struct option_spec specs[] = {
      .argument = "ID",
      .section = "Attributes",
      .help = "the id of the message, if there is only one",
-     .man = "The id of the message. An input of more than one message is an error then, and nothing is sent."},
+     .man = "The id of the message.\nAn input of more than one message is an error then, and nothing is sent."},
     {.name = "id-json",
      .kind = OPTION_TEXT,
      .at = AT(id_json),

@@ -138,13 +138,6 @@ static void add_count(struct table *table, uint64_t value)
     table_add(table, "%" PRIu64, value);
 }
 
-static void add_size(struct table *table, uint64_t bytes)
-{
-    char text[24];
-    units_size_text(bytes, text, sizeof(text));
-    table_add(table, "%s", text);
-}
-
 /* How long ago TIME was, in microseconds since the epoch; 0: never. */
 static void add_age(struct table *table, uint64_t time)
 {
@@ -155,23 +148,31 @@ static void add_age(struct table *table, uint64_t time)
     table_add(table, "%s%s", text, time ? " ago" : "");
 }
 
+/* Whether NAME is the one, or matches the pattern, that was asked for. */
+static bool is_wanted(const char *asked, const char *name)
+{
+    return !asked || name_matches(asked, name) || !strcmp(asked, name);
+}
+
 /* ---- what is printed ------------------------------------------------------------------------------------------ */
 
 static void print_topics(const json_t *topics, const struct admin_settings *settings)
 {
-    static const char *const headings[] = {"TOPIC", ">MESSAGES", ">SIZE", ">FIRST", ">END", ">LAST MESSAGE", NULL};
+    static const char *const headings[] = {"TOPIC", ">MESSAGES", ">FIRST", ">END", ">GROUPS", ">LAST MESSAGE", NULL};
     struct table table = table_of(headings);
     size_t index;
     json_t *topic;
     json_array_foreach(topics, index, topic)
     {
+        if (!is_wanted(settings->topic, string(topic, "name")))
+            continue;
         if (settings->names)
             puts(string(topic, "name"));
         table_add(&table, "%s", string(topic, "name"));
         add_count(&table, number(topic, "messages"));
-        add_size(&table, number(topic, "bytes"));
         add_count(&table, number(topic, "first"));
         add_count(&table, number(topic, "end"));
+        add_count(&table, number(topic, "groups"));
         add_age(&table, number(topic, "last_time_us"));
     }
     if (!settings->names)
@@ -181,13 +182,15 @@ static void print_topics(const json_t *topics, const struct admin_settings *sett
 
 static void print_groups(const json_t *groups, const struct admin_settings *settings)
 {
-    static const char *const headings[] = {"TOPIC",  "GROUP", ">WAITING",   ">LEASED", ">DELAYED",
-                                           ">ACKED", ">DEAD", ">CONSUMERS", ">OLDEST", NULL};
+    static const char *const headings[] = {"TOPIC",  "GROUP", ">WAITING", ">LEASED", ">DELAYED",
+                                           ">ACKED", ">DEAD", ">OLDEST",  NULL};
     struct table table = table_of(headings);
     size_t index;
     json_t *group;
     json_array_foreach(groups, index, group)
     {
+        if (!is_wanted(settings->topic, string(group, "topic")) || !is_wanted(settings->group, string(group, "group")))
+            continue;
         if (settings->names)
             puts(string(group, "group"));
         table_add(&table, "%s", string(group, "topic"));
@@ -197,7 +200,6 @@ static void print_groups(const json_t *groups, const struct admin_settings *sett
         add_count(&table, number(group, "delayed"));
         add_count(&table, number(group, "acked"));
         add_count(&table, number(group, "dead"));
-        add_count(&table, number(group, "consumers"));
         add_age(&table, number(group, "oldest_time_us"));
     }
     if (!settings->names)

@@ -140,13 +140,15 @@ void options_print_help(const struct option_program *program, FILE *out)
     fprintf(out, "\nThe manual: man %s, and man 7 msgpipe for what is guaranteed.\n", program->name);
 }
 
-/* TEXT as words of an mdoc line: a dot or quote in front and backslashes mean nothing there. */
+/* A help text as a sentence of mdoc: a dot or quote in front and backslashes mean nothing there. */
 static void print_mdoc_text(FILE *out, const char *text)
 {
-    if (*text == '.' || *text == '\'')
-        fputs("\\&", out);
-    for (; *text; text++)
-        if (*text == '\\')
+    for (bool first = true; *text; text++, first = false)
+        if (first && *text >= 'a' && *text <= 'z')
+            fputc(*text - 'a' + 'A', out);
+        else if (first && (*text == '.' || *text == '\''))
+            fprintf(out, "\\&%c", *text);
+        else if (*text == '\\')
             fputs("\\e", out);
         else if (*text == '-')
             fputs("\\-", out);
