@@ -145,7 +145,6 @@ END {
   if (seen["start"])
     print "One message, whole process: msend, redis-cli XADD, mosquitto_pub; for NATS and beanstalkd the C program."
   if ("publish,mosquitto-tools,rate" in count)
-    print "mosquitto_pub gets 60,000 lines: given more than 65,535 at once, its packet numbers wrap, it loses lines," \
-      "and it exits 0."
+    print "mosquitto_pub gets 60,000 lines: of 100,000 at once it delivers about 34,500, and exits 0."
   print ""
 }
