@@ -238,6 +238,12 @@ static void fetched(struct client *client, const struct protocol_reply *reply, s
     uint64_t messages = count_messages(answer);
     client->in_vain = 0;
     fetch->began = true;
+    if (grouped && (answer.flags & PROTOCOL_FETCH_LAPSED) != 0) {
+        /* The leases of this number have come and gone, perhaps in replies that were lost: on to the next number. */
+        fetch->number++;
+        client_calm(client, CHANNEL_FETCH);
+        return;
+    }
     if (grouped && answer.chunks > 0) {
         lease = fetch->lease_base + fetch->number++;
         client->held += messages;

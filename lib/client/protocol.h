@@ -194,7 +194,8 @@ struct protocol_position protocol_fetch_position(const struct protocol_fetch *fe
 enum protocol_fetch_flags {
     PROTOCOL_FETCH_END = 1,       /* nothing more is there now: not waiting, not delayed, not leased to others */
     PROTOCOL_FETCH_NEW_TOPIC = 2, /* the topic did not exist; made for a group, awaited for a reader */
-    PROTOCOL_FETCH_NEW_GROUP = 4
+    PROTOCOL_FETCH_NEW_GROUP = 4,
+    PROTOCOL_FETCH_LAPSED = 8 /* a repeat whose leases have ended meanwhile: no chunks, but the number is used up */
 };
 struct protocol_chunk {
     uint32_t topic;

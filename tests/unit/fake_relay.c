@@ -421,6 +421,10 @@ static enum mp_error serve_numbered(struct fake_network *network, struct fake_se
         serve_publish(network, request, out);
     } else if (request->type == PROTOCOL_SETTLE) {
         serve_settle(network, request, out);
+    } else if (network->lapse) {
+        network->lapse = false;
+        protocol_put_reply(out, PROTOCOL_FETCH, MP_OK, request->number);
+        protocol_put_fetched(out, PROTOCOL_FETCH_LAPSED, 0, 0);
     } else {
         error = serve_fetch(network, request, out, wait);
     }

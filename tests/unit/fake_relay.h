@@ -54,6 +54,7 @@ struct fake_network {
     bool full;
     enum mp_error refuse; /* the answer to the next publication, once */
     bool forget_numbers;  /* the relay's answer to publications is a gap */
+    bool lapse;           /* the next fetch of the group is said to have lapsed */
     bool damage;          /* the next frame that is given out has a wrong byte */
     unsigned version;     /* of the replies; 0: the right one */
     bool deny;            /* the answer to hello */

@@ -549,6 +549,23 @@ static void neighbours_are_joined_in_whatever_order_they_are_settled(void **stat
     fake_network_free(network);
 }
 
+static void a_fetch_that_has_lapsed_is_followed_by_the_next_number(void **state)
+{
+    (void)state;
+    struct fake_network *network = fake_network_new(15);
+    struct actor *actor = actor_new(network);
+    actor->total = 10;
+    assert_true(live(&actor, 1, all_stored, 10 * SECOND));
+    network->lapse = true;
+    subscribe(actor, "g");
+    assert_int_equal(client_fetch(actor->client, 1, 0, NULL), MP_OK); /* even when it asks only once */
+    assert_true(live(&actor, 1, all_acked, 10 * SECOND));
+    assert_false(network->lapse);
+    assert_int_equal(actor->failure, MP_OK);
+    actor_free(actor);
+    fake_network_free(network);
+}
+
 static void leaving_waits_for_settlements_and_releases_the_rest(void **state)
 {
     (void)state;
@@ -713,6 +730,7 @@ int main(void)
         cmocka_unit_test(what_is_abandoned_is_not_extended),
         cmocka_unit_test(settlements_of_a_session_that_ended_are_stale_and_life_goes_on),
         cmocka_unit_test(neighbours_are_joined_in_whatever_order_they_are_settled),
+        cmocka_unit_test(a_fetch_that_has_lapsed_is_followed_by_the_next_number),
         cmocka_unit_test(leaving_waits_for_settlements_and_releases_the_rest),
         cmocka_unit_test(a_question_is_asked_until_it_is_answered),
         cmocka_unit_test(what_cannot_go_on_says_why),
