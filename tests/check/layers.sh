@@ -3,6 +3,7 @@
 # those of the directories above it in the list below, and each foreign library
 # that belongs to one layer is seen by that layer alone. (TAP)
 set -u
+. "$MSGPIPE_SOURCE/tests/check/tap.sh"
 
 # From the bottom to the top; the same list is in DESIGN.md.
 layers="base message transport client store policy queue relay stage pipeline saga trace web cli"
@@ -55,38 +56,26 @@ violations() {
     }')
 }
 
-number=0
-result() { # result OUTCOME NAME
-    number=$((number + 1))
-    if [ "$1" -eq 0 ]; then echo "ok $number - $2"; else echo "not ok $number - $2"; fi
-}
-
-found=$(violations "$MSGPIPE_SOURCE")
-[ -z "$found" ] || echo "$found" | sed 's/^/# /'
-[ -z "$found" ]
-result $? "every include points to the same layer or one above it in the list"
+holds "every include points to the same layer or one above it in the list" nothing violations "$MSGPIPE_SOURCE"
 
 # The check itself can fail: each rule is broken once.
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/msgpipe-layers.XXXXXX") || exit 99
 trap 'rm -rf "$scratch"' EXIT
 mkdir -p "$scratch/lib/base" "$scratch/lib/relay" "$scratch/lib/mystery"
-planted() { # planted FILE LINE NAME
+planted() { # planted FILE LINE…: the only file of a tree, with these lines
     rm -f "$scratch"/lib/*.h "$scratch"/lib/*/*.c
-    echo "$2" >"$scratch/$1"
-    [ -n "$(violations "$scratch")" ]
-    result $? "$3"
+    planted_file=$scratch/$1
+    shift
+    printf '%s\n' "$@" >"$planted_file"
+    violations "$scratch"
 }
-planted lib/base/a.c '#include "relay/turn.h"' "an include of a higher layer is found"
-planted lib/relay/a.c '#include <nng/nng.h>' "nng outside lib/transport is found"
-planted lib/relay/a.c '  #  include <sqlite3.h>' "SQLite outside lib/store is found"
-planted lib/relay/a.c '#include "../base/buffer.h"' "a relative include is found"
-planted lib/relay/a.c '#include "buffer.h"' "an include without its layer is found"
-planted lib/mystery/a.c '#include "base/buffer.h"' "a directory that is in no list is found"
-planted lib/msgpipe.h '#include "base/buffer.h"' "an include in the public header is found"
-
-rm -f "$scratch"/lib/*.h "$scratch"/lib/*/*.c
-printf '%s\n' '#include "config.h"' '#include "base/buffer.h"' '#include <stdio.h>' \
-    '#include "relay/turn.h"' >"$scratch/lib/relay/a.c"
-[ -z "$(violations "$scratch")" ]
-result $? "what is allowed is not complained of"
-echo "1..$number"
+holds "an include of a higher layer is found" something planted lib/base/a.c '#include "relay/turn.h"'
+holds "nng outside lib/transport is found" something planted lib/relay/a.c '#include <nng/nng.h>'
+holds "SQLite outside lib/store is found" something planted lib/relay/a.c '  #  include <sqlite3.h>'
+holds "a relative include is found" something planted lib/relay/a.c '#include "../base/buffer.h"'
+holds "an include without its layer is found" something planted lib/relay/a.c '#include "buffer.h"'
+holds "a directory that is in no list is found" something planted lib/mystery/a.c '#include "base/buffer.h"'
+holds "an include in the public header is found" something planted lib/msgpipe.h '#include "base/buffer.h"'
+holds "what is allowed is not complained of" nothing planted lib/relay/a.c \
+    '#include "config.h"' '#include "base/buffer.h"' '#include <stdio.h>' '#include "relay/turn.h"'
+plan

@@ -2,15 +2,18 @@
 # Nothing is forgotten: each source file and each test is named in its
 # directory's local.mk, so that it is built, run and shipped. (TAP)
 set -u
+. "$MSGPIPE_SOURCE/tests/check/tap.sh"
 cd "$MSGPIPE_SOURCE" || exit 99
-number=0
-for file in lib/*.h lib/*/*.[ch] bin/*.c tests/unit/*.[ch] tests/bats/*.bats tests/fuzz/*.c; do
-    [ -e "$file" ] || continue
-    number=$((number + 1))
-    outcome=ok
-    name=$(basename "$file")
-    directory=$(dirname "$file")
-    grep -v '^#' "$directory/local.mk" | tr -s '[:blank:]' '[\n*]' | grep -qxF "%D%/$name" || outcome='not ok'
-    echo "$outcome $number - $file is in $directory/local.mk"
-done
-echo "1..$number"
+
+forgotten() { # forgotten FILE…: prints those that no list has
+    for file; do
+        [ -e "$file" ] || continue
+        grep -v '^#' "$(dirname "$file")/local.mk" | tr -s '[:blank:]' '[\n*]' |
+            grep -qxF "%D%/$(basename "$file")" || echo "$file"
+    done
+}
+
+holds "every source file is in a list" nothing forgotten lib/*.h lib/*/*.[ch] bin/*.[ch]
+holds "every test is in a list" nothing forgotten tests/unit/*.[ch] tests/bats/*.b* tests/fuzz/*.[ch] tests/check/*.sh
+holds "a file that is in no list is found" something forgotten lib/base/local.mk
+plan

@@ -7,4 +7,4 @@ tree_checks += %D%/headers.sh
 #tree_checks += %D%/links.sh
 
 TESTS += $(tree_checks)
-EXTRA_DIST += $(tree_checks)
+EXTRA_DIST += $(tree_checks) %D%/tap.sh
