@@ -64,8 +64,6 @@ enum mp_error local_topic_add(struct local *local, const struct store_topic *row
 enum mp_error local_topic_make(struct local *local, const char *name, size_t size, struct topic **result,
                                struct fault *fault)
 {
-    if (local->next_topic >= TOPICS_MAX)
-        return fault_set(fault, MP_ERR_FULL, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
     char text[NAME_MAX_BYTES + 1];
     memcpy(text, name, size);
     text[size] = '\0';
@@ -82,8 +80,8 @@ enum mp_error local_topic_make(struct local *local, const char *name, size_t siz
 enum mp_error local_room(struct engine *engine, const char *name, size_t size, struct fault *fault)
 {
     struct local *local = local_of(engine);
-    (void)name;
-    (void)size;
+    if (local->next_topic >= TOPICS_MAX && !local_topic(local, name, size))
+        return fault_set(fault, MP_ERR_FULL, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
     if (local->now.monotonic >= local->space_checked) {
         local->space = store_free_space(local->store);
         local->space_checked = local->now.monotonic + 100000;

@@ -5,4 +5,14 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/librelay.la
 %C%_librelay_la_SOURCES = \
+	%D%/admin.c \
+	%D%/background.c \
+	%D%/core.c %D%/core.h \
+	%D%/core_fetch.c \
+	%D%/core_publish.c \
+	%D%/core_session.c \
+	%D%/core_settle.c \
+	%D%/notify.c %D%/notify.h \
+	%D%/private.h \
+	%D%/relay.c %D%/relay.h \
 	$(empty)

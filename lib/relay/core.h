@@ -1,0 +1,71 @@
+/*
+ * core.h: the broker without a network: sessions, requests and turns on an engine.
+ *
+ * The owner submits requests as they come and then runs a turn. A turn applies them in one transaction, settlements
+ * and fetches before publications, commits once, and only then answers. It takes the time as an argument and says when
+ * it wants to be called again, so that a simulation can drive it from a seed.
+ *
+ * Rules for sessions and numbers: client/protocol.h.
+ */
+#ifndef RELAY_CORE_H
+#define RELAY_CORE_H
+
+#include "client/protocol.h"
+#include "queue/engine.h"
+#include "transport/server.h"
+
+struct core;
+
+struct core_settings {
+    const char *name;     /* the relay's; copied */
+    const char *version;  /* a constant string */
+    uint32_t max_message; /* bytes of a body; 0: 16 MiB */
+    uint32_t lease;       /* milliseconds; 0: 30,000 */
+    uint32_t grace;       /* milliseconds that leases outlive the last connection of their session; 0: 5,000 */
+    uint32_t sessions;    /* how many are kept; 0: 65,536 */
+
+    void *context;
+    /* 64 random bits: a part of a session's id. */
+    uint64_t (*random)(void *context);
+    /* Sends a reply; each part's release is called once it is written or cannot be. */
+    void (*reply)(void *context, uint64_t connection, const uint32_t *ids, unsigned ids_count,
+                  const struct server_part *parts, unsigned count);
+    /* The session of CONNECTION is known: it may send large messages. May be NULL. */
+    void (*trust)(void *context, uint64_t connection);
+    /* Appends JSON members about the owner (connections, addresses) for `status`. May be NULL. */
+    enum mp_error (*describe)(void *context, struct buffer *out);
+    /* A turn failed and was undone, or went well again (ERROR MP_OK). May be NULL. */
+    void (*trouble)(void *context, enum mp_error error, const char *text);
+};
+
+/* Takes ENGINE, also when it fails, and loads it. */
+enum mp_error core_new(struct engine *engine, const struct core_settings *settings, struct moment now,
+                       struct core **core, struct fault *fault);
+
+/* Answers nobody any more. NULL is allowed. */
+void core_free(struct core *core);
+
+/*
+ * Hands over a request: the bytes of BLOB, whose reference it takes. IDS are repeated by the reply. It is applied by
+ * the next turn.
+ */
+void core_submit(struct core *core, uint64_t connection, const uint32_t *ids, unsigned ids_count, struct blob *blob);
+
+/* CONNECTION has ended. */
+void core_disconnected(struct core *core, uint64_t connection);
+
+/* Whether a request of these first bytes, TOTAL long, comes from a session that is known. */
+bool core_admits(struct core *core, const uint8_t *head, size_t size, uint64_t total);
+
+/* Bytes of requests that wait for the next turn. */
+size_t core_pending(const struct core *core);
+
+void core_turn(struct core *core, struct moment now);
+
+/* When core_turn() is to be called at the latest: monotonic microseconds; CLOCK_NEVER. */
+int64_t core_due(const struct core *core);
+
+/* No more publications and fetches are accepted: they are told to come again (the relay is about to end). */
+void core_drain(struct core *core);
+
+#endif

@@ -1,0 +1,254 @@
+#include "relay/private.h"
+
+enum { BYTES_DEFAULT = 1024 * 1024, BYTES_MAX = 8 * 1024 * 1024 };
+
+static void reply_fetched(struct core *core, const struct request *request, unsigned flags)
+{
+    struct engine_deliveries *deliveries = &core->deliveries;
+    struct engine_subscription *subscription = request->subscription;
+    struct reply *reply = core_reply(core, request, MP_OK);
+    if (!reply)
+        return;
+    if (deliveries->end)
+        flags |= PROTOCOL_FETCH_END;
+    if (subscription && subscription->created)
+        flags |= PROTOCOL_FETCH_NEW_GROUP;
+    if (subscription && !subscription->known)
+        flags |= PROTOCOL_FETCH_NEW_TOPIC;
+    enum mp_error error = protocol_put_fetched(&reply->head, flags, deliveries->waiting, (uint32_t)deliveries->count);
+    for (size_t i = 0; !error && i < deliveries->count; i++) {
+        const struct engine_delivery *delivery = &deliveries->items[i];
+        struct protocol_chunk chunk = {.topic = delivery->topic,
+                                       .group = delivery->group,
+                                       .first = delivery->first,
+                                       .count = delivery->count,
+                                       .attempt =
+                                           (uint16_t)(delivery->attempt > UINT16_MAX ? UINT16_MAX : delivery->attempt),
+                                       .name = delivery->name,
+                                       .name_size = strlen(delivery->name),
+                                       .frame_size = (uint32_t)delivery->size};
+        error = protocol_put_chunk(&reply->head, &chunk);
+        if (!error && delivery->blob)
+            error = core_reply_blob(reply, delivery->blob, delivery->data, delivery->size);
+    }
+    core->counters.delivered += deliveries->messages;
+    if (subscription)
+        subscription->created = false;
+}
+
+/* Takes the request apart. False: it was answered. */
+static bool read_fetch(struct core *core, const struct request *request, struct protocol_fetch *fetch, bool *pattern)
+{
+    struct fault detail = {0};
+    enum mp_error error = protocol_read_fetch(&request->head, fetch);
+    if (error)
+        fault_set(&detail, error, "a fetch that is not well formed");
+    if (!error)
+        error = name_check_pattern(fetch->topic, fetch->topic_size, pattern, &detail);
+    if (!error && fetch->group_size > 0)
+        error = name_check_group(fetch->group, fetch->group_size, &detail);
+    if (!error && request->head.lane != PROTOCOL_LANE_FETCH)
+        error = fault_set(&detail, MP_ERR_INVALID, "the request came on a lane that is not its own");
+    if (!error)
+        return true;
+    core_reply_text(core, request, error, fault_text(&detail));
+    return false;
+}
+
+static struct engine_limits limits_of(const struct protocol_fetch *fetch)
+{
+    size_t bytes = fetch->max_bytes > 0 ? fetch->max_bytes : BYTES_DEFAULT;
+    return (struct engine_limits){
+        .messages = fetch->max_messages, .bytes = bytes < BYTES_MAX ? bytes : BYTES_MAX, .chunks = PROTOCOL_CHUNKS_MAX};
+}
+
+/* Fills core->deliveries for a reader. */
+static enum mp_error read_messages(struct core *core, const struct request *request, const struct protocol_fetch *fetch,
+                                   struct fault *fault)
+{
+    struct engine_position positions[PROTOCOL_POSITIONS_MAX];
+    struct engine_limits limits = limits_of(fetch);
+    uint32_t count = fetch->positions_count < PROTOCOL_POSITIONS_MAX ? fetch->positions_count : PROTOCOL_POSITIONS_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        struct protocol_position position = protocol_fetch_position(fetch, i);
+        positions[i] = (struct engine_position){position.topic, position.next};
+    }
+    return core->engine->operations->read(core->engine, request->subscription, positions, count,
+                                          (enum engine_from)fetch->from, fetch->value, &limits, &core->deliveries,
+                                          fault);
+}
+
+/*
+ * Looks for messages for REQUEST and answers if there are some, or anyhow when LAST: nothing came within its wait.
+ * True when it was answered.
+ */
+static bool try_fetch(struct core *core, struct request *request, bool last, struct fault *fault)
+{
+    struct protocol_fetch fetch;
+    struct engine_deliveries *deliveries = &core->deliveries;
+    struct fault detail = {0};
+    bool pattern;
+    if (!read_fetch(core, request, &fetch, &pattern))
+        return true;
+    engine_deliveries_clear(deliveries);
+    enum mp_error error;
+    if (fetch.group_size == 0) {
+        error = read_messages(core, request, &fetch, &detail);
+    } else {
+        struct engine_origin origin = {request->session->id, request->head.number, PROTOCOL_LANE_FETCH};
+        struct engine_limits limits = limits_of(&fetch);
+        uint32_t lease = fetch.lease > 0 ? fetch.lease : core->settings.lease;
+        error = core->engine->operations->grant(core->engine, request->subscription, &origin, &limits, lease,
+                                                deliveries, &detail);
+    }
+    if (error == MP_ERR_DAMAGED) {
+        /* Nothing was granted of what cannot be read; what was, is undone with the turn. */
+        core_reply_text(core, request, error, fault_text(&detail));
+        if (deliveries->messages > 0 && fetch.group_size > 0)
+            *fault = detail;
+    } else if (error) {
+        *fault = detail;
+        core_reply_text(core, request, MP_ERR_AGAIN, fault_text(&detail));
+    } else if (deliveries->messages == 0 && !last) {
+        engine_deliveries_clear(deliveries);
+        return false;
+    } else {
+        if (deliveries->messages > 0 && fetch.group_size > 0)
+            core_applied(core, request, 0, 0);
+        reply_fetched(core, request, 0);
+    }
+    engine_deliveries_clear(deliveries);
+    return true;
+}
+
+/* A repeat of the last fetch that was answered with messages: the same leases again. */
+static void repeat_fetch(struct core *core, struct request *request, struct fault *fault)
+{
+    struct engine_origin origin = {request->session->id, request->head.number, PROTOCOL_LANE_FETCH};
+    struct fault detail = {0};
+    engine_deliveries_clear(&core->deliveries);
+    enum mp_error error =
+        core->engine->operations->regrant(core->engine, request->subscription, &origin, &core->deliveries, &detail);
+    if (!error)
+        reply_fetched(core, request, core->deliveries.count == 0 ? PROTOCOL_FETCH_LAPSED : 0);
+    else
+        core_reply_text(core, request, error == MP_ERR_DAMAGED ? error : MP_ERR_AGAIN, fault_text(&detail));
+    if (error && error != MP_ERR_DAMAGED)
+        *fault = detail;
+    engine_deliveries_clear(&core->deliveries);
+}
+
+bool core_fetch(struct core *core, struct request *request, struct fault *fault)
+{
+    struct session *session = request->session;
+    struct protocol_fetch fetch;
+    bool pattern;
+    if (!read_fetch(core, request, &fetch, &pattern))
+        return true;
+    if (session->fetching)
+        core_request_free(core, session->fetching); /* its repeat, or what comes after it */
+    enum core_turn turn = fetch.group_size > 0 ? core_number(core, request) : TURN_NOW;
+    if (turn == TURN_ANSWERED)
+        return true;
+    if (core->draining) {
+        core_reply_text(core, request, MP_ERR_AGAIN, "the relay is about to end");
+        return true;
+    }
+    struct fault detail = {0};
+    enum engine_from from = turn == TURN_REPEAT ? ENGINE_FROM_DEFAULT : (enum engine_from)fetch.from;
+    struct engine_subscription *subscription = NULL;
+    enum mp_error error =
+        core->engine->operations->subscribe(core->engine, fetch.topic, fetch.topic_size, pattern, fetch.group,
+                                            fetch.group_size, session->id, from, fetch.value, &subscription, &detail);
+    if (error == MP_ERR_EXISTS || error == MP_ERR_FULL) {
+        core_reply_text(core, request, error, fault_text(&detail));
+        return true;
+    }
+    if (error) {
+        *fault = detail;
+        core_reply_text(core, request, MP_ERR_AGAIN, fault_text(&detail));
+        return true;
+    }
+    request->subscription = subscription;
+    struct request_list *waiters = core_waiters(subscription);
+    if (!waiters)
+        return true;
+    bool answered = true;
+    if (turn == TURN_REPEAT)
+        repeat_fetch(core, request, fault);
+    else
+        answered = try_fetch(core, request, fetch.wait == 0, fault);
+    core_wait(core, request, waiters, answered ? CLOCK_NEVER : core->now.monotonic + (int64_t)fetch.wait * 1000);
+    if (!answered)
+        session->fetching = request;
+    return answered; /* freeing it takes it off the list, and forgets readers that nobody waits on */
+}
+
+void core_serve(struct core *core, struct fault *fault)
+{
+    struct engine_subscription *subscription;
+    while (!fault->code && (subscription = core->engine->operations->next_ready(core->engine))) {
+        struct request_list *waiters = subscription->waiters;
+        struct request *request = waiters ? waiters->first : NULL;
+        while (request && !fault->code) {
+            struct request *next = request->next; /* NULL when the list goes with its last waiter */
+            bool group = subscription->group[0] != '\0';
+            bool answered = try_fetch(core, request, false, fault);
+            if (answered)
+                core_request_free(core, request);
+            else if (group)
+                break; /* nothing there for the first one, nothing for the others */
+            request = next;
+        }
+    }
+}
+
+/* Answers a long poll that has come to its end. */
+static void answer_expired(struct core *core, struct request *request)
+{
+    struct fault fault = {0};
+    if (request->head.type == PROTOCOL_FETCH) {
+        struct protocol_fetch fetch;
+        bool pattern;
+        engine_deliveries_clear(&core->deliveries);
+        if (read_fetch(core, request, &fetch, &pattern)) {
+            if (fetch.group_size == 0)
+                read_messages(core, request, &fetch, &fault);
+            reply_fetched(core, request, 0);
+        }
+        engine_deliveries_clear(&core->deliveries);
+    } else if (request->head.type == PROTOCOL_ROOM) {
+        core_room(core, request);
+    } else {
+        core_admin(core, request);
+    }
+}
+
+void core_expire(struct core *core)
+{
+    /* Whoever waits for room is asked each time; there are few. */
+    for (struct request *request = core->rooms.first, *next; request; request = next) {
+        next = request->next;
+        struct fault detail = {0};
+        struct reader body = reader_of(request->head.body, request->head.body_size);
+        size_t size = 0;
+        const char *topic = reader_string(&body, &size);
+        if (core->engine->operations->room(core->engine, topic, size, &detail) == MP_OK) {
+            core_room(core, request);
+            core_request_free(core, request);
+        }
+    }
+    if (core->now.monotonic < core->poll_due)
+        return;
+    core->poll_due = CLOCK_NEVER;
+    for (struct request *request = core->polls, *next; request; request = next) {
+        next = request->next_poll;
+        if (request->deadline > core->now.monotonic) {
+            if (request->deadline < core->poll_due)
+                core->poll_due = request->deadline;
+            continue;
+        }
+        answer_expired(core, request);
+        core_request_free(core, request);
+    }
+}

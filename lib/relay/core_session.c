@@ -1,0 +1,397 @@
+#include "relay/private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/*
+ * A session's id is 32 random bits and, below them, the second in which it was made. So a request with number 1 from a
+ * session that nobody knows tells by itself whether it can be believed: sessions made less than an hour ago and after
+ * the youngest one that was ever evicted (`horizon`) were never evicted, so this one was greeted by a relay that ended
+ * before it had anything of the session to keep.
+ */
+#define SECOND INT64_C(1000000)
+#define SESSION_LIFE (3600 * SECOND)
+#define EVICT_PERIOD (60 * SECOND)
+
+static struct session *session_get(const struct core *core, uint64_t id)
+{
+    return map_get(&core->sessions, &id, sizeof id);
+}
+
+static struct session *session_make(struct core *core, uint64_t id, int64_t created)
+{
+    struct session *session = calloc(1, sizeof *session);
+    if (!session)
+        return NULL;
+    session->id = id;
+    session->created = created;
+    session->used = core->now.monotonic;
+    if (map_put(&core->sessions, &session->id, sizeof session->id, session)) {
+        free(session);
+        return NULL;
+    }
+    if (core->evict_due == CLOCK_NEVER)
+        core->evict_due = core->now.monotonic + EVICT_PERIOD;
+    return session;
+}
+
+/* ---- connections ---------------------------------------------------------------------------------------------- */
+
+static void session_lost(struct core *core, struct session *session)
+{
+    if (session->connections > 0 && --session->connections > 0)
+        return;
+    if (core->dropped_count == core->dropped_capacity) {
+        size_t capacity = core->dropped_capacity ? core->dropped_capacity * 2 : 16;
+        uint64_t *dropped = realloc(core->dropped, capacity * sizeof *dropped);
+        if (!dropped)
+            return; /* its leases end by themselves */
+        core->dropped = dropped;
+        core->dropped_capacity = capacity;
+    }
+    core->dropped[core->dropped_count++] = session->id;
+}
+
+static void session_bind(struct core *core, uint64_t connection, struct session *session)
+{
+    struct binding *binding = map_get(&core->bindings, &connection, sizeof connection);
+    if (binding && binding->session == session)
+        return;
+    if (binding) {
+        session_lost(core, binding->session);
+    } else {
+        if (!(binding = calloc(1, sizeof *binding)))
+            return;
+        binding->connection = connection;
+        if (map_put(&core->bindings, &binding->connection, sizeof binding->connection, binding)) {
+            free(binding);
+            return;
+        }
+    }
+    binding->session = session;
+    if (session->connections++ == 0)
+        core->engine->operations->extend(core->engine, session->id, core->settings.lease);
+    if (core->settings.trust)
+        core->settings.trust(core->settings.context, connection);
+}
+
+static void session_unbind(struct core *core, uint64_t connection)
+{
+    struct binding *binding = map_remove(&core->bindings, &connection, sizeof connection);
+    if (!binding)
+        return;
+    session_lost(core, binding->session);
+    free(binding);
+}
+
+/*
+ * What a connection had sent and nobody has applied goes with it: it would bind a connection that is no more. So does
+ * what it waits for.
+ */
+static void drop_requests(struct core *core, struct request_list *list, uint64_t connection)
+{
+    for (struct request *request = list->first, *next; request; request = next) {
+        next = request->next;
+        if (request->connection != connection)
+            continue;
+        if (list == &core->submitted || list == &core->publications)
+            core->pending -= request->blob->size;
+        core_request_free(core, request);
+    }
+}
+
+void core_disconnected(struct core *core, uint64_t connection)
+{
+    drop_requests(core, &core->submitted, connection);
+    drop_requests(core, &core->publications, connection);
+    drop_requests(core, &core->rooms, connection);
+    drop_requests(core, &core->waits, connection);
+    const struct binding *binding = map_get(&core->bindings, &connection, sizeof connection);
+    struct request *fetching = binding ? binding->session->fetching : NULL;
+    if (fetching && fetching->connection == connection)
+        core_request_free(core, fetching); /* nobody is there to be answered */
+    session_unbind(core, connection);
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------- */
+
+void core_hello(struct core *core, struct request *request)
+{
+    uint64_t id;
+    int64_t second = core->now.wall / SECOND;
+    do
+        id = core->settings.random(core->settings.context) << 32 | (uint64_t)(uint32_t)second;
+    while (id >> 32 == 0 || session_get(core, id));
+    struct session *session = session_make(core, id, second * SECOND);
+    if (!session)
+        return; /* no memory, no answer */
+    core->counters.hellos++;
+    session_bind(core, request->connection, session);
+    struct protocol_welcome welcome = {.session = id,
+                                       .instance = core->instance,
+                                       .max_message = core->settings.max_message,
+                                       .lease = core->settings.lease};
+    snprintf(welcome.relay, sizeof welcome.relay, "%s", core->name);
+    snprintf(welcome.version, sizeof welcome.version, "%s", core->settings.version);
+    struct reply *reply = core_reply(core, request, MP_OK);
+    if (reply) {
+        reply->harmless = true;
+        protocol_put_welcome(&reply->head, &welcome);
+    }
+}
+
+/* When the session of this id was made, on the wall. */
+static int64_t created_of(const struct core *core, uint64_t id)
+{
+    /* The id has the low 32 bits of the seconds: take the time nearest to now that ends in them. */
+    int64_t now = core->now.wall / SECOND;
+    return (now + (int32_t)((uint32_t)id - (uint32_t)now)) * SECOND;
+}
+
+static bool is_believable(const struct core *core, const struct protocol_request *request)
+{
+    int64_t created = created_of(core, request->session);
+    int64_t age = core->now.wall - created;
+    return request->number == 1 && request->lane < ENGINE_LANES && request->session >> 32 != 0 &&
+           created > core->horizon && age < SESSION_LIFE && age > -SESSION_LIFE;
+}
+
+bool core_session(struct core *core, struct request *request)
+{
+    const struct protocol_request *head = &request->head;
+    struct session *session = session_get(core, head->session);
+    if (!session && is_believable(core, head))
+        session = session_make(core, head->session, created_of(core, head->session));
+    if (!session) {
+        core_reply_text(core, request, MP_ERR_SESSION, "the relay does not know this session, or no longer");
+        return false;
+    }
+    session->used = core->now.monotonic;
+    request->session = session;
+    session_bind(core, request->connection, session);
+    return true;
+}
+
+bool core_admits(struct core *core, const uint8_t *head, size_t size, uint64_t total)
+{
+    struct protocol_request request;
+    if (size < PROTOCOL_REQUEST_HEADER || protocol_read_request(head, size, &request))
+        return false;
+    (void)total;
+    return session_get(core, request.session) || is_believable(core, &request);
+}
+
+static void reply_gap(struct core *core, const struct request *request, uint64_t expected)
+{
+    struct reply *reply = core_reply(core, request, MP_ERR_GAP);
+    core->counters.gaps++;
+    if (!reply || buffer_put_u64(&reply->head, expected))
+        return;
+    buffer_append_format(&reply->head, "number %llu came where %llu was expected",
+                         (unsigned long long)request->head.number, (unsigned long long)expected);
+}
+
+enum core_turn core_number(struct core *core, const struct request *request)
+{
+    uint64_t last = request->session->numbers[request->head.lane];
+    uint64_t number = request->head.number;
+    if (number == last + 1 && number < UINT64_MAX >> 2)
+        return TURN_NOW;
+    if (number == last && last > 0) {
+        core->counters.repeats++;
+        return TURN_REPEAT;
+    }
+    reply_gap(core, request, last + 1);
+    return TURN_ANSWERED;
+}
+
+void core_applied(struct core *core, const struct request *request, uint64_t result, uint32_t count)
+{
+    struct session *session = request->session;
+    unsigned lane = request->head.lane;
+    (void)core;
+    session->numbers[lane] = request->head.number;
+    session->results[lane] = result;
+    session->counts[lane] = count;
+    session->dirty = true;
+}
+
+void core_leave(struct core *core, struct request *request, struct fault *fault)
+{
+    struct session *session = request->session;
+    uint64_t messages = 0;
+    if (session->fetching)
+        core_request_free(core, session->fetching);
+    if (core->engine->operations->release(core->engine, session->id, &messages, fault)) {
+        core_reply_text(core, request, MP_ERR_AGAIN, fault_text(fault));
+        return;
+    }
+    session->left = true;
+    struct reply *reply = core_reply(core, request, MP_OK);
+    if (reply)
+        buffer_put_u32(&reply->head, messages > UINT32_MAX ? UINT32_MAX : (uint32_t)messages);
+}
+
+/* ---- keeping and forgetting ----------------------------------------------------------------------------------- */
+
+static void session_evict(struct core *core, struct session *session)
+{
+    if (session->created > core->horizon)
+        core->horizon = session->created;
+    if (session->saved || session->dirty) {
+        if (core->evicted_count == core->evicted_capacity) {
+            size_t capacity = core->evicted_capacity ? core->evicted_capacity * 2 : 64;
+            uint64_t *evicted = realloc(core->evicted, capacity * sizeof *evicted);
+            if (!evicted)
+                return;
+            core->evicted = evicted;
+            core->evicted_capacity = capacity;
+        }
+        core->evicted[core->evicted_count++] = session->id;
+    }
+    core->counters.evicted++;
+    map_remove(&core->sessions, &session->id, sizeof session->id);
+    free(session);
+}
+
+static int by_use(const void *a, const void *b)
+{
+    const struct session *one = *(struct session *const *)a, *other = *(struct session *const *)b;
+    if (one->left != other->left)
+        return one->left ? -1 : 1;
+    return one->used < other->used ? -1 : one->used > other->used;
+}
+
+/* Sessions that nobody has used for an hour, and when there are too many, the ones that left and the oldest. */
+static void evict(struct core *core)
+{
+    size_t at = 0, count = 0;
+    struct session *session, **idle = calloc(core->sessions.count + 1, sizeof(struct session *));
+    if (!idle)
+        return;
+    while ((session = map_next(&core->sessions, &at)))
+        if (session->connections == 0 && !session->fetching)
+            idle[count++] = session;
+    qsort(idle, count, sizeof(struct session *), by_use);
+    size_t surplus = core->sessions.count > core->settings.sessions
+                         ? core->sessions.count - core->settings.sessions + core->settings.sessions / 8
+                         : 0;
+    for (size_t i = 0; i < count; i++)
+        if (i < surplus || core->now.monotonic - idle[i]->used > SESSION_LIFE)
+            session_evict(core, idle[i]);
+    free(idle);
+}
+
+void core_sessions_tick(struct core *core)
+{
+    const struct engine_operations *engine = core->engine->operations;
+    for (size_t i = 0; i < core->dropped_count; i++) {
+        const struct session *session = session_get(core, core->dropped[i]);
+        if (session && session->connections == 0)
+            engine->shorten(core->engine, session->id, core->settings.grace);
+    }
+    core->dropped_count = 0;
+    if (core->now.monotonic >= core->evict_due || core->sessions.count > core->settings.sessions) {
+        evict(core);
+        core->evict_due = core->sessions.count > 0 ? core->now.monotonic + EVICT_PERIOD : CLOCK_NEVER;
+    }
+}
+
+/* Before a load: sessions stay, because their clients do; what they have done comes from the disk. */
+void core_sessions_reset(struct core *core)
+{
+    size_t at = 0;
+    struct session *session;
+    while ((session = map_next(&core->sessions, &at))) {
+        memset(session->numbers, 0, sizeof session->numbers);
+        session->dirty = true;
+    }
+}
+
+void core_sessions_free(struct core *core)
+{
+    size_t at = 0;
+    struct session *session;
+    while ((session = map_next(&core->sessions, &at)))
+        free(session);
+    map_free(&core->sessions);
+    at = 0;
+    struct binding *binding;
+    while ((binding = map_next(&core->bindings, &at)))
+        free(binding);
+    map_free(&core->bindings);
+}
+
+enum mp_error core_session_load(void *context, const struct engine_session *row)
+{
+    struct core *core = context;
+    if (row->id == 0) { /* the row that keeps the horizon */
+        if (row->created > core->horizon)
+            core->horizon = row->created;
+        return MP_OK;
+    }
+    struct session *session = session_get(core, row->id);
+    if (!session && !(session = session_make(core, row->id, row->created)))
+        return MP_ERR_MEMORY;
+    int64_t age = core->now.wall - row->used;
+    session->used = core->now.monotonic - (age < 0 ? 0 : age < SESSION_LIFE ? age : SESSION_LIFE);
+    memcpy(session->numbers, row->numbers, sizeof session->numbers);
+    memcpy(session->results, row->results, sizeof session->results);
+    memcpy(session->counts, row->counts, sizeof session->counts);
+    session->saved = true;
+    return MP_OK;
+}
+
+enum mp_error core_session_applied(void *context, const struct engine_origin *origin, int64_t time, uint64_t result,
+                                   uint32_t count)
+{
+    struct core *core = context;
+    struct session *session = session_get(core, origin->session);
+    if (!session && !(session = session_make(core, origin->session, created_of(core, origin->session))))
+        return MP_ERR_MEMORY;
+    int64_t used = core->now.monotonic - (core->now.wall > time ? core->now.wall - time : 0);
+    if (used > session->used)
+        session->used = used;
+    session->dirty = true;
+    if (origin->number == session->numbers[origin->lane] && origin->lane == 1) {
+        session->results[1] += count; /* another range of the same settlement */
+        return MP_OK;
+    }
+    if (origin->number > session->numbers[origin->lane]) {
+        session->numbers[origin->lane] = origin->number;
+        session->results[origin->lane] = origin->lane == 1 ? count : result;
+        session->counts[origin->lane] = origin->lane == 1 ? 0 : count;
+    }
+    return MP_OK;
+}
+
+enum mp_error core_sessions_save(void *context)
+{
+    struct core *core = context;
+    const struct engine_operations *engine = core->engine->operations;
+    struct engine_session horizon = {.id = 0, .created = core->horizon};
+    enum mp_error error = core->evicted_count > 0 ? engine->put_session(core->engine, &horizon, NULL) : MP_OK;
+    for (size_t i = 0; !error && i < core->evicted_count; i++)
+        error = engine->delete_session(core->engine, core->evicted[i], NULL);
+    if (error)
+        return error;
+    size_t at = 0;
+    struct session *session;
+    while (!error && (session = map_next(&core->sessions, &at))) {
+        if (!session->dirty)
+            continue;
+        struct engine_session row = {.id = session->id,
+                                     .created = session->created,
+                                     .used = core->now.wall - (core->now.monotonic - session->used)};
+        memcpy(row.numbers, session->numbers, sizeof row.numbers);
+        memcpy(row.results, session->results, sizeof row.results);
+        memcpy(row.counts, session->counts, sizeof row.counts);
+        if (!(error = engine->put_session(core->engine, &row, NULL))) {
+            session->dirty = false;
+            session->saved = true;
+        }
+    }
+    if (!error)
+        core->evicted_count = 0;
+    return error;
+}

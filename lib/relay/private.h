@@ -1,0 +1,167 @@
+/*
+ * private.h: what the files of the core share.
+ *
+ * A request lives from core_submit() to its reply; one that waits (a long poll) is on a list meanwhile. A reply is
+ * built during the turn and sent after the commit.
+ */
+#ifndef RELAY_PRIVATE_H
+#define RELAY_PRIVATE_H
+
+#include "base/map.h"
+#include "relay/core.h"
+
+struct session;
+
+struct request_list {
+    struct request *first, *last;
+};
+
+struct request {
+    struct request *next, *previous;           /* of the list that it is on */
+    struct request_list *list;                 /* NULL: none */
+    struct request *next_poll, *previous_poll; /* of all that wait with a deadline */
+    bool polling;
+    uint64_t connection;
+    uint32_t ids[SERVER_HOPS];
+    unsigned ids_count;
+    struct blob *blob;
+    struct protocol_request head;
+    struct session *session;
+    int64_t deadline;                         /* of a long poll, monotonic */
+    struct engine_subscription *subscription; /* whose waiters are the list */
+};
+
+/* A piece of a reply: bytes of its head, or of a blob. */
+struct piece {
+    size_t offset, size; /* in the head */
+    struct blob *blob;
+    const uint8_t *data;
+};
+
+struct reply {
+    struct reply *next;
+    uint64_t connection;
+    uint32_t ids[SERVER_HOPS];
+    unsigned ids_count;
+    enum protocol_type type;
+    uint64_t number;
+    bool harmless; /* stays right when the turn is undone */
+    struct buffer head;
+    struct piece *pieces;
+    unsigned pieces_count, pieces_capacity;
+};
+
+struct session {
+    uint64_t id;
+    int64_t created; /* wall */
+    int64_t used;    /* monotonic */
+    uint64_t numbers[ENGINE_LANES];
+    uint64_t results[ENGINE_LANES];
+    uint32_t counts[ENGINE_LANES];
+    unsigned connections;
+    bool dirty;
+    bool saved; /* has a row */
+    bool left;
+    struct request *fetching;
+};
+
+/* Which session a connection speaks for. */
+struct binding {
+    uint64_t connection;
+    struct session *session;
+};
+
+struct core_counters {
+    uint64_t turns, undone, requests, invalid, published, published_frames, published_bytes, delivered, settled, stale,
+        repeats, gaps, refused_full, hellos, evicted;
+};
+
+struct core {
+    struct engine *engine;
+    struct core_settings settings;
+    char *name;
+    uint64_t instance;
+    struct moment now;
+    int64_t started; /* monotonic */
+    bool draining;
+    bool in_trouble;
+    bool unloaded; /* what is in memory is not what is on the disk: load before anything else */
+
+    struct request_list submitted, publications;
+    size_t pending;
+
+    struct reply *replies, *replies_last;
+
+    struct map sessions; /* by id */
+    struct map bindings; /* by connection */
+    int64_t horizon;     /* sessions made before this and unknown were evicted; wall */
+    int64_t evict_due;   /* monotonic */
+    uint64_t *evicted;   /* ids whose rows are to be deleted */
+    size_t evicted_count, evicted_capacity;
+    uint64_t *dropped; /* sessions that lost their last connection */
+    size_t dropped_count, dropped_capacity;
+
+    struct request *polls; /* everything that waits with a deadline */
+    int64_t poll_due;      /* none of them ends earlier */
+    struct request_list rooms, waits;
+
+    struct engine_deliveries deliveries; /* room that is used again */
+    struct core_counters counters;
+};
+
+/* core.c: replies. All take memory for granted no more than they must: without it the client gets no answer and asks
+ * again. */
+struct reply *core_reply(struct core *core, const struct request *request, enum mp_error status);
+void core_reply_text(struct core *core, const struct request *request, enum mp_error status, const char *text);
+/* The bytes that were put into the head since the last piece become one. */
+enum mp_error core_reply_blob(struct reply *reply, struct blob *blob, const uint8_t *data, size_t size);
+void core_request_free(struct core *core, struct request *request);
+/* Puts REQUEST at the end of LIST, to wait until DEADLINE (monotonic; CLOCK_NEVER: without an end). */
+void core_wait(struct core *core, struct request *request, struct request_list *list, int64_t deadline);
+/* Takes it off. */
+void core_unwait(struct core *core, struct request *request);
+/* The waiters of SUBSCRIPTION, made at the first use; NULL: no memory. core_unwait() frees an empty list. */
+struct request_list *core_waiters(struct engine_subscription *subscription);
+
+/* core_session.c */
+void core_hello(struct core *core, struct request *request);
+/* Finds the request's session and binds its connection; false: it was answered. */
+bool core_session(struct core *core, struct request *request);
+enum core_turn { TURN_NOW, TURN_REPEAT, TURN_ANSWERED };
+/* Whether the request's number is the next of its lane, a repeat of the last, or was refused. */
+enum core_turn core_number(struct core *core, const struct request *request);
+void core_applied(struct core *core, const struct request *request, uint64_t result, uint32_t count);
+void core_sessions_tick(struct core *core);
+void core_sessions_reset(struct core *core);
+void core_sessions_free(struct core *core);
+enum mp_error core_session_load(void *context, const struct engine_session *row);
+enum mp_error core_session_applied(void *context, const struct engine_origin *origin, int64_t time, uint64_t result,
+                                   uint32_t count);
+enum mp_error core_sessions_save(void *context);
+void core_leave(struct core *core, struct request *request, struct fault *fault);
+
+/* core_publish.c. All of these: true when the request was answered, false when it waits; FAULT is set when the turn
+ * has to be undone. */
+bool core_publish(struct core *core, struct request *request, struct fault *fault);
+bool core_room(struct core *core, struct request *request);
+/* Checks a publication's topic and frame, opened deep into FRAME. */
+enum mp_error core_check_publication(const struct core *core, const char *topic, size_t topic_size, const uint8_t *data,
+                                     size_t size, struct frame *frame, struct fault *fault);
+
+/* core_fetch.c */
+bool core_fetch(struct core *core, struct request *request, struct fault *fault);
+/* Gives ready subscriptions' messages to those who wait for them. */
+void core_serve(struct core *core, struct fault *fault);
+/* Answers what has waited long enough. */
+void core_expire(struct core *core);
+
+/* core_settle.c */
+bool core_settle(struct core *core, struct request *request, struct fault *fault);
+void core_extend(struct core *core, struct request *request);
+
+/* admin.c */
+bool core_admin(struct core *core, struct request *request);
+/* Answers `wait` requests whose group has drained. */
+void core_check_waits(struct core *core);
+
+#endif

@@ -1,0 +1,375 @@
+#include "relay/relay.h"
+
+#include "base/log.h"
+#include "relay/core.h"
+#include "relay/notify.h"
+#include "store/store.h"
+#include "transport/server.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum {
+    STRANGER_MESSAGE = 64 * 1024,      /* bytes that a connection without a session may send */
+    INBOUND_BUDGET = 64 * 1024 * 1024, /* bytes of requests held in all */
+    REQUEST_SLACK = 8 * 1024 * 1024,   /* what a request may be longer than the longest body */
+    LINGER = 1000000,                  /* microseconds for the last replies to go out */
+    LAST_REPLIES = 1024                /* that are waited for */
+};
+
+struct relay {
+    const struct relay_settings *settings;
+    char name[NAME_MAX_BYTES + 1];
+    struct event_base *base;
+    struct server *server;
+    struct core *core;
+    struct event *timer;
+    struct event *signals[3];
+    struct address addresses[RELAY_LISTEN_MAX + 1];
+    unsigned addresses_count;
+    struct log_limit trouble_limit;
+    bool stopping;
+    server_connection last[LAST_REPLIES]; /* who was answered while stopping */
+    unsigned last_count;
+};
+
+/* ---- between server and core ---------------------------------------------------------------------------------- */
+
+static void release_message(void *message)
+{
+    server_message_free(message);
+}
+
+static void on_received(void *context, struct server_message *message)
+{
+    struct relay *relay = context;
+    struct blob *blob = blob_wrap(message->data, message->size, release_message, message);
+    if (!blob) {
+        server_message_free(message); /* no answer: the client asks again */
+        return;
+    }
+    core_submit(relay->core, message->connection, message->ids, message->ids_count, blob);
+}
+
+static void on_disconnected(void *context, server_connection connection)
+{
+    struct relay *relay = context;
+    core_disconnected(relay->core, connection);
+}
+
+static bool on_admit(void *context, server_connection connection, const uint8_t *head, size_t size, uint64_t total)
+{
+    struct relay *relay = context;
+    (void)connection;
+    /* The ids of the SP protocol stand first; the last one has its top bit set. */
+    while (size >= 4 && !(head[0] & 0x80)) {
+        head += 4;
+        size -= 4;
+    }
+    return size >= 4 && core_admits(relay->core, head + 4, size - 4, total);
+}
+
+static void on_trouble(void *context, const char *what, const char *peer)
+{
+    struct relay *relay = context;
+    struct log_line line;
+    unsigned long suppressed = relay->trouble_limit.suppressed;
+    if (log_limited(&relay->trouble_limit, clock_monotonic()))
+        return;
+    log_begin(&line, LOG_WARNING, what);
+    if (peer && *peer)
+        log_field(&line, "peer", "%s", peer);
+    if (suppressed > 0)
+        log_field(&line, "more_like_it", "%lu", suppressed);
+    log_end(&line);
+}
+
+static void send_reply(void *context, uint64_t connection, const uint32_t *ids, unsigned ids_count,
+                       const struct server_part *parts, unsigned count)
+{
+    struct relay *relay = context;
+    server_send(relay->server, connection, ids, ids_count, parts, count);
+    if (relay->stopping && relay->last_count < LAST_REPLIES)
+        relay->last[relay->last_count++] = connection;
+}
+
+static void trust(void *context, uint64_t connection)
+{
+    struct relay *relay = context;
+    server_trust(relay->server, connection);
+}
+
+static uint64_t random_bits(void *context)
+{
+    uint64_t bits = 0;
+    (void)context;
+    if (getentropy(&bits, sizeof bits) != 0)
+        bits = (uint64_t)clock_monotonic() * UINT64_C(0x9E3779B97F4A7C15) ^ (uint64_t)getpid();
+    return bits;
+}
+
+static void core_trouble(void *context, enum mp_error error, const char *text)
+{
+    struct log_line line;
+    (void)context;
+    log_begin(&line, error ? LOG_ERROR : LOG_INFO,
+              error ? "a turn was undone, clients send again" : "the store works again");
+    if (error)
+        log_field(&line, "reason", "%s", text);
+    log_end(&line);
+}
+
+static enum mp_error describe(void *context, struct buffer *out)
+{
+    struct relay *relay = context;
+    struct server_counters counters = server_counters(relay->server);
+    enum mp_error error = buffer_append_string(out, "\"listen\":[");
+    for (unsigned i = 0; !error && i < relay->addresses_count; i++)
+        error = buffer_append_format(out, "%s\"%s\"", i ? "," : "", relay->addresses[i].text);
+    if (error)
+        return error;
+    return buffer_append_format(out,
+                                "],\"connections\":%u,\"accepted\":%llu,\"refused\":%llu,\"closed_by_fault\":%llu,"
+                                "\"received_bytes\":%llu,\"sent_bytes\":%llu,\"held_bytes\":%zu",
+                                counters.connections, (unsigned long long)counters.accepted,
+                                (unsigned long long)counters.refused, (unsigned long long)counters.closed_by_fault,
+                                (unsigned long long)counters.received_bytes, (unsigned long long)counters.sent_bytes,
+                                counters.held);
+}
+
+/* ---- signals and time ----------------------------------------------------------------------------------------- */
+
+static void on_timer(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    (void)context; /* the turn follows anyway */
+}
+
+static void on_signal(evutil_socket_t number, short what, void *context)
+{
+    struct relay *relay = context;
+    struct log_line line;
+    (void)what;
+    if (number == SIGHUP) {
+        log_begin(&line, LOG_INFO, "SIGHUP: there is no configuration file to read again");
+        log_end(&line);
+        return;
+    }
+    relay->stopping = true;
+    event_base_loopbreak(relay->base);
+}
+
+static void run_turn(struct relay *relay)
+{
+    server_cork(relay->server, true); /* many replies, one write a connection */
+    core_turn(relay->core, clock_moment());
+    server_cork(relay->server, false);
+    int64_t due = core_due(relay->core);
+    if (due == CLOCK_NEVER) {
+        event_del(relay->timer);
+        return;
+    }
+    int64_t left = due - clock_monotonic();
+    if (left < 0)
+        left = 0;
+    struct timeval wait = {.tv_sec = left / 1000000, .tv_usec = left % 1000000};
+    event_add(relay->timer, &wait);
+}
+
+static void serve(struct relay *relay)
+{
+    run_turn(relay);
+    while (!relay->stopping) {
+        event_base_loop(relay->base, EVLOOP_ONCE);
+        run_turn(relay);
+    }
+}
+
+static bool is_written(const struct relay *relay)
+{
+    for (unsigned i = 0; i < relay->last_count; i++)
+        if (server_unsent(relay->server, relay->last[i]) > 0)
+            return false;
+    return true;
+}
+
+/* Answers what has come, and gives the replies a moment to go out. */
+static void wind_down(struct relay *relay)
+{
+    notify_state("STOPPING=1");
+    server_accept(relay->server, false);
+    core_drain(relay->core);
+    run_turn(relay);
+    int64_t end = clock_monotonic() + LINGER;
+    struct timeval step = {.tv_usec = 10000};
+    while (!is_written(relay) && clock_monotonic() < end) {
+        event_add(relay->timer, &step);
+        event_base_loop(relay->base, EVLOOP_ONCE);
+    }
+}
+
+/* ---- start ---------------------------------------------------------------------------------------------------- */
+
+static enum mp_error add_address(struct relay *relay, const char *url, struct fault *fault)
+{
+    struct address *address = &relay->addresses[relay->addresses_count];
+    enum mp_error error = address_parse(url, address, fault);
+    if (error)
+        return error;
+    if (address->kind == ADDRESS_TCP && !relay->settings->insecure && !address_is_loopback(address))
+        return fault_set(fault, MP_ERR_DENIED,
+                         "%s can be reached from other machines, without encryption or a password: listen on "
+                         "127.0.0.1, or add --insecure if the network is trusted",
+                         address->text);
+    if (address->kind == ADDRESS_IPC && (error = address_make_directory(address->path, fault)))
+        return error;
+    if ((error = server_listen(relay->server, address, fault)))
+        return error;
+    relay->addresses_count++;
+    return MP_OK;
+}
+
+static enum mp_error listen_all(struct relay *relay, struct fault *fault)
+{
+    const struct relay_settings *settings = relay->settings;
+    struct address own;
+    enum mp_error error = MP_OK;
+    unsigned adopted = 0;
+    if ((error = notify_adopt(relay->server, &adopted, fault)))
+        return error;
+    if (adopted == 0 && !settings->only_listen && !(error = address_of_relay(relay->name, &own, fault)))
+        error = add_address(relay, own.text, fault);
+    for (unsigned i = 0; !error && i < settings->listen_count; i++)
+        error = add_address(relay, settings->listen[i], fault);
+    return error;
+}
+
+static enum mp_error open_core(struct relay *relay, struct fault *fault)
+{
+    char path[4096];
+    const char *store_at = relay->settings->store;
+    enum mp_error error;
+    if (!store_at) {
+        if ((error = address_store_path(relay->name, path, sizeof path, fault)) ||
+            (error = address_make_directory(path, fault)))
+            return error;
+        store_at = path;
+    }
+    struct store *store;
+    struct engine *engine;
+    if ((error = store_open(store_at, &store, fault)) || (error = engine_local_open(store, NULL, &engine, fault)))
+        return error;
+    struct core_settings settings = {
+        .name = relay->name,
+        .version = mp_version(),
+        .max_message = relay->settings->max_message,
+        .lease = relay->settings->lease,
+        .context = relay,
+        .random = random_bits,
+        .reply = send_reply,
+        .trust = trust,
+        .describe = describe,
+        .trouble = core_trouble,
+    };
+    return core_new(engine, &settings, clock_moment(), &relay->core, fault);
+}
+
+static enum mp_error open_server(struct relay *relay, struct fault *fault)
+{
+    uint32_t longest = relay->settings->max_message ? relay->settings->max_message : 16 * 1024 * 1024;
+    struct server_settings settings = {
+        .protocol = SERVER_REP,
+        .max_message = (size_t)longest + REQUEST_SLACK,
+        .stranger_message = STRANGER_MESSAGE,
+        .total_budget = longest > INBOUND_BUDGET / 2 ? (size_t)longest * 2 + REQUEST_SLACK : INBOUND_BUDGET,
+        .max_connections = relay->settings->max_connections,
+        .context = relay,
+        .disconnected = on_disconnected,
+        .admit = on_admit,
+        .received = on_received,
+        .trouble = on_trouble,
+    };
+    return server_new(relay->base, &settings, &relay->server, fault);
+}
+
+static enum mp_error open_events(struct relay *relay, struct fault *fault)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    relay->timer = event_new(relay->base, -1, 0, on_timer, relay);
+    bool failed = !relay->timer;
+    for (unsigned i = 0; i < 3; i++) {
+        relay->signals[i] = evsignal_new(relay->base, numbers[i], on_signal, relay);
+        failed = failed || !relay->signals[i] || event_add(relay->signals[i], NULL) != 0;
+    }
+    return failed ? fault_set(fault, MP_ERR_MEMORY, "cannot set up the event loop") : MP_OK;
+}
+
+static void relay_close(struct relay *relay)
+{
+    server_free(relay->server);
+    core_free(relay->core);
+    for (unsigned i = 0; i < 3; i++)
+        if (relay->signals[i])
+            event_free(relay->signals[i]);
+    if (relay->timer)
+        event_free(relay->timer);
+    if (relay->base)
+        event_base_free(relay->base);
+}
+
+static enum mp_error set_name(struct relay *relay, struct fault *fault)
+{
+    const char *name = relay->settings->name;
+    if (!name || !*name)
+        name = getenv("MSGPIPE_RELAY");
+    if (!name || !*name)
+        name = "default";
+    enum mp_error error = name_check_group(name, strlen(name), fault);
+    if (!error)
+        snprintf(relay->name, sizeof relay->name, "%s", name);
+    return error;
+}
+
+static void log_start(const struct relay *relay)
+{
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "serving");
+    log_field(&line, "relay", "%s", relay->name);
+    log_field(&line, "version", "%s", mp_version());
+    for (unsigned i = 0; i < relay->addresses_count; i++)
+        log_field(&line, "listen", "%s", relay->addresses[i].text);
+    log_end(&line);
+}
+
+enum mp_error relay_serve(const struct relay_settings *settings, struct fault *fault)
+{
+    struct relay relay = {.settings = settings};
+    struct fault own = {0};
+    if (!fault)
+        fault = &own;
+    signal(SIGPIPE, SIG_IGN);
+    relay.base = event_base_new();
+    enum mp_error error = relay.base ? set_name(&relay, fault) : fault_memory(fault);
+    if (error || (error = open_events(&relay, fault)) || (error = open_core(&relay, fault)) ||
+        (error = open_server(&relay, fault)) || (error = listen_all(&relay, fault))) {
+        notify_ready(settings->ready, error, fault_text(fault));
+        relay_close(&relay);
+        return error;
+    }
+    log_start(&relay);
+    notify_ready(settings->ready, MP_OK, "");
+    serve(&relay);
+    wind_down(&relay);
+    relay_close(&relay);
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "stopped");
+    log_end(&line);
+    return MP_OK;
+}

@@ -1,0 +1,45 @@
+/*
+ * relay.h: the relay as a process: the core behind its sockets, until a signal ends it.
+ */
+#ifndef RELAY_RELAY_H
+#define RELAY_RELAY_H
+
+#include "base/fault.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { RELAY_LISTEN_MAX = 64 };
+
+struct relay_settings {
+    const char *name;                     /* NULL: $MSGPIPE_RELAY, or "default" */
+    const char *store;                    /* NULL: by the name */
+    const char *listen[RELAY_LISTEN_MAX]; /* URLs besides the Unix socket of the name */
+    unsigned listen_count;
+    bool only_listen;         /* not on the Unix socket of the name (it is a URL, or systemd gave sockets) */
+    bool insecure;            /* TCP addresses that other machines reach are allowed */
+    uint32_t max_message;     /* bytes of a body; 0: 16 MiB */
+    uint32_t lease;           /* milliseconds; 0: 30,000 */
+    unsigned max_connections; /* 0: as many as descriptors allow */
+    int ready;                /* a descriptor to tell when it serves ("ready\n") or why not; -1: none */
+};
+
+/*
+ * Serves until SIGTERM or SIGINT; SIGHUP is noted in the log. Tells systemd when it is ready (sd_notify(3)) and takes
+ * sockets from it (sd_listen_fds(3)). Everything that happens meanwhile is logged; what keeps it from starting is
+ * returned: MP_ERR_BUSY (store or socket in use), MP_ERR_DENIED, MP_ERR_VERSION, MP_ERR_DAMAGED, MP_ERR_INVALID,
+ * MP_ERR_IO.
+ */
+enum mp_error relay_serve(const struct relay_settings *settings, struct fault *fault);
+
+/*
+ * Starts the relay as a process of its own: runs ARGUMENTS (NULL at the end; the first names this program) again, in a
+ * session of its own, with its log appended to LOG, and waits until it serves. *PID is its process id. The error is
+ * that of the new process, in its words.
+ */
+enum mp_error relay_background(char *const *arguments, const char *log, int *pid, struct fault *fault);
+
+/* The descriptor that relay_background() gave to this process, or -1. For relay_settings.ready. */
+int relay_ready_descriptor(void);
+
+#endif
