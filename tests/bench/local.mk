@@ -7,6 +7,7 @@ EXTRA_PROGRAMS += %D%/latency
 bench: all %D%/latency$(EXEEXT)
 	CC='$(CC)' MSGPIPE_BUILD='$(abs_top_builddir)' $(top_srcdir)/tests/bench/run $(BENCH_OPTIONS)
 .PHONY: bench
+CLEANFILES += bench-results.csv %D%/latency$(EXEEXT)
 
 EXTRA_DIST += \
 	%D%/run \
