@@ -6,18 +6,20 @@
 # that it is newer is no reason to make the page again; its sources are.
 man_page = $(AM_V_GEN)$(SHELL) $(top_srcdir)/man/page
 
-#man_pages_of_tools = %D%/msend.1 %D%/mrecv.1 %D%/mrelay.1
-#
-#%D%/msend.1: %D%/msend.1.in %D%/page $(bin_msend_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/msend$(EXEEXT)
-#	$(man_page) bin/msend$(EXEEXT) $(srcdir)/%D%/msend.1.in $@ $(PACKAGE_VERSION)
-#
+dist_man_MANS += %D%/msend.1
+EXTRA_DIST += %D%/msend.1.in
+%D%/msend.1: %D%/msend.1.in %D%/page $(bin_msend_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/msend$(EXEEXT)
+	$(man_page) bin/msend$(EXEEXT) $(srcdir)/%D%/msend.1.in $@ $(PACKAGE_VERSION)
+
+#dist_man_MANS += %D%/mrecv.1
+#EXTRA_DIST += %D%/mrecv.1.in
 #%D%/mrecv.1: %D%/mrecv.1.in %D%/page $(bin_mrecv_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrecv$(EXEEXT)
 #	$(man_page) bin/mrecv$(EXEEXT) $(srcdir)/%D%/mrecv.1.in $@ $(PACKAGE_VERSION)
-#
+
+#dist_man_MANS += %D%/mrelay.1
+#EXTRA_DIST += %D%/mrelay.1.in
 #%D%/mrelay.1: %D%/mrelay.1.in %D%/page $(bin_mrelay_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrelay$(EXEEXT)
 #	$(man_page) bin/mrelay$(EXEEXT) $(srcdir)/%D%/mrelay.1.in $@ $(PACKAGE_VERSION)
-#
-#dist_man_MANS += $(man_pages_of_tools)
-#dist_man_MANS += %D%/msgpipe.7
-#EXTRA_DIST += %D%/msend.1.in %D%/mrecv.1.in %D%/mrelay.1.in
+
+dist_man_MANS += %D%/msgpipe.7
 EXTRA_DIST += %D%/page
