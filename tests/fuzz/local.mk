@@ -2,7 +2,7 @@
 # them on their seeds and on mutations (replay.c); `make fuzz` builds them for
 # libFuzzer, after ./configure --enable-fuzzing CC=clang.
 #
-# A fuzzer:
+# Inputs that once were wrong are kept in corpus/NAME/, for both. A fuzzer:
 #	fuzzers += %D%/fuzz_frame
 #	%C%_fuzz_frame_SOURCES = %D%/fuzz_frame.c $(fuzz_main)
 #	%C%_fuzz_frame_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
@@ -40,6 +40,8 @@ fuzzers += %D%/fuzz_formats
 fuzzers += %D%/fuzz_words
 %C%_fuzz_words_SOURCES = %D%/fuzz_words.c $(fuzz_main)
 %C%_fuzz_words_LDADD = $(TRANSPORT_LIBS) $(FUZZER_LIBS)
+
+EXTRA_DIST += %D%/corpus
 
 fuzz: $(fuzzers)
 .PHONY: fuzz

@@ -1,12 +1,15 @@
 /*
  * replay.c: runs a fuzzer on its seeds and on mutations of them, as a test (TAP).
  *
- *     fuzz_frame               seeds and mutations; MSGPIPE_FUZZ_ROUNDS of each seed (default 10000)
+ *     fuzz_frame               kept inputs, seeds and mutations; MSGPIPE_FUZZ_ROUNDS of each seed (default 10000)
  *     fuzz_frame SEED ROUND    one of them again: a test that aborts prints these numbers
  *     fuzz_frame FILE          the bytes of a file, such as one that libFuzzer kept
+ *
+ * Kept inputs are the files of tests/fuzz/corpus/frame/ (in $MSGPIPE_SOURCE): what once was wrong stays there.
  */
 #include "fuzz.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <unistd.h>
@@ -115,6 +118,35 @@ static int run_file(const char *name)
     return 0;
 }
 
+/* Runs the kept inputs of the fuzzer that is named PROGRAM; returns how many there are, or -1. */
+static int run_kept(const char *program)
+{
+    const char *source = getenv("MSGPIPE_SOURCE");
+    const char *name = strrchr(program, '/');
+    char folder[2048], path[4096];
+    int count = 0;
+
+    name = name != NULL ? name + 1 : program;
+    if (strncmp(name, "lt-", 3) == 0) /* libtool's name of a program that was not installed */
+        name += 3;
+    if (source == NULL || strncmp(name, "fuzz_", 5) != 0)
+        return 0;
+    snprintf(folder, sizeof folder, "%s/tests/fuzz/corpus/%s", source, name + 5);
+    DIR *directory = opendir(folder);
+    if (directory == NULL)
+        return 0;
+    for (struct dirent *entry = readdir(directory); entry != NULL && count >= 0; entry = readdir(directory)) {
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        printf("# %s\n", entry->d_name);
+        fflush(stdout);
+        count = run_file(path) == 0 ? count + 1 : -1;
+    }
+    closedir(directory);
+    return count;
+}
+
 int main(int argc, char **argv)
 {
     const char *wanted = getenv("MSGPIPE_FUZZ_ROUNDS");
@@ -132,13 +164,15 @@ int main(int argc, char **argv)
         buffer_free(&valid);
         return 0;
     }
+    int kept = run_kept(argv[0]);
+    printf("%sok 1 - %d kept inputs\n", kept < 0 ? "not " : "", kept);
     for (; fuzz_seed(seed, &valid); seed++) {
         for (unsigned round = 0; round <= rounds; round++)
             run(seed, round, &valid);
-        printf("ok %u - seed %u and %u mutations of it\n", seed + 1, seed, rounds);
+        printf("ok %u - seed %u and %u mutations of it\n", seed + 2, seed, rounds);
         valid.size = 0;
     }
-    printf("1..%u\n", seed);
+    printf("1..%u\n", seed + 1);
     buffer_free(&valid);
-    return 0;
+    return kept < 0;
 }
