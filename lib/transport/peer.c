@@ -53,6 +53,12 @@ void peer_complain(struct peer *peer, const char *format, ...)
 
 /* ---- what the server calls ---- */
 
+static void tell_peers(struct peer *peer)
+{
+    if (peer->settings.peers != NULL)
+        peer->settings.peers(peer->settings.context, peer->links_count);
+}
+
 static void on_connected(void *context, server_connection connection)
 {
     struct peer *peer = context;
@@ -75,6 +81,7 @@ static void on_connected(void *context, server_connection connection)
         dial_connected(peer->dial);
     }
     peer_schedule(peer);
+    tell_peers(peer);
 }
 
 static void on_disconnected(void *context, server_connection connection)
@@ -88,6 +95,8 @@ static void on_disconnected(void *context, server_connection connection)
         link_end(link);
     if (peer->dial != NULL)
         dial_disconnected(peer->dial, connection);
+    if (link != NULL)
+        tell_peers(peer);
 }
 
 static void give(struct peer *peer, struct server_message *message)
@@ -135,6 +144,7 @@ static void on_trouble(void *context, const char *what, const char *other)
     struct peer *peer = context;
 
     (void)other;
+    peer->explained = true;
     if (!peer->freeing)
         peer_complain(peer, "%s: %s", peer->address.text, what);
 }
@@ -190,11 +200,6 @@ static void on_turn(evutil_socket_t descriptor, short what, void *context)
     rules_dispatch(peer);
     peer_flush(peer);
 
-    if (peer->reported != peer->links_count) {
-        peer->reported = peer->links_count;
-        if (peer->settings.peers != NULL)
-            peer->settings.peers(peer->settings.context, peer->reported);
-    }
     deliver(peer);
     if (peer->blocked && !peer->finishing && rules_can_take(peer)) {
         peer->blocked = false;

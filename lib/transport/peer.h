@@ -125,7 +125,7 @@ struct peer_settings {
     void (*received)(void *context, struct peer_message *message, const struct peer_token *token);
     /* After peer_send() said MP_ERR_AGAIN: it can take a message again. May be NULL. */
     void (*writable)(void *context);
-    /* The number of connected peers has changed. May be NULL. */
+    /* The number of connected peers has changed; comes before their first message. May be NULL. */
     void (*peers)(void *context, unsigned count);
     /* SURVEYOR: the survey of message REQUEST has ended. May be NULL. */
     void (*survey_ended)(void *context, uint64_t request);
@@ -134,7 +134,10 @@ struct peer_settings {
     void (*drained)(void *context);
     /* peer_finish() has come to its end. */
     void (*finished)(void *context, const struct peer_result *result);
-    /* A connection was refused or closed for a fault, or could not be made: words for the user. May be NULL. */
+    /*
+     * A connection was refused or closed for a fault, or could not be made: words for the user, once until they change.
+     * A dialler that comes before its listener says so at once and goes on: worth showing when it lasts. May be NULL.
+     */
     void (*trouble)(void *context, const char *what);
 };
 

@@ -234,6 +234,10 @@ void dial_disconnected(struct peer_dial *dial, server_connection connection)
     if (connection != dial->connection)
         return;
     dial->connection = 0;
+    if (dial->greeted == 0 && !dial->peer->explained)
+        peer_complain(dial->peer, "%s closed the connection before it greeted: is a %s there?",
+                      dial->peer->address.text, peer_pattern_other(dial->peer->settings.pattern));
+    dial->peer->explained = false;
     if (dial->greeted != 0 && clock_monotonic() - dial->greeted >= LASTED)
         dial->delay = DELAY_MIN;
     again_later(dial);

@@ -79,6 +79,7 @@ struct peer {
     struct server *server;
     struct address address;
     struct peer_dial *dial; /* NULL: a listener */
+    bool explained;         /* the server has said why the connection ends */
 
     struct peer_link **links; /* in the order of their connections' numbers */
     unsigned links_count, links_capacity;
@@ -113,7 +114,6 @@ struct peer {
     bool finishing, finished, freeing;
     int64_t finish_by;  /* monotonic µs */
     int64_t look_after; /* µs */
-    unsigned reported;  /* the number of peers that the owner knows of */
 
     struct peer_counters counters;
     char trouble[PEER_TROUBLE_TEXT];

@@ -705,8 +705,8 @@ static void test_a_wrong_partner_is_named(void **state)
     ends_open(world, &pub, (struct peer_settings){.pattern = PEER_PUB, .role = PEER_LISTEN, .url = url});
     ends_open(world, &push, (struct peer_settings){.pattern = PEER_PUSH, .role = PEER_DIAL, .url = url});
     ENDS_AWAIT(world, push.trouble[0] != '\0' && pub.trouble[0] != '\0');
-    assert_non_null(strstr(push.trouble, "pull is needed"));
-    assert_non_null(strstr(pub.trouble, "sub is needed"));
+    assert_non_null(strstr(push.trouble, "pull"));
+    assert_non_null(strstr(pub.trouble, "sub"));
     assert_int_equal(peer_count(push.peer), 0);
     assert_int_equal(peer_count(pub.peer), 0);
     ends_close(&push);
