@@ -358,6 +358,41 @@ static void attributes_stand_with_their_types(void **state)
     buffer_free(&block);
 }
 
+static void an_unchecked_block_cannot_break_the_line(void **state)
+{
+    (void)state;
+    /* Entries as attributes.h says, with what attributes_set() never lets in. */
+    static const struct {
+        uint8_t block[20];
+        size_t size;
+        const char *part; /* of the line; NULL: it is refused */
+    } cases[] = {
+        {{ATTRIBUTE_STRING, 6, 0, 4, 'd', 'a', 't', 'a', 'x'}, 9, NULL},
+        {{ATTRIBUTE_INTEGER, 6, 0, 1, 'n', '1', ',', '"', 'x'}, 9, ",\"n\":\"1,\\\"x\","},
+        {{ATTRIBUTE_INTEGER, 4, 0, 1, 'n', '0', '1'}, 7, ",\"n\":\"01\","},
+        {{ATTRIBUTE_BOOLEAN, 5, 0, 1, 'b', 'y', 'e', 's'}, 8, ",\"b\":\"yes\","},
+        {{ATTRIBUTE_STRING, 5, 0, 2, 'a', '"', '\n', '\\'}, 8, ",\"a\\\"\":\"\\n\\\\\","},
+    };
+    for (size_t index = 0; index < sizeof(cases) / sizeof(*cases); index++) {
+        const struct buffer block = {.data = (uint8_t *)(uintptr_t)cases[index].block, .size = cases[index].size};
+        struct format_item item = item_of(&block, "x", 1);
+        struct buffer out = {0};
+        struct fault fault = {.text = ""};
+        const enum mp_error error = format_write(FORMAT_JSON, &item, &out, &fault);
+        if (cases[index].part == NULL) {
+            assert_int_equal(error, MP_ERR_FORMAT);
+            assert_string_equal(fault.text, "a message has an attribute 'data', which CloudEvents has another use for: "
+                                            "take another format than json");
+            assert_int_equal(out.size, 0);
+        } else {
+            assert_int_equal(error, MP_OK);
+            assert_int_equal(buffer_append(&out, "", 1), MP_OK);
+            assert_non_null(strstr((const char *)out.data, cases[index].part));
+        }
+        buffer_free(&out);
+    }
+}
+
 static void data_are_verbatim_text_or_base64(void **state)
 {
     (void)state;
@@ -588,6 +623,7 @@ int main(void)
         cmocka_unit_test(an_event_has_what_cloudevents_requires),
         cmocka_unit_test(an_event_from_a_relay_says_where_it_was),
         cmocka_unit_test(attributes_stand_with_their_types),
+        cmocka_unit_test(an_unchecked_block_cannot_break_the_line),
         cmocka_unit_test(data_are_verbatim_text_or_base64),
         cmocka_unit_test(every_body_comes_back),
         cmocka_unit_test(every_attribute_comes_back),
