@@ -138,11 +138,11 @@ static void release_message(void *owner)
 static void operation_ended(struct request *request)
 {
     struct lane *lane = request->lane;
-    nng_msg *message = nng_aio_get_msg(request->sending);
 
     if (--request->pending > 0) {
         return;
     }
+    nng_msg *message = nng_aio_get_msg(request->sending);
     if (request->failed && lane->busy && request->number == lane->number && message != NULL) {
         request->next = lane->again;
         lane->again = request;

@@ -221,7 +221,7 @@ static void read_greeting(struct connection *connection)
         connection_fault(connection, "a greeting of an unknown version");
     } else if (protocol != connection->server->partner) {
         const char *name = server_protocol_name((unsigned)protocol);
-        connection_fault(connection, "a peer of the wrong protocol, %s (0x%02x), where %s is needed",
+        connection_fault(connection, "a peer of the wrong kind, %s (0x%02x), where %s is needed",
                          name != NULL ? name : "unknown", (unsigned)protocol,
                          server_protocol_name(connection->server->partner));
     } else {
@@ -230,18 +230,19 @@ static void read_greeting(struct connection *connection)
     }
 }
 
-/* The rest of the message under way, and with it, if there is memory for more, what follows. */
+/* The rest of the message under way, and with it, if there is memory for more, what follows: LOOK bytes in all. */
 static size_t read_rest(struct connection *connection, size_t look, bool *drained)
 {
     struct server *server = connection->server;
     struct server_message *message = connection->incoming;
     size_t wanted = message->size - connection->incoming_size;
+    bool more = look > wanted && server->counters.held < server->settings.total_budget;
+    size_t behind = more ? look - wanted : 0;
     struct iovec into[2] = {{.iov_base = message->data + connection->incoming_size, .iov_len = wanted},
-                            {.iov_base = server->scratch, .iov_len = look}};
-    bool more = server->counters.held < server->settings.total_budget;
+                            {.iov_base = server->scratch, .iov_len = behind}};
     size_t count = read_outcome(connection, readv(connection->descriptor, into, more ? 2 : 1));
 
-    *drained = count < wanted + (more ? look : 0);
+    *drained = count < wanted + behind;
     connection->incoming_size += smaller(count, wanted);
     if (count >= wanted) {
         deliver(connection);
@@ -252,6 +253,7 @@ static size_t read_rest(struct connection *connection, size_t look, bool *draine
     return count;
 }
 
+/* LOOK bytes at most, with what is stashed. */
 static size_t read_new(struct connection *connection, size_t look, bool *drained)
 {
     uint8_t *scratch = connection->server->scratch;
@@ -276,7 +278,7 @@ static size_t read_new(struct connection *connection, size_t look, bool *drained
 void connection_readable(evutil_socket_t descriptor, short what, void *context)
 {
     struct connection *connection = context;
-    struct server *server = connection->server;
+    const struct server *server = connection->server;
     size_t taken = 0;
     bool drained = false;
 
@@ -287,6 +289,7 @@ void connection_readable(evutil_socket_t descriptor, short what, void *context)
         return;
     }
     while (!drained && !connection_ended(connection)) {
+        size_t left = taken < server->settings.read_budget ? server->settings.read_budget - taken : 0;
         size_t look = connection->large ? SERVER_LOOK : SERVER_SCRATCH;
 
         if (connection->unsent > server->settings.unsent_limit) {
@@ -294,12 +297,13 @@ void connection_readable(evutil_socket_t descriptor, short what, void *context)
             return;
         }
         if (connection->incoming != NULL) {
-            taken += read_rest(connection, look, &drained);
+            size_t wanted = connection->incoming->size - connection->incoming_size;
+            taken += read_rest(connection, smaller(left, wanted + look), &drained);
         } else if (server->counters.held >= server->settings.total_budget) {
             connection_pause(connection, PAUSED_BY_BUDGET);
             return;
-        } else if (taken < server->settings.read_budget) {
-            taken += read_new(connection, smaller(look, SERVER_STASH + server->settings.read_budget), &drained);
+        } else if (left > 0) {
+            taken += read_new(connection, smaller(look, SERVER_STASH + left), &drained);
         } else {
             return;
         }

@@ -71,6 +71,18 @@ unit_tests += %D%/test_client
 %C%_test_client_SOURCES = %D%/test_client.c %D%/fake_relay.c %D%/fake_relay.h
 %C%_test_client_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_address
+%C%_test_address_SOURCES = %D%/test_address.c
+%C%_test_address_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_server
+%C%_test_server_SOURCES = %D%/test_server.c %D%/server_rig.c %D%/server_rig.h
+%C%_test_server_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_server_limits
+%C%_test_server_limits_SOURCES = %D%/test_server_limits.c %D%/server_rig.c %D%/server_rig.h
+%C%_test_server_limits_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
