@@ -2,7 +2,11 @@
 # them on their seeds and on mutations (replay.c); `make fuzz` builds them for
 # libFuzzer, after ./configure --enable-fuzzing CC=clang.
 #
-# Inputs that once were wrong are kept in corpus/NAME/, for both. A fuzzer:
+# Inputs that once were wrong are kept in corpus/NAME/, for both; libFuzzer
+# writes into the first folder that it is given:
+#	tests/fuzz/fuzz_frame $(mktemp -d) tests/fuzz/corpus/frame
+#
+# A fuzzer:
 #	fuzzers += %D%/fuzz_frame
 #	%C%_fuzz_frame_SOURCES = %D%/fuzz_frame.c $(fuzz_main)
 #	%C%_fuzz_frame_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
