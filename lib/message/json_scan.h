@@ -63,8 +63,8 @@ bool json_scan_value(struct json_scanner *scanner, struct json_extent *value);
 bool json_scan_is_value(const uint8_t *text, size_t size);
 
 /*
- * Appends the characters of a string that json_scan_string() passed. MP_ERR_FORMAT: one half of a surrogate pair, *WRONG is
- * its place. MP_ERR_MEMORY.
+ * Appends the characters of a string that json_scan_string() passed. MP_ERR_FORMAT: one half of a surrogate pair,
+ * *WRONG is its place. MP_ERR_MEMORY.
  */
 enum mp_error json_scan_decode(const struct json_extent *inside, struct buffer *out, const uint8_t **wrong);
 
