@@ -441,12 +441,11 @@ enum mp_error peer_reply(struct peer *peer, const struct peer_token *token, cons
     if (outgoing == NULL)
         return fault_memory(fault);
     bool given = link_give(link, outgoing);
-    if (!given) {
+    if (!given && !link->leaving)
         outgoing->release = NULL; /* it stays with the caller */
-        outgoing_drop(outgoing);
-        return fault_memory(fault);
-    }
     outgoing_drop(outgoing);
+    if (!given)
+        return link->leaving ? fault_set(fault, MP_ERR_CLOSED, "whom this answers has gone") : fault_memory(fault);
     peer->busy = true;
     if (peer->gathered >= PEER_GATHER)
         peer_flush(peer);

@@ -60,6 +60,7 @@ struct peer_link {
     size_t queued;     /* cost of what is in the ring */
     size_t unreleased; /* parts that the server holds: the link lives until they are back */
     bool giving;       /* inside link_give() */
+    bool leaving;      /* the server takes nothing for it any more; the end will be told */
     bool ended;        /* the connection has gone; only releases will come */
 };
 

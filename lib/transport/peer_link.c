@@ -208,7 +208,7 @@ bool link_give(struct peer_link *link, struct peer_outgoing *outgoing)
 {
     struct peer *peer = link->peer;
 
-    if (link->count == link->capacity && !ring_grow(link))
+    if (link->leaving || (link->count == link->capacity && !ring_grow(link)))
         return false;
     link->ring[(link->first + link->count) & (link->capacity - 1)] = outgoing;
     link->count++;
@@ -223,7 +223,9 @@ bool link_give(struct peer_link *link, struct peer_outgoing *outgoing)
     link->giving = true;
     bool sent = server_send(peer->server, link->connection, outgoing->ids, outgoing->ids_count, &part, 1);
     link->giving = false;
-    if (!sent)
+    if (!sent) {
+        link->leaving = true;
         outgoing_drop(ring_pop_newest(link)); /* the caller's own reference is left */
+    }
     return sent;
 }

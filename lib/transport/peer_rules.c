@@ -113,7 +113,7 @@ static struct peer_link *next_with_room(struct peer *peer, size_t room)
         if (peer->next_link >= peer->links_count)
             peer->next_link = 0;
         struct peer_link *link = peer->links[peer->next_link++];
-        if (link->queued < room)
+        if (link->queued < room && !link->leaving)
             return link;
     }
     return NULL;

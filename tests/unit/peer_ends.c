@@ -81,7 +81,10 @@ static void on_received(void *context, struct peer_message *message, const struc
         char reply[256];
         int length = snprintf(reply, sizeof reply, "re: %s", text);
         struct peer_part part = {reply, (size_t)length, NULL, NULL};
-        assert_int_equal(peer_reply(end->peer, token, &part, NULL), MP_OK);
+        enum mp_error error = peer_reply(end->peer, token, &part, NULL);
+        if (error == MP_ERR_MEMORY) /* a test's doing, once */
+            error = peer_reply(end->peer, token, &part, NULL);
+        assert_true(error == MP_OK || error == MP_ERR_CLOSED);
     }
     if (end->hold)
         end->held[end->held_count++] = message;

@@ -1,6 +1,7 @@
 /* Direct mode, our ends on both sides, and bare sockets that behave badly. */
 #include "peer_ends.h"
 
+#include "base/memory.h"
 #include "message/frame.h"
 
 #include <stdio.h>
@@ -713,6 +714,81 @@ static void test_a_wrong_partner_is_named(void **state)
     ends_close(&pub);
 }
 
+/* Half a message, and gone: nothing is given to the owner, and the next one is served. */
+static void test_a_peer_that_dies_in_mid_message_leaves_nothing(void **state)
+{
+    struct ends_world *world = *state;
+    struct ends_end pull = {0};
+    static const char whole[] = "\1\0\0\0\0\0\0\0\5hello";
+    char url[ENDS_URL];
+
+    ends_url(world, false, url);
+    ends_open(world, &pull, (struct peer_settings){.pattern = PEER_PULL, .role = PEER_LISTEN, .url = url});
+    for (size_t cut = 1; cut < sizeof whole - 1; cut++) {
+        int descriptor = ends_connect(url);
+        ends_greet(world, descriptor, 0x50);
+        ENDS_AWAIT(world, pull.peers == 1);
+        assert_int_equal(send(descriptor, whole, sizeof whole - 1, MSG_NOSIGNAL), sizeof whole - 1);
+        assert_int_equal(send(descriptor, whole, cut, MSG_NOSIGNAL), cut);
+        close(descriptor);
+        ENDS_AWAIT(world, pull.peers == 0);
+        assert_int_equal(pull.got_count, cut);
+    }
+    /* Too long a message closes the connection, and is named. */
+    int descriptor = ends_connect(url);
+    ends_greet(world, descriptor, 0x50);
+    assert_int_equal(send(descriptor, "\1\x7f\0\0\0\0\0\0\0", 9, MSG_NOSIGNAL), 9);
+    ENDS_AWAIT(world, strstr(pull.trouble, "allowed") != NULL);
+    close(descriptor);
+    ends_close(&pull);
+}
+
+/* Whatever allocation fails, nothing breaks, and what is sent afterwards arrives. */
+static void test_a_lack_of_memory_is_survived(void **state)
+{
+    struct ends_world *world = *state;
+    const struct couple *used[] = {&couples[0], &couples[1], &couples[5]};
+    bool failed = true;
+
+    for (unsigned long nth = 1; failed; nth += nth < 60 ? 1 : 9) {
+        failed = false;
+        for (unsigned i = 0; i < 3; i++) {
+            struct ends_end sender = {0}, receiver = {0};
+            struct fault fault;
+            char url[ENDS_URL];
+            ends_url(world, false, url);
+            ends_open(world, &receiver,
+                      (struct peer_settings){.pattern = used[i]->receiver, .role = PEER_LISTEN, .url = url});
+            ends_open(
+                world, &sender,
+                (struct peer_settings){.pattern = used[i]->sender, .role = PEER_DIAL, .url = url, .await_peers = 1});
+            receiver.echo = used[i]->receiver == PEER_REP;
+            memory_fail(nth);
+            for (unsigned n = 0; n < 100; n++) {
+                struct peer_part part = {"early", 5, NULL, NULL};
+                enum mp_error error = peer_send(sender.peer, &part, &fault);
+                assert_true(error == MP_OK || error == MP_ERR_MEMORY || error == MP_ERR_AGAIN);
+            }
+            ends_spin(world);
+            failed = memory_failed() || failed;
+            memory_fail(0);
+            /* The connection may have been given up for it, and messages with it; a new one is made. */
+            const char *last = "";
+            while (strcmp(last, "late") != 0) {
+                struct peer_part part = {"late", 4, NULL, NULL};
+                unsigned before = receiver.got_count, writable = sender.writable;
+                if (peer_send(sender.peer, &part, &fault) == MP_ERR_AGAIN)
+                    ENDS_AWAIT(world, sender.writable > writable);
+                else
+                    ENDS_AWAIT(world, receiver.got_count > before || sender.peers == 0);
+                last = receiver.got_count > 0 ? receiver.got[receiver.got_count - 1].text : "";
+            }
+            ends_close(&sender);
+            ends_close(&receiver);
+        }
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, ends_setup, ends_teardown)
 
 int main(void)
@@ -735,6 +811,8 @@ int main(void)
         TEST(test_survey_collects_from_all_until_its_time),
         TEST(test_a_pair_has_two_ends),
         TEST(test_held_messages_are_bounded),
+        TEST(test_a_peer_that_dies_in_mid_message_leaves_nothing),
+        TEST(test_a_lack_of_memory_is_survived),
         TEST(test_wrong_settings_are_refused),
         TEST(test_a_wrong_partner_is_named),
     };
