@@ -7,7 +7,5 @@
 libmsgpipe_la_SOURCES =
 libmsgpipe_la_LDFLAGS = $(BUILD_LDFLAGS) -version-info 0:0:0 -export-symbols-regex '^mp_'
 libmsgpipe_la_LIBADD = $(CLIENT_LIBS)
-# The library is switched on with its first mp_ function.
-EXTRA_LTLIBRARIES = libmsgpipe.la
-#lib_LTLIBRARIES += libmsgpipe.la
+lib_LTLIBRARIES += libmsgpipe.la
 include_HEADERS += %D%/msgpipe.h

@@ -74,7 +74,7 @@ void mp_message_free(struct mp_message *message);
 /*
  * Sets attribute NAME (a CloudEvents 1.0 attribute, a published extension such as "partitionkey", or a header of your
  * own: 1 to 64 characters of [A-Za-z0-9_-]) to VALUE (UTF-8 without control characters, at most 8,192 bytes), which is
- * copied. MP_ERR_INVALID, MP_ERR_TOO_LARGE, MP_ERR_MEMORY.
+ * copied; NULL removes it. MP_ERR_INVALID, MP_ERR_TOO_LARGE, MP_ERR_MEMORY.
  */
 enum mp_error mp_message_set(struct mp_message *message, const char *name, const char *value);
 
@@ -128,12 +128,18 @@ enum mp_error mp_flush(struct mp_client *client, int64_t wait);
  */
 enum mp_error mp_subscribe(struct mp_client *client, const char *topic, const char *group, const char *from);
 
-/* Waits up to WAIT milliseconds for a message, which then belongs to the caller. MP_ERR_TIMEOUT when none came. */
+/*
+ * Waits up to WAIT milliseconds for a message, which then belongs to the caller. MP_ERR_TIMEOUT when none came: with a
+ * WAIT of 0 the first call only asks the relay, and a later one gets what has come. MP_ERR_INTERRUPTED: a signal came.
+ * Leases are extended by any call on CLIENT: make one in each third of a lease (30 s unless the relay says otherwise),
+ * a mp_receive() with a WAIT of 0 if nothing else is to be done.
+ */
 enum mp_error mp_receive(struct mp_client *client, struct mp_message **message, int64_t wait);
 
 /*
  * Settles MESSAGE and takes it: ack (done), retry (again, DELAY milliseconds from now), release (not begun: again at
- * once). They return when the relay has recorded it. MP_ERR_STALE: its lease had ended, somebody else has it or will.
+ * once). They return when the relay has recorded it, however long that takes. MP_ERR_STALE: its lease had ended, somebody
+ * else has it or will; the message is still the caller's, to be freed.
  */
 enum mp_error mp_ack(struct mp_client *client, struct mp_message *message);
 enum mp_error mp_retry(struct mp_client *client, struct mp_message *message, int64_t delay);

@@ -103,6 +103,13 @@ struct client_subscription {
     uint32_t max_bytes;    /* in one fetch; 0: 1 MiB. One message comes whatever its size */
     uint32_t lease;        /* milliseconds; 0: the relay's */
 };
+/*
+ * Where TEXT says that a consumer begins: "start", "new", an offset ("4096"), "-100" for the last hundred, a time (RFC
+ * 3339 or "@epoch"), an age ("5m"); NULL or "" for the default. NOW: microseconds since the epoch. MP_ERR_INVALID.
+ */
+enum mp_error client_from(const char *text, int64_t now, enum protocol_from *from, uint64_t *value,
+                          struct fault *fault);
+
 /* Replaces an earlier subscription; not while fetching. MP_ERR_BUSY, MP_ERR_INVALID. */
 enum mp_error client_subscribe(struct client *client, const struct client_subscription *subscription,
                                struct fault *fault);

@@ -9,6 +9,11 @@ noinst_LTLIBRARIES += %D%/libclient.la
 	%D%/client_fetch.c \
 	%D%/client_publish.c \
 	%D%/client_settle.c \
+	%D%/from.c \
+	%D%/library.c %D%/library.h \
+	%D%/library_consume.c \
+	%D%/library_message.c \
+	%D%/library_publish.c \
 	%D%/private.h \
 	%D%/protocol.c %D%/protocol.h \
 	$(empty)

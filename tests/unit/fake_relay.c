@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 /* ---- events ------------------------------------------------------------------------------- */
@@ -36,6 +37,7 @@ struct fake_channel {
     struct fake_lane lanes[CHANNEL_LANES];
     struct channel_reply *first;
     struct channel_reply **last;
+    int pipe[2]; /* always readable */
 };
 
 uint32_t fake_random(struct fake_network *network, uint32_t limit)
@@ -92,6 +94,9 @@ static enum mp_error channel_send(struct channel *base, enum channel_lane lane, 
 {
     struct fake_channel *channel = (struct fake_channel *)base;
     struct fake_lane *state = &channel->lanes[lane];
+    if (channel->network->live) {
+        channel->network->now = clock_monotonic();
+    }
     assert_false(state->busy);
     state->busy = true;
     state->id = ++channel->ids;
@@ -107,9 +112,18 @@ static enum mp_error channel_send(struct channel *base, enum channel_lane lane, 
     return MP_OK;
 }
 
+static void catch_up(struct fake_network *network)
+{
+    if (network->live) {
+        network->now = clock_monotonic();
+        fake_happen(network);
+    }
+}
+
 static struct channel_reply *channel_receive(struct channel *base)
 {
     struct fake_channel *channel = (struct fake_channel *)base;
+    catch_up(channel->network);
     struct channel_reply *reply = channel->first;
     if (reply != NULL) {
         channel->first = reply->next;
@@ -127,8 +141,7 @@ static void channel_forget(struct channel *base, enum channel_lane lane)
 
 static int channel_descriptor(const struct channel *base)
 {
-    (void)base;
-    return -1;
+    return ((const struct fake_channel *)base)->pipe[0];
 }
 
 static bool channel_connected(const struct channel *base, enum channel_lane lane)
@@ -156,12 +169,15 @@ static void channel_close(struct channel *base)
         }
     }
     struct channel_reply *reply;
-    while ((reply = channel_receive(base)) != NULL) {
+    while ((reply = channel->first) != NULL) {
+        channel->first = reply->next;
         channel_reply_free(reply);
     }
     for (int lane = 0; lane < CHANNEL_LANES; lane++) {
         buffer_free(&channel->lanes[lane].request);
     }
+    close(channel->pipe[0]);
+    close(channel->pipe[1]);
     free(channel);
 }
 
@@ -179,6 +195,8 @@ struct channel *fake_channel_open(struct fake_network *network)
     channel->base.operations = &operations;
     channel->network = network;
     channel->last = &channel->first;
+    assert_int_equal(pipe(channel->pipe), 0);
+    assert_int_equal(write(channel->pipe[1], "", 1), 1);
     return &channel->base;
 }
 

@@ -38,6 +38,7 @@ struct fake_channel;
 
 struct fake_network {
     int64_t now;
+    bool live; /* NOW is the real time, and what is due happens when a client looks for replies */
     uint64_t random;
     struct fake_event *events;
     struct fake_channel *channels[FAKE_CHANNELS];

@@ -83,6 +83,10 @@ unit_tests += %D%/test_server_limits
 %C%_test_server_limits_SOURCES = %D%/test_server_limits.c %D%/server_rig.c %D%/server_rig.h
 %C%_test_server_limits_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_library
+%C%_test_library_SOURCES = %D%/test_library.c %D%/fake_relay.c %D%/fake_relay.h
+%C%_test_library_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
