@@ -229,7 +229,8 @@ static void test_rude_visitors_do_not_keep_nng_out(void **state)
     assert_int_equal(nng_push0_open(&push), 0);
     assert_int_equal(nng_dial(push, url, NULL, NNG_FLAG_NONBLOCK), 0);
     ENDS_AWAIT(world, pull.peers == 1);
-    assert_int_equal(nng_send(push, "hello", 5, 0), 0);
+    char hello[] = "hello";
+    assert_int_equal(nng_send(push, hello, 5, 0), 0);
     ENDS_AWAIT(world, pull.got_count == 1);
     nng_close(push);
     ends_close(&pull);
