@@ -1,0 +1,399 @@
+/* transport/channel.h, over nng, with the server of transport/server.h at the other end */
+#include "server_rig.h"
+#include "transport/channel.h"
+
+#include "base/clock.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct channel *open_channel(const char *url)
+{
+    struct channel *channel;
+    struct fault fault = {0};
+
+    if (channel_open_nng(url, &channel, &fault) != MP_OK) {
+        fail_msg("%s", fault.text);
+    }
+    return channel;
+}
+
+static void send_text(struct channel *channel, enum channel_lane lane, const char *text)
+{
+    struct fault fault = {0};
+    const struct iovec part = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+
+    assert_int_equal(channel->operations->send(channel, lane, &part, 1, &fault), MP_OK);
+}
+
+/* Turns the server's loop until a reply has come. */
+static struct channel_reply *await_reply(struct rig *rig, struct channel *channel)
+{
+    struct channel_reply *reply;
+    struct pollfd readable = {.fd = channel->operations->descriptor(channel), .events = POLLIN};
+
+    for (int64_t end = clock_monotonic() + 20000000; clock_monotonic() < end;) {
+        event_base_loop(rig->base, EVLOOP_NONBLOCK);
+        if (poll(&readable, 1, 0) == 0) {
+            continue;
+        }
+        reply = channel->operations->receive(channel); /* readable means that there may be something */
+        if (reply != NULL) {
+            return reply;
+        }
+    }
+    fail_msg("no reply");
+    return NULL;
+}
+
+static void expect_reply(struct rig *rig, struct channel *channel, enum channel_lane lane, const char *text)
+{
+    struct channel_reply *reply = await_reply(rig, channel);
+
+    assert_int_equal(reply->lane, lane);
+    assert_int_equal(reply->size, strlen(text));
+    assert_memory_equal(reply->data, text, reply->size);
+    channel_reply_free(reply);
+}
+
+/* nng is at work in threads of its own: the loop is turned without waiting. */
+#define turn_until(rig, condition)                                                                                     \
+    do {                                                                                                               \
+        while (!(condition))                                                                                           \
+            event_base_loop((rig)->base, EVLOOP_NONBLOCK);                                                             \
+    } while (0)
+
+static void answer(struct rig *rig, const char *text)
+{
+    struct server_message *message = rig_take(rig);
+    struct server_part part = {.data = text, .size = strlen(text)};
+
+    assert_true(server_send(rig->server, message->connection, message->ids, message->ids_count, &part, 1));
+    server_message_free(message);
+}
+
+static bool kept_is(const struct rig *rig, const char *text)
+{
+    return rig->kept > 0 && rig->first->size == strlen(text) && memcmp(rig->first->data, text, strlen(text)) == 0;
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------- */
+
+static void requests_are_answered_on_every_lane(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        struct rig rig = {.echo = true};
+        rig_open(&rig, kind == 0 ? ADDRESS_IPC : ADDRESS_TCP);
+        struct channel *channel = open_channel(rig.address.text);
+        for (int round = 0; round < 50; round++) {
+            unsigned seen = 0;
+            for (int lane = 0; lane < CHANNEL_LANES; lane++) {
+                char text[32];
+                snprintf(text, sizeof(text), "%d of lane %d", round, lane);
+                send_text(channel, (enum channel_lane)lane, text);
+            }
+            for (int i = 0; i < CHANNEL_LANES; i++) {
+                char text[32];
+                struct channel_reply *reply = await_reply(&rig, channel);
+                snprintf(text, sizeof(text), "%d of lane %d", round, (int)reply->lane);
+                assert_int_equal(reply->size, strlen(text));
+                assert_memory_equal(reply->data, text, reply->size);
+                seen |= 1U << reply->lane;
+                channel_reply_free(reply);
+            }
+            assert_int_equal(seen, 15);
+            assert_null(channel->operations->receive(channel));
+        }
+        assert_int_equal(server_counters(rig.server).accepted, CHANNEL_LANES);
+        channel->operations->close(channel);
+        turn_until(&rig, rig.disconnected == CHANNEL_LANES);
+        rig_close(&rig);
+    }
+}
+
+static void only_lanes_that_are_used_connect(void **state)
+{
+    struct rig rig = {.echo = true};
+
+    (void)state;
+    rig_open(&rig, ADDRESS_IPC);
+    struct channel *channel = open_channel(rig.address.text);
+    rig_settle(&rig);
+    assert_int_equal(server_counters(rig.server).accepted, 0);
+    assert_false(channel->operations->connected(channel, CHANNEL_PUBLISH));
+    send_text(channel, CHANNEL_PUBLISH, "x");
+    expect_reply(&rig, channel, CHANNEL_PUBLISH, "x");
+    assert_true(channel->operations->connected(channel, CHANNEL_PUBLISH));
+    assert_false(channel->operations->connected(channel, CHANNEL_FETCH));
+    assert_int_equal(server_counters(rig.server).accepted, 1);
+    channel->operations->close(channel);
+    rig_close(&rig);
+}
+
+static void parts_are_joined_and_copied(void **state)
+{
+    struct rig rig = {.echo = true};
+    char first[] = "one ";
+    char second[] = "two";
+    const struct iovec parts[4] = {
+        {.iov_base = first, .iov_len = 4}, {0}, {.iov_base = second, .iov_len = 3}, {.iov_base = first, .iov_len = 3}};
+
+    (void)state;
+    rig_open(&rig, ADDRESS_IPC);
+    struct channel *channel = open_channel(rig.address.text);
+    assert_int_equal(channel->operations->send(channel, CHANNEL_CONTROL, parts, 4, NULL), MP_OK);
+    memset(first, '?', sizeof(first));
+    memset(second, '?', sizeof(second));
+    expect_reply(&rig, channel, CHANNEL_CONTROL, "one twoone");
+    assert_int_equal(channel->operations->send(channel, CHANNEL_CONTROL, parts, 0, NULL), MP_OK);
+    expect_reply(&rig, channel, CHANNEL_CONTROL, "");
+    channel->operations->close(channel);
+    rig_close(&rig);
+}
+
+static void large_requests_and_replies_pass(void **state)
+{
+    enum { SIZE = 15 * 1024 * 1024 };
+    struct rig rig = {.echo = true};
+    uint8_t *bytes = malloc(SIZE);
+
+    (void)state;
+    assert_non_null(bytes);
+    for (size_t i = 0; i < SIZE; i++) {
+        bytes[i] = (uint8_t)(i * 11 + i / 1000);
+    }
+    rig_open(&rig, ADDRESS_IPC);
+    struct channel *channel = open_channel(rig.address.text);
+    const struct iovec part = {.iov_base = bytes, .iov_len = SIZE};
+    assert_int_equal(channel->operations->send(channel, CHANNEL_FETCH, &part, 1, NULL), MP_OK);
+    struct channel_reply *reply = await_reply(&rig, channel);
+    assert_int_equal(reply->size, SIZE);
+    assert_int_equal(memcmp(reply->data, bytes, SIZE), 0);
+    channel_reply_free(reply);
+    free(bytes);
+    channel->operations->close(channel);
+    rig_close(&rig);
+}
+
+/* ---- connections that end ------------------------------------------------------------------------------------- */
+
+/* A second server at the address of RIG, which has none now. */
+static void serve_again(struct rig *rig)
+{
+    struct fault fault = {0};
+
+    assert_int_equal(server_new(rig->base, &rig->settings, &rig->server, &fault), MP_OK);
+    if (server_listen(rig->server, &rig->address, &fault) != MP_OK) {
+        fail_msg("%s", fault.text);
+    }
+}
+
+static void an_absent_relay_is_waited_for(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        struct rig rig = {.echo = true};
+        rig_open(&rig, kind == 0 ? ADDRESS_IPC : ADDRESS_TCP);
+        server_free(rig.server);
+        struct channel *channel = open_channel(rig.address.text);
+        send_text(channel, CHANNEL_PUBLISH, "patient");
+        assert_false(channel->operations->connected(channel, CHANNEL_PUBLISH));
+        serve_again(&rig);
+        expect_reply(&rig, channel, CHANNEL_PUBLISH, "patient");
+        channel->operations->close(channel);
+        rig_close(&rig);
+    }
+}
+
+static void a_request_under_way_goes_to_the_next_relay(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct rig rig = {0};
+        rig_open(&rig, round % 2 == 0 ? ADDRESS_IPC : ADDRESS_TCP);
+        struct channel *channel = open_channel(rig.address.text);
+        send_text(channel, CHANNEL_PUBLISH, "first");
+        turn_until(&rig, kept_is(&rig, "first"));
+        server_message_free(rig_take(&rig)); /* taken, and never answered */
+        server_free(rig.server);
+        serve_again(&rig);
+        int64_t begin = clock_monotonic();
+        turn_until(&rig, kept_is(&rig, "first"));
+        int64_t took = clock_monotonic() - begin;
+        if (took > 500000) {
+            print_message("it took %lld ms\n", (long long)took / 1000);
+        }
+        assert_true(took < 2000000); /* 260 ms at most when nothing else runs */
+        answer(&rig, "done");
+        expect_reply(&rig, channel, CHANNEL_PUBLISH, "done");
+        channel->operations->close(channel);
+        rig_close(&rig);
+    }
+}
+
+static void a_connection_closed_again_and_again_loses_nothing(void **state)
+{
+    struct rig rig = {.close_on_message = true};
+
+    (void)state;
+    rig_open(&rig, ADDRESS_IPC);
+    struct channel *channel = open_channel(rig.address.text);
+    send_text(channel, CHANNEL_SETTLE, "stubborn");
+    turn_until(&rig, rig.kept == 10);
+    rig.close_on_message = false;
+    while (rig.kept > 0) {
+        server_message_free(rig_take(&rig));
+    }
+    turn_until(&rig, kept_is(&rig, "stubborn"));
+    answer(&rig, "done");
+    expect_reply(&rig, channel, CHANNEL_SETTLE, "done");
+    channel->operations->close(channel);
+    rig_close(&rig);
+}
+
+/* ---- forgetting ----------------------------------------------------------------------------------------------- */
+
+static void a_forgotten_requests_reply_is_dropped(void **state)
+{
+    struct rig rig = {0};
+
+    (void)state;
+    rig_open(&rig, ADDRESS_IPC);
+    struct channel *channel = open_channel(rig.address.text);
+    for (int round = 0; round < 100; round++) {
+        send_text(channel, CHANNEL_FETCH, "old");
+        turn_until(&rig, kept_is(&rig, "old"));
+        channel->operations->forget(channel, CHANNEL_FETCH);
+        send_text(channel, CHANNEL_FETCH, "new");
+        answer(&rig, "late");
+        turn_until(&rig, kept_is(&rig, "new"));
+        answer(&rig, "right");
+        expect_reply(&rig, channel, CHANNEL_FETCH, "right");
+        assert_null(channel->operations->receive(channel));
+    }
+    assert_int_equal(server_counters(rig.server).accepted, 1); /* by the same connection */
+    channel->operations->close(channel);
+    rig_close(&rig);
+}
+
+static void a_reply_that_has_come_can_be_forgotten(void **state)
+{
+    struct rig rig = {.echo = true};
+
+    (void)state;
+    rig_open(&rig, ADDRESS_IPC);
+    struct channel *channel = open_channel(rig.address.text);
+    struct pollfd readable = {.fd = channel->operations->descriptor(channel), .events = POLLIN};
+    send_text(channel, CHANNEL_FETCH, "unwanted");
+    turn_until(&rig, poll(&readable, 1, 0) == 1);
+    channel->operations->forget(channel, CHANNEL_FETCH);
+    assert_null(channel->operations->receive(channel));
+    assert_int_equal(poll(&readable, 1, 0), 0);
+    send_text(channel, CHANNEL_FETCH, "wanted");
+    expect_reply(&rig, channel, CHANNEL_FETCH, "wanted");
+    channel->operations->forget(channel, CHANNEL_FETCH); /* nothing is under way */
+    channel->operations->forget(channel, CHANNEL_CONTROL);
+    channel->operations->close(channel);
+    rig_close(&rig);
+}
+
+static void a_forgotten_request_is_not_sent_when_the_relay_comes(void **state)
+{
+    struct rig rig = {0};
+
+    (void)state;
+    rig_open(&rig, ADDRESS_IPC);
+    server_free(rig.server);
+    struct channel *channel = open_channel(rig.address.text);
+    for (int i = 0; i < 50; i++) {
+        send_text(channel, CHANNEL_PUBLISH, "old");
+        channel->operations->forget(channel, CHANNEL_PUBLISH);
+    }
+    send_text(channel, CHANNEL_PUBLISH, "new");
+    serve_again(&rig);
+    turn_until(&rig, rig.kept > 0);
+    assert_true(kept_is(&rig, "new"));
+    answer(&rig, "done");
+    expect_reply(&rig, channel, CHANNEL_PUBLISH, "done");
+    assert_int_equal(rig.kept, 0);
+    channel->operations->close(channel);
+    rig_close(&rig);
+}
+
+/* ---- opening and closing -------------------------------------------------------------------------------------- */
+
+static void channels_close_whatever_is_under_way(void **state)
+{
+    struct rig rig = {0};
+
+    (void)state;
+    rig_open(&rig, ADDRESS_IPC);
+    for (int round = 0; round < 60; round++) {
+        struct channel *channel = open_channel(rig.address.text);
+        for (int lane = 0; lane <= round % CHANNEL_LANES; lane++) {
+            send_text(channel, (enum channel_lane)lane, "x");
+        }
+        switch (round % 3) {
+        case 0: /* not even connected */
+            break;
+        case 1: /* it may be connecting */
+            rig_settle(&rig);
+            break;
+        case 2: /* answered, and not received */
+            turn_until(&rig, rig.kept > 0);
+            while (rig.kept > 0) {
+                struct server_message *message = rig_take(&rig);
+                server_send(rig.server, message->connection, message->ids, message->ids_count, NULL, 0);
+                server_message_free(message);
+            }
+            break;
+        default:
+            break;
+        }
+        channel->operations->close(channel);
+        rig_settle(&rig);
+        while (rig.kept > 0) {
+            server_message_free(rig_take(&rig));
+        }
+    }
+    turn_until(&rig, server_counters(rig.server).connections == 0);
+    rig_close(&rig);
+}
+
+static void addresses_that_cannot_be_connected_to_are_refused(void **state)
+{
+    static const char *const wrong[] = {"", "relay", "tcp://*:7000", "tcp://:7000", "tcp://host:0", "ws://host:1"};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct channel *channel;
+        struct fault fault = {0};
+        assert_int_equal(channel_open_nng(wrong[i], &channel, &fault), MP_ERR_INVALID);
+        assert_null(channel);
+        assert_true(strlen(fault.text) > 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_are_answered_on_every_lane),
+        cmocka_unit_test(only_lanes_that_are_used_connect),
+        cmocka_unit_test(parts_are_joined_and_copied),
+        cmocka_unit_test(large_requests_and_replies_pass),
+        cmocka_unit_test(an_absent_relay_is_waited_for),
+        cmocka_unit_test(a_request_under_way_goes_to_the_next_relay),
+        cmocka_unit_test(a_connection_closed_again_and_again_loses_nothing),
+        cmocka_unit_test(a_forgotten_requests_reply_is_dropped),
+        cmocka_unit_test(a_reply_that_has_come_can_be_forgotten),
+        cmocka_unit_test(a_forgotten_request_is_not_sent_when_the_relay_comes),
+        cmocka_unit_test(channels_close_whatever_is_under_way),
+        cmocka_unit_test(addresses_that_cannot_be_connected_to_are_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
