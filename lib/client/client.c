@@ -4,7 +4,13 @@
 
 #include <stdio.h>
 
-enum { PAUSE_FIRST = 10000, PAUSE_LONGEST = 500000, STAMP_WITHIN = 1000000 }; /* microseconds */
+enum { /* microseconds */
+       PAUSE_FIRST = 10000,
+       PAUSE_LONGEST = 500000,
+       STAMP_WITHIN = 1000000,
+       PROBE_FIRST = 2000000,
+       PROBE_LATER = 30000000
+};
 
 /* ---- lanes -------------------------------------------------------------------------------- */
 
@@ -37,6 +43,9 @@ enum mp_error client_send(struct client *client, enum channel_lane lane, enum pr
         state->type = type;
         state->number = number;
         state->session = session;
+        state->asked = -1;
+        state->probe = CLOCK_NEVER;
+        state->orphaned = CLOCK_NEVER;
     }
     return error;
 }
@@ -78,6 +87,40 @@ void client_fail(struct client *client, enum mp_error error, const char *format,
 
 /* ---- the session -------------------------------------------------------------------------- */
 
+/* The lanes on which a large request can be under way. */
+static bool is_heavy(enum channel_lane lane)
+{
+    return lane == CHANNEL_PUBLISH || lane == CHANNEL_SETTLE;
+}
+
+/* What is under way on LANE will not be answered. */
+static void give_up(struct client *client, enum channel_lane lane)
+{
+    client->channel->operations->forget(client->channel, lane);
+    client->lanes[lane].busy = false;
+    if (lane == CHANNEL_PUBLISH) {
+        client_publish_lost(client);
+    } else {
+        client_settle_lost(client);
+    }
+}
+
+/* See to the other lanes' requests in the session that is lost. */
+static void orphan_others(struct client *client)
+{
+    for (enum channel_lane lane = 0; lane < CHANNEL_LANES; lane++) {
+        struct client_lane *state = &client->lanes[lane];
+        if (!is_heavy(lane) || !state->busy || state->session != client->welcome.session) {
+            continue;
+        }
+        if (state->number > 1 || state->type == PROTOCOL_ROOM) {
+            give_up(client, lane);
+        } else {
+            state->orphaned = client->now;
+        }
+    }
+}
+
 void client_session_lost(struct client *client, enum channel_lane lane)
 {
     if (!client->greeted || client->lanes[lane].session != client->welcome.session) {
@@ -86,6 +129,7 @@ void client_session_lost(struct client *client, enum channel_lane lane)
     client->greeted = false;
     client->held = 0;
     client_held(client);
+    orphan_others(client);
     if (client->control.leaving) {
         client->control.left = true;
         return;
@@ -293,9 +337,44 @@ static void receive(struct client *client, struct channel_reply *message)
     client_hold_free(hold);
 }
 
+/* Gives the requests that were sent since the last turn their time. */
+static void stamp(struct client *client)
+{
+    if (client->publication.active && client->publication.since < 0) {
+        client->publication.since = client->now;
+    }
+    for (enum channel_lane lane = 0; lane < CHANNEL_LANES; lane++) {
+        struct client_lane *state = &client->lanes[lane];
+        if (is_heavy(lane) && state->busy && state->asked < 0) {
+            state->asked = client->now;
+            state->probe = client->now + PROBE_FIRST;
+        }
+    }
+}
+
+/* Looks after requests that have had no answer for long. Extending leases tells whether the relay knows the session. */
+static void probe(struct client *client)
+{
+    for (enum channel_lane lane = 0; lane < CHANNEL_LANES && !client->broken; lane++) {
+        struct client_lane *state = &client->lanes[lane];
+        if (!is_heavy(lane) || !state->busy) {
+            continue;
+        }
+        if (client->now >= state->probe) {
+            state->probe = client->now + PROBE_LATER;
+            client->control.extend = client->greeted;
+        }
+        if (state->orphaned != CLOCK_NEVER && client->now - state->orphaned > CLIENT_DOUBT) {
+            give_up(client, lane);
+        }
+    }
+}
+
 static void pump(struct client *client)
 {
     struct client_control *control = &client->control;
+    stamp(client);
+    probe(client);
     if (client->held > 0 && client->now >= control->extend_at) {
         control->extend = true;
         control->extend_at = client->now + (int64_t)lease_time(client) * 1000 / 3;
@@ -313,9 +392,7 @@ static void pump(struct client *client)
 void client_process(struct client *client, int64_t now)
 {
     client->now = now;
-    if (client->publication.active && client->publication.since < 0) {
-        client->publication.since = now;
-    }
+    stamp(client);
     struct channel_reply *message;
     while (!client->broken && (message = client->channel->operations->receive(client->channel)) != NULL) {
         receive(client, message);
@@ -344,6 +421,22 @@ static bool has_work(const struct client *client, enum channel_lane lane)
     return false;
 }
 
+static int64_t lane_due_at(const struct client *client, enum channel_lane lane)
+{
+    const struct client_lane *state = &client->lanes[lane];
+    if (!state->busy) {
+        return has_work(client, lane) ? state->wake : CLOCK_NEVER;
+    }
+    if (!is_heavy(lane)) {
+        return CLOCK_NEVER;
+    }
+    if (state->asked < 0) {
+        return client->now + STAMP_WITHIN; /* a client that was idle for long learns the time soon */
+    }
+    int64_t orphan = state->orphaned == CLOCK_NEVER ? CLOCK_NEVER : state->orphaned + CLIENT_DOUBT + 1;
+    return orphan < state->probe ? orphan : state->probe;
+}
+
 int64_t client_due(const struct client *client)
 {
     if (client->broken) {
@@ -353,15 +446,9 @@ int64_t client_due(const struct client *client)
         return client->now;
     }
     int64_t due = client->greeted ? client->control.extend_at : CLOCK_NEVER;
-    if (client->publication.active && client->publication.since < 0) {
-        /* A client that was idle for long learns the time soon. */
-        int64_t stamp = client->now + STAMP_WITHIN;
-        due = stamp < due ? stamp : due;
-    }
     for (enum channel_lane lane = 0; lane < CHANNEL_LANES; lane++) {
-        if (!client->lanes[lane].busy && has_work(client, lane) && client->lanes[lane].wake < due) {
-            due = client->lanes[lane].wake;
-        }
+        int64_t lane_due = lane_due_at(client, lane);
+        due = lane_due < due ? lane_due : due;
     }
     return due;
 }

@@ -146,7 +146,7 @@ static void stored(struct client *client, const struct protocol_reply *reply)
     }
 }
 
-static void lost(struct client *client)
+void client_publish_lost(struct client *client)
 {
     struct client_publication *publication = &client->publication;
     if (!publication->wait_room && client->now - publication->since > CLIENT_DOUBT) {
@@ -177,7 +177,7 @@ static void room_answered(struct client *client, enum mp_error status)
         publication->wait_room = false;
         publication->since = client->now;
     } else if (status == MP_ERR_SESSION) {
-        lost(client);
+        client_publish_lost(client);
     } else if (status == MP_ERR_FULL && client->now - publication->room_asked >= ROOM_WAIT * INT64_C(1000) / 2) {
         client_calm(client, CHANNEL_PUBLISH);
     } else {
@@ -205,7 +205,7 @@ void client_publish_answered(struct client *client, const struct protocol_reply 
         publication->wait_room = true;
         set_full(client, true, fault_text(&fault));
     } else if (reply->status == MP_ERR_SESSION) {
-        lost(client);
+        client_publish_lost(client);
     } else if (reply->status == MP_ERR_GAP) {
         client_fail(client, MP_ERR_SESSION,
                     "the relay expects publication %llu of this session, which is at %llu: it has "

@@ -166,6 +166,13 @@ static void recorded(struct client *client, uint32_t applied, uint32_t stale)
     report(client, applied, stale);
 }
 
+void client_settle_lost(struct client *client)
+{
+    /* The leases ended with the session; who has the messages now will settle them. */
+    client_session_lost(client, CHANNEL_SETTLE);
+    recorded(client, 0, client->settlements.request_total);
+}
+
 void client_settle_answered(struct client *client, const struct protocol_reply *reply)
 {
     struct client_settlements *settlements = &client->settlements;
@@ -187,9 +194,7 @@ void client_settle_answered(struct client *client, const struct protocol_reply *
     } else if (protocol_read_error(reply, &expected, &fault) != MP_OK) {
         client_fail(client, MP_ERR_FORMAT, "the relay's reply cannot be understood");
     } else if (reply->status == MP_ERR_SESSION || reply->status == MP_ERR_GAP) {
-        /* The leases ended with the session; who has the messages now will settle them. */
-        client_session_lost(client, CHANNEL_SETTLE);
-        recorded(client, 0, settlements->request_total);
+        client_settle_lost(client);
     } else if (client_is_passing(reply->status) || reply->status == MP_ERR_FULL) {
         client_pause(client, CHANNEL_SETTLE);
     } else {

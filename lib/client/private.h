@@ -6,7 +6,7 @@
  * reply to its request; …_welcomed begins anew under a new session; …_due says when to pump next.
  *
  * When the relay does not know a session any more, each lane finds out by its own reply, and decides for its own
- * request what that means; a request that is under way is never forgotten for what another lane has heard.
+ * request what that means; see client_session_lost() for those to which no reply can come.
  */
 #ifndef CLIENT_PRIVATE_H
 #define CLIENT_PRIVATE_H
@@ -27,8 +27,11 @@ struct client_lane {
     enum protocol_type type;
     uint64_t number;
     uint64_t session;
-    int64_t wake;  /* nothing is sent before */
-    int64_t pause; /* the last wait before a repeat; grows from one to the next */
+    int64_t wake;     /* nothing is sent before */
+    int64_t pause;    /* the last wait before a repeat; grows from one to the next */
+    int64_t asked;    /* when the request was sent; -1: since the last client_process() */
+    int64_t probe;    /* when to ask whether the session is known, as no answer comes */
+    int64_t orphaned; /* when another lane heard that its session is not known; CLOCK_NEVER */
 };
 
 struct client_publication {
@@ -127,7 +130,12 @@ bool client_is_passing(enum mp_error status);
 void client_fail(struct client *client, enum mp_error error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* LANE's request was answered with MP_ERR_SESSION: says hello again, unless that was done. */
+/*
+ * LANE's request was answered with MP_ERR_SESSION: says hello again, unless that was done. A publication or settlement
+ * that is under way, with a number above 1, can neither be applied nor, if it is large, be answered any more (a relay
+ * closes the connection of a stranger who sends much): it is lost, too. Number 1 of a young session may be applied; it
+ * is given CLIENT_DOUBT to be answered.
+ */
 void client_session_lost(struct client *client, enum channel_lane lane);
 
 /* HELD has changed: begins or ends the extending of leases. */
@@ -137,6 +145,8 @@ void client_release(struct client *client, uint32_t messages);
 
 void client_publish_pump(struct client *client);
 void client_publish_answered(struct client *client, const struct protocol_reply *reply);
+/* The request that is under way meets a relay that does not know its session. */
+void client_publish_lost(struct client *client);
 void client_publish_welcomed(struct client *client);
 void client_publish_free(struct client *client);
 
@@ -147,6 +157,7 @@ void client_fetch_free(struct client *client);
 
 void client_settle_pump(struct client *client);
 void client_settle_answered(struct client *client, const struct protocol_reply *reply);
+void client_settle_lost(struct client *client);
 void client_settle_welcomed(struct client *client);
 void client_settle_free(struct client *client);
 

@@ -520,6 +520,9 @@ static void arrive(struct fake_network *network, const struct fake_event *event)
     uint32_t wait = 0;
     assert_int_equal(protocol_read_request(event->data, event->size, &request), MP_OK);
     assert_int_equal(request.lane, event->lane);
+    if (network->stranger > 0 && event->size > network->stranger && find_session(network, request.session) == NULL) {
+        return; /* its connection is closed */
+    }
     if (event->until == 0) {
         count_request(network, request.type);
     }

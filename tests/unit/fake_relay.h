@@ -58,6 +58,7 @@ struct fake_network {
     bool lapse;           /* the next fetch of the group is said to have lapsed */
     bool damage;          /* the next frame that is given out has a wrong byte */
     unsigned version;     /* of the replies; 0: the right one */
+    size_t stranger;      /* what a session that is not known may send, in bytes; 0: no limit */
     bool deny;            /* the answer to hello */
     bool knows_nobody;    /* every session is forgotten at once */
     uint32_t lease;       /* milliseconds */

@@ -443,6 +443,36 @@ static void a_publication_in_doubt_when_the_session_ended_is_an_error(void **sta
     fake_network_free(network);
 }
 
+/* A relay closes the connection of a stranger who sends much, so there is no answer to tell that the session ended. */
+static void a_publication_that_is_not_even_answered_finds_a_new_session(void **state)
+{
+    (void)state;
+    struct fake_network *network = fake_network_new(16);
+    network->stranger = PROTOCOL_REQUEST_HEADER + 8;
+    struct actor *actor = actor_new(network);
+    actor->total = 50;
+    assert_true(live(&actor, 1, all_stored, SECOND));
+    fake_forget_sessions(network, network->now + 1);
+    actor->total = 100;
+    assert_true(live(&actor, 1, all_stored, 30 * SECOND));
+    assert_int_equal(actor->welcomes, 2);
+    check_stored(network, 100);
+    actor_free(actor);
+    fake_network_free(network);
+
+    /* Number 1 could still have been applied. */
+    network = fake_network_new(17);
+    network->stranger = PROTOCOL_REQUEST_HEADER + 8;
+    actor = actor_new(network);
+    live(&actor, 1, NULL, SECOND);
+    fake_forget_sessions(network, network->now + 1);
+    actor->total = 5;
+    assert_true(live(&actor, 1, failed, 120 * (int64_t)SECOND));
+    assert_int_equal(actor->failure, MP_ERR_SESSION);
+    actor_free(actor);
+    fake_network_free(network);
+}
+
 static void leases_are_extended_as_long_as_they_are_held(void **state)
 {
     (void)state;
@@ -726,6 +756,7 @@ int main(void)
         cmocka_unit_test(a_refused_publication_is_dropped_and_the_next_one_goes),
         cmocka_unit_test(an_idle_client_outlives_its_session_unnoticed),
         cmocka_unit_test(a_publication_in_doubt_when_the_session_ended_is_an_error),
+        cmocka_unit_test(a_publication_that_is_not_even_answered_finds_a_new_session),
         cmocka_unit_test(leases_are_extended_as_long_as_they_are_held),
         cmocka_unit_test(what_is_abandoned_is_not_extended),
         cmocka_unit_test(settlements_of_a_session_that_ended_are_stale_and_life_goes_on),
