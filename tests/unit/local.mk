@@ -68,7 +68,8 @@ unit_tests += %D%/test_protocol
 %C%_test_protocol_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_client
-%C%_test_client_SOURCES = %D%/test_client.c %D%/fake_relay.c %D%/fake_relay.h
+%C%_test_client_SOURCES = %D%/test_client.c %D%/client_actor.c %D%/client_actor.h \
+	%D%/fake_relay.c %D%/fake_relay.h
 %C%_test_client_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_address

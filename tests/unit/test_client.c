@@ -1,240 +1,10 @@
 /* The client, against a relay in virtual time behind a network that loses, repeats, delays and reorders. */
-#include "fake_relay.h"
-
-#include "base/memory.h"
+#include "client_actor.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
-
-enum { SECOND = 1000000, BUILT_MAX = 40, PENDING_MAX = 4096 };
-
-/* A program with a client: publishes the numbers below TOTAL, and settles what it fetches. */
-struct actor {
-    struct fake_network *network;
-    struct client *client;
-
-    uint32_t total;
-    uint32_t next;              /* the next number to put into a frame */
-    struct frame_builder frame; /* built while the one before is under way */
-    uint32_t stored;
-    uint64_t last_producer;
-    uint64_t last_sequence;
-
-    bool consumes;
-    bool starved;   /* an allocation in each turn fails */
-    bool lazy;      /* never settles by itself */
-    unsigned retry; /* per thousand */
-    uint32_t read;  /* the next number that a reader expects */
-    struct protocol_settlement pending[PENDING_MAX];
-    uint32_t pending_count;
-
-    unsigned welcomes, refusals, full_began, full_ended, done_empty;
-    uint32_t received, applied, stale;
-    char answer[64];
-    enum mp_error answer_status;
-    enum mp_error refusal;
-    enum mp_error failure;
-    char words[FAULT_TEXT];
-};
-
-static void on_welcomed(void *context, const struct protocol_welcome *welcome)
-{
-    struct actor *actor = context;
-    assert_string_equal(welcome->relay, "fake");
-    actor->welcomes++;
-}
-
-static void on_published(void *context, uint64_t offset, uint32_t count)
-{
-    struct actor *actor = context;
-    const struct fake_message *message = &actor->network->messages[offset];
-    client_stored_origin(actor->client, &actor->last_producer, &actor->last_sequence);
-    assert_true(message->producer == actor->last_producer && message->sequence == actor->last_sequence);
-    assert_int_equal(message->value, actor->stored);
-    actor->stored += count;
-}
-
-static void on_refused(void *context, enum mp_error error, const char *text)
-{
-    struct actor *actor = context;
-    assert_string_equal(text, "no");
-    actor->refusal = error;
-    actor->refusals++;
-}
-
-static void on_full(void *context, bool full, const char *text)
-{
-    struct actor *actor = context;
-    (void)text;
-    *(full ? &actor->full_began : &actor->full_ended) += 1;
-}
-
-static void on_fetched(void *context, const struct protocol_chunk *chunk, const struct frame *frame, uint64_t lease,
-                       struct client_hold *hold)
-{
-    struct actor *actor = context;
-    struct frame_cursor cursor = frame_cursor(frame);
-    struct record record;
-    uint64_t offset = chunk->first;
-    while (frame_next(&cursor, &record)) {
-        assert_int_equal(load_u32(record.body), actor->network->messages[offset].value);
-        if (lease == 0) {
-            assert_int_equal(offset, actor->read++);
-        } else {
-            assert_true(actor->pending_count < PENDING_MAX);
-            actor->pending[actor->pending_count++] = (struct protocol_settlement){
-                .group = chunk->group, .lease = lease, .first = offset, .count = 1, .exit_code = -1};
-        }
-        offset++;
-    }
-    actor->received += frame->count;
-    client_hold_free(hold);
-}
-
-static void on_fetch_done(void *context, unsigned flags, uint64_t waiting)
-{
-    struct actor *actor = context;
-    (void)waiting;
-    actor->done_empty += (flags & PROTOCOL_FETCH_END) != 0;
-}
-
-static void on_settled(void *context, uint32_t applied, uint32_t stale)
-{
-    struct actor *actor = context;
-    actor->applied += applied;
-    actor->stale += stale;
-}
-
-static void on_answered(void *context, enum mp_error status, const char *text, size_t size)
-{
-    struct actor *actor = context;
-    actor->answer_status = status;
-    snprintf(actor->answer, sizeof actor->answer, "%.*s", (int)size, text);
-}
-
-static void on_failed(void *context, enum mp_error error, const char *text)
-{
-    struct actor *actor = context;
-    assert_int_equal(actor->failure, MP_OK);
-    actor->failure = error;
-    snprintf(actor->words, sizeof actor->words, "%s", text);
-}
-
-static struct actor *actor_new(struct fake_network *network)
-{
-    struct actor *actor = calloc(1, sizeof *actor);
-    assert_non_null(actor);
-    actor->network = network;
-    struct client_settings settings = {.name = "test",
-                                       .context = actor,
-                                       .welcomed = on_welcomed,
-                                       .published = on_published,
-                                       .refused = on_refused,
-                                       .full = on_full,
-                                       .fetched = on_fetched,
-                                       .fetch_done = on_fetch_done,
-                                       .settled = on_settled,
-                                       .answered = on_answered,
-                                       .failed = on_failed};
-    struct fault fault;
-    assert_int_equal(client_open(fake_channel_open(network), &settings, network->now, &actor->client, &fault), MP_OK);
-    return actor;
-}
-
-static void actor_free(struct actor *actor)
-{
-    client_close(actor->client);
-    frame_builder_free(&actor->frame);
-    free(actor);
-}
-
-static void subscribe(struct actor *actor, const char *group)
-{
-    struct client_subscription subscription = {.topic = "t", .group = group};
-    assert_int_equal(client_subscribe(actor->client, &subscription, NULL), MP_OK);
-    actor->consumes = true;
-}
-
-/* Builds the next frame, under whatever session there is, and hands it over when it can be. */
-static void produce(struct actor *actor)
-{
-    struct fake_network *network = actor->network;
-    if (actor->frame.count == 0 && actor->next < actor->total && client_is_welcome(actor->client)) {
-        uint64_t producer;
-        uint64_t sequence;
-        client_origin(actor->client, &producer, &sequence);
-        assert_int_equal(frame_begin(&actor->frame, producer, sequence), MP_OK);
-        uint32_t count = 1 + fake_random(network, BUILT_MAX);
-        while (count-- > 0 && actor->next < actor->total) {
-            uint8_t body[4];
-            store_u32(body, actor->next++);
-            assert_int_equal(frame_add(&actor->frame, body, sizeof body, NULL, 0), MP_OK);
-        }
-        frame_finish(&actor->frame, 1);
-    }
-    if (actor->frame.count > 0 && client_can_publish(actor->client)) {
-        assert_int_equal(client_publish(actor->client, "t", &actor->frame, NULL), MP_OK);
-        actor->frame.count = 0;
-    }
-}
-
-static void settle_one(struct actor *actor, uint32_t index, enum protocol_action action)
-{
-    struct protocol_settlement settlement = actor->pending[index];
-    actor->pending[index] = actor->pending[--actor->pending_count];
-    settlement.action = action;
-    assert_int_equal(client_settle(actor->client, &settlement), MP_OK);
-}
-
-static void consume(struct actor *actor)
-{
-    struct fake_network *network = actor->network;
-    if (!client_is_fetching(actor->client) && actor->pending_count < 200) {
-        assert_int_equal(client_fetch(actor->client, 1 + fake_random(network, 100), 5000, NULL), MP_OK);
-    }
-    for (uint32_t n = actor->lazy ? 0 : fake_random(network, 40); n > 0 && actor->pending_count > 0; n--) {
-        bool again = fake_random(network, 1000) < actor->retry;
-        settle_one(actor, fake_random(network, actor->pending_count), again ? PROTOCOL_RELEASE : PROTOCOL_ACK);
-    }
-}
-
-/* Lets ACTORS and the network live until DONE says so, for at most LIMIT microseconds. */
-static bool live(struct actor **actors, unsigned count, bool (*done)(struct actor *actor), int64_t limit)
-{
-    struct fake_network *network = actors[0]->network;
-    int64_t end = network->now + limit;
-    for (;;) {
-        fake_happen(network);
-        int64_t next = CLOCK_NEVER;
-        for (unsigned i = 0; i < count; i++) {
-            struct actor *actor = actors[i];
-            memory_fail(actor->starved ? 1 + fake_random(network, 6) : 0);
-            client_process(actor->client, network->now);
-            memory_fail(0);
-            if (actor->failure == MP_OK) {
-                produce(actor);
-                if (actor->consumes) {
-                    consume(actor);
-                }
-            }
-            int64_t due = client_due(actor->client);
-            assert_true(due >= 0);
-            next = due < next ? due : next;
-        }
-        next = fake_next(network) < next ? fake_next(network) : next;
-        if (done != NULL && done(actors[0])) {
-            return true;
-        }
-        if (next > end) {
-            network->now = end;
-            return false;
-        }
-        network->now = next > network->now ? next : network->now + 1;
-    }
-}
 
 static bool all_stored(struct actor *actor)
 {
@@ -283,7 +53,7 @@ static void publications_arrive_once_and_in_order_whatever_the_network_does(void
         network->again = (unsigned)(seed * 13 % 200);
         struct actor *actor = actor_new(network);
         actor->total = 1000;
-        assert_true(live(&actor, 1, all_stored, 3600 * (int64_t)SECOND));
+        assert_true(actors_live(&actor, 1, all_stored, 3600 * (int64_t)SECOND));
         check_stored(network, 1000);
         assert_int_equal(actor->failure, MP_OK);
         assert_int_equal(actor->welcomes, 1);
@@ -305,12 +75,12 @@ static void each_message_is_settled_whatever_the_network_does(void **state)
         for (int i = 0; i < 3; i++) {
             actors[i] = actor_new(network);
             if (i > 0) {
-                subscribe(actors[i], "g");
+                actor_subscribe(actors[i], "g");
                 actors[i]->retry = 50;
             }
         }
         actors[0]->total = 2000;
-        assert_true(live(actors, 3, all_acked, 3600 * (int64_t)SECOND));
+        assert_true(actors_live(actors, 3, all_acked, 3600 * (int64_t)SECOND));
         check_stored(network, 2000);
         for (int i = 0; i < 3; i++) {
             assert_int_equal(actors[i]->failure, MP_OK);
@@ -326,11 +96,11 @@ static void one_publication_costs_one_round_trip(void **state)
     (void)state;
     struct fake_network *network = fake_network_new(1);
     struct actor *actor = actor_new(network);
-    live(&actor, 1, NULL, SECOND);
+    actors_live(&actor, 1, NULL, SECOND);
     for (unsigned i = 0; i < 10; i++) {
         actor->total = actor->next + 1;
         int64_t before = network->now;
-        assert_true(live(&actor, 1, all_stored, SECOND));
+        assert_true(actors_live(&actor, 1, all_stored, SECOND));
         assert_true(network->now - before <= 100);
     }
     assert_int_equal(network->publishes, 10);
@@ -346,9 +116,9 @@ static void a_reader_sees_each_message_once_and_records_nothing(void **state)
     network->repeat = 200;
     network->delay = 100000;
     struct actor *actors[2] = {actor_new(network), actor_new(network)};
-    subscribe(actors[1], NULL);
+    actor_subscribe(actors[1], NULL);
     actors[0]->total = 1500;
-    live(actors, 2, NULL, 600 * (int64_t)SECOND);
+    actors_live(actors, 2, NULL, 600 * (int64_t)SECOND);
     assert_int_equal(actors[1]->read, 1500);
     assert_true(actors[1]->done_empty > 0);
     assert_int_equal(network->settles, 0);
@@ -365,13 +135,13 @@ static void a_full_topic_is_polled_for_room_and_then_gets_the_same(void **state)
     struct actor *actor = actor_new(network);
     network->full = true;
     actor->total = 100;
-    assert_false(live(&actor, 1, all_stored, 2 * 3600 * (int64_t)SECOND));
+    assert_false(actors_live(&actor, 1, all_stored, 2 * 3600 * (int64_t)SECOND));
     assert_int_equal(actor->full_began, 1);
     assert_int_equal(actor->full_ended, 0);
     assert_int_equal(network->publishes, 1);
     assert_in_range(network->rooms, 7000, 20000); /* a long poll a second, and repeats */
     network->full = false;
-    assert_true(live(&actor, 1, all_stored, 10 * SECOND));
+    assert_true(actors_live(&actor, 1, all_stored, 10 * SECOND));
     assert_int_equal(actor->full_ended, 1);
     check_stored(network, 100);
     actor_free(actor);
@@ -385,12 +155,12 @@ static void a_refused_publication_is_dropped_and_the_next_one_goes(void **state)
     struct actor *actor = actor_new(network);
     actor->total = 1;
     network->refuse = MP_ERR_DENIED;
-    assert_false(live(&actor, 1, all_stored, SECOND));
+    assert_false(actors_live(&actor, 1, all_stored, SECOND));
     assert_int_equal(actor->refusals, 1);
     assert_int_equal(actor->refusal, MP_ERR_DENIED);
     assert_true(client_can_publish(actor->client));
     actor->next = 0;
-    assert_true(live(&actor, 1, all_stored, SECOND));
+    assert_true(actors_live(&actor, 1, all_stored, SECOND));
     check_stored(network, 1);
     assert_int_equal(network->messages[0].sequence, 2); /* an identity is never given twice */
     actor_free(actor);
@@ -403,15 +173,15 @@ static void an_idle_client_outlives_its_session_unnoticed(void **state)
     struct fake_network *network = fake_network_new(4);
     struct actor *actor = actor_new(network);
     actor->total = 50;
-    assert_true(live(&actor, 1, all_stored, SECOND));
+    assert_true(actors_live(&actor, 1, all_stored, SECOND));
     uint64_t producer = actor->last_producer;
     network->now += 5 * 3600 * (int64_t)SECOND;
     /* Built and handed over before the client has heard of the time. */
     actor->total = 51;
-    produce(actor);
+    actor_produce(actor);
     assert_false(client_can_publish(actor->client));
     assert_true(client_due(actor->client) <= network->now);
-    assert_true(live(&actor, 1, all_stored, SECOND));
+    assert_true(actors_live(&actor, 1, all_stored, SECOND));
     assert_int_equal(actor->welcomes, 2);
     assert_int_equal(actor->failure, MP_OK);
     check_stored(network, 51);
@@ -426,15 +196,15 @@ static void a_publication_in_doubt_when_the_session_ended_is_an_error(void **sta
     (void)state;
     struct fake_network *network = fake_network_new(6);
     struct actor *actor = actor_new(network);
-    live(&actor, 1, NULL, SECOND);
+    actors_live(&actor, 1, NULL, SECOND);
     actor->total = 7;
     network->cut_replies = true;
-    assert_false(live(&actor, 1, all_stored, SECOND));
+    assert_false(actors_live(&actor, 1, all_stored, SECOND));
     assert_true(network->messages_count > 0);
     network->cut = true;
-    live(&actor, 1, NULL, 3 * 3600 * (int64_t)SECOND);
+    actors_live(&actor, 1, NULL, 3 * 3600 * (int64_t)SECOND);
     network->cut = network->cut_replies = false;
-    assert_true(live(&actor, 1, failed, 10 * SECOND));
+    assert_true(actors_live(&actor, 1, failed, 10 * SECOND));
     assert_int_equal(actor->failure, MP_ERR_SESSION);
     assert_non_null(strstr(actor->words, "unknown"));
     assert_true(client_due(actor->client) == CLOCK_NEVER);
@@ -451,10 +221,10 @@ static void a_publication_that_is_not_even_answered_finds_a_new_session(void **s
     network->stranger = PROTOCOL_REQUEST_HEADER + 8;
     struct actor *actor = actor_new(network);
     actor->total = 50;
-    assert_true(live(&actor, 1, all_stored, SECOND));
+    assert_true(actors_live(&actor, 1, all_stored, SECOND));
     fake_forget_sessions(network, network->now + 1);
     actor->total = 100;
-    assert_true(live(&actor, 1, all_stored, 30 * SECOND));
+    assert_true(actors_live(&actor, 1, all_stored, 30 * SECOND));
     assert_int_equal(actor->welcomes, 2);
     check_stored(network, 100);
     actor_free(actor);
@@ -464,10 +234,10 @@ static void a_publication_that_is_not_even_answered_finds_a_new_session(void **s
     network = fake_network_new(17);
     network->stranger = PROTOCOL_REQUEST_HEADER + 8;
     actor = actor_new(network);
-    live(&actor, 1, NULL, SECOND);
+    actors_live(&actor, 1, NULL, SECOND);
     fake_forget_sessions(network, network->now + 1);
     actor->total = 5;
-    assert_true(live(&actor, 1, failed, 120 * (int64_t)SECOND));
+    assert_true(actors_live(&actor, 1, failed, 120 * (int64_t)SECOND));
     assert_int_equal(actor->failure, MP_ERR_SESSION);
     actor_free(actor);
     fake_network_free(network);
@@ -480,19 +250,19 @@ static void leases_are_extended_as_long_as_they_are_held(void **state)
     network->lose = 100;
     struct actor *actors[2] = {actor_new(network), actor_new(network)};
     actors[0]->total = 20;
-    assert_true(live(actors, 2, all_stored, 10 * SECOND));
-    subscribe(actors[1], "g");
+    assert_true(actors_live(actors, 2, all_stored, 10 * SECOND));
+    actor_subscribe(actors[1], "g");
     actors[1]->lazy = true;
-    live(actors, 2, NULL, 30 * 60 * (int64_t)SECOND);
+    actors_live(actors, 2, NULL, 30 * 60 * (int64_t)SECOND);
     assert_int_equal(actors[1]->received, 20);
     assert_in_range(network->extends, 150, 400); /* one in ten seconds, and repeats */
     actors[1]->lazy = false;
-    live(actors, 2, NULL, 10 * SECOND);
+    actors_live(actors, 2, NULL, 10 * SECOND);
     assert_int_equal(actors[1]->applied, 20);
     assert_int_equal(actors[1]->stale, 0);
     assert_int_equal(actors[1]->pending_count, 0);
     unsigned extends = network->extends;
-    live(actors, 2, NULL, 60 * (int64_t)SECOND);
+    actors_live(actors, 2, NULL, 60 * (int64_t)SECOND);
     assert_int_equal(network->extends, extends);
     actor_free(actors[0]);
     actor_free(actors[1]);
@@ -505,14 +275,14 @@ static void what_is_abandoned_is_not_extended(void **state)
     struct fake_network *network = fake_network_new(8);
     struct actor *actors[2] = {actor_new(network), actor_new(network)};
     actors[0]->total = 3;
-    subscribe(actors[1], "g");
+    actor_subscribe(actors[1], "g");
     actors[1]->lazy = true;
-    live(actors, 2, NULL, SECOND);
+    actors_live(actors, 2, NULL, SECOND);
     assert_int_equal(actors[1]->received, 3);
     for (uint32_t i = 0; i < 3; i++) {
         client_abandon(actors[1]->client, actors[1]->pending[i].lease, 1);
     }
-    live(actors, 2, NULL, 35 * (int64_t)SECOND);
+    actors_live(actors, 2, NULL, 35 * (int64_t)SECOND);
     assert_int_equal(network->extends, 0);
     assert_int_equal(actors[1]->received, 6);
     actor_free(actors[0]);
@@ -526,16 +296,16 @@ static void settlements_of_a_session_that_ended_are_stale_and_life_goes_on(void 
     struct fake_network *network = fake_network_new(9);
     struct actor *actor = actor_new(network);
     actor->total = 30;
-    assert_true(live(&actor, 1, all_stored, 10 * SECOND));
-    subscribe(actor, "g");
+    assert_true(actors_live(&actor, 1, all_stored, 10 * SECOND));
+    actor_subscribe(actor, "g");
     actor->lazy = true;
-    live(&actor, 1, NULL, SECOND);
+    actors_live(&actor, 1, NULL, SECOND);
     assert_int_equal(actor->received, 30);
     fake_forget_sessions(network, network->now + 1);
     for (uint32_t i = 0; i < 10; i++) {
-        settle_one(actor, 0, PROTOCOL_ACK);
+        actor_settle(actor, 0, PROTOCOL_ACK);
     }
-    live(&actor, 1, NULL, 10 * SECOND);
+    actors_live(&actor, 1, NULL, 10 * SECOND);
     assert_int_equal(actor->stale, 10);
     assert_int_equal(actor->applied, 0);
     assert_int_equal(actor->welcomes, 2);
@@ -545,8 +315,8 @@ static void settlements_of_a_session_that_ended_are_stale_and_life_goes_on(void 
         assert_true(actor->pending[i].lease != actor->pending[actor->pending_count - 1].lease);
     }
     actor->lazy = false;
-    assert_true(live(&actor, 1, all_acked, 10 * SECOND));
-    live(&actor, 1, NULL, 10 * SECOND);
+    assert_true(actors_live(&actor, 1, all_acked, 10 * SECOND));
+    actors_live(&actor, 1, NULL, 10 * SECOND);
     assert_int_equal(actor->stale, 30);
     assert_int_equal(actor->applied, 30);
     assert_int_equal(actor->failure, MP_OK);
@@ -560,18 +330,18 @@ static void neighbours_are_joined_in_whatever_order_they_are_settled(void **stat
     struct fake_network *network = fake_network_new(10);
     struct actor *actor = actor_new(network);
     actor->total = 100;
-    assert_true(live(&actor, 1, all_stored, 10 * SECOND));
-    subscribe(actor, "g");
+    assert_true(actors_live(&actor, 1, all_stored, 10 * SECOND));
+    actor_subscribe(actor, "g");
     actor->lazy = true;
-    live(&actor, 1, NULL, SECOND);
+    actors_live(&actor, 1, NULL, SECOND);
     while (actor->received < 100) {
-        live(&actor, 1, NULL, SECOND);
+        actors_live(&actor, 1, NULL, SECOND);
     }
     unsigned before = network->settlements;
     while (actor->pending_count > 0) {
-        settle_one(actor, fake_random(network, actor->pending_count), PROTOCOL_ACK);
+        actor_settle(actor, fake_random(network, actor->pending_count), PROTOCOL_ACK);
     }
-    assert_true(live(&actor, 1, not_settling, SECOND));
+    assert_true(actors_live(&actor, 1, not_settling, SECOND));
     assert_int_equal(actor->applied, 100);
     assert_in_range(network->settlements - before, 1, network->fetches * 20);
     assert_int_equal(network->settles, 1);
@@ -585,11 +355,11 @@ static void a_fetch_that_has_lapsed_is_followed_by_the_next_number(void **state)
     struct fake_network *network = fake_network_new(15);
     struct actor *actor = actor_new(network);
     actor->total = 10;
-    assert_true(live(&actor, 1, all_stored, 10 * SECOND));
+    assert_true(actors_live(&actor, 1, all_stored, 10 * SECOND));
     network->lapse = true;
-    subscribe(actor, "g");
+    actor_subscribe(actor, "g");
     assert_int_equal(client_fetch(actor->client, 1, 0, NULL), MP_OK); /* even when it asks only once */
-    assert_true(live(&actor, 1, all_acked, 10 * SECOND));
+    assert_true(actors_live(&actor, 1, all_acked, 10 * SECOND));
     assert_false(network->lapse);
     assert_int_equal(actor->failure, MP_OK);
     actor_free(actor);
@@ -604,18 +374,18 @@ static void leaving_waits_for_settlements_and_releases_the_rest(void **state)
     network->delay = 50000;
     struct actor *actor = actor_new(network);
     actor->total = 10;
-    assert_true(live(&actor, 1, all_stored, 10 * SECOND));
-    subscribe(actor, "g");
+    assert_true(actors_live(&actor, 1, all_stored, 10 * SECOND));
+    actor_subscribe(actor, "g");
     actor->lazy = true;
-    live(&actor, 1, NULL, 10 * SECOND);
+    actors_live(&actor, 1, NULL, 10 * SECOND);
     assert_int_equal(actor->received, 10);
     for (int i = 0; i < 4; i++) {
-        settle_one(actor, 0, PROTOCOL_ACK);
+        actor_settle(actor, 0, PROTOCOL_ACK);
     }
     actor->consumes = false;
     assert_int_equal(client_leave(actor->client), MP_OK);
     assert_false(client_has_left(actor->client));
-    assert_true(live(&actor, 1, has_left, 60 * (int64_t)SECOND));
+    assert_true(actors_live(&actor, 1, has_left, 60 * (int64_t)SECOND));
     unsigned acked = 0;
     unsigned waiting = 0;
     for (uint32_t i = 0; i < network->messages_count; i++) {
@@ -639,12 +409,12 @@ static void a_question_is_asked_until_it_is_answered(void **state)
     struct actor *actor = actor_new(network);
     assert_int_equal(client_ask(actor->client, "{\"a\":1}", 7, NULL), MP_OK); /* before the welcome */
     assert_int_equal(client_ask(actor->client, "{}", 2, NULL), MP_ERR_BUSY);
-    live(&actor, 1, NULL, 60 * (int64_t)SECOND);
+    actors_live(&actor, 1, NULL, 60 * (int64_t)SECOND);
     assert_string_equal(actor->answer, "{\"a\":1}");
     assert_int_equal(actor->answer_status, MP_OK);
     fake_forget_sessions(network, network->now + 1);
     assert_int_equal(client_ask(actor->client, "{}", 2, NULL), MP_OK);
-    live(&actor, 1, NULL, 60 * (int64_t)SECOND);
+    actors_live(&actor, 1, NULL, 60 * (int64_t)SECOND);
     assert_string_equal(actor->answer, "{}");
     assert_int_equal(actor->welcomes, 2);
     actor_free(actor);
@@ -657,9 +427,9 @@ static enum mp_error failure_of(struct fake_network *network, bool consumes, cha
     struct actor *actor = actor_new(network);
     actor->total = 5;
     if (consumes) {
-        subscribe(actor, "g");
+        actor_subscribe(actor, "g");
     }
-    assert_true(live(&actor, 1, failed, 600 * (int64_t)SECOND));
+    assert_true(actors_live(&actor, 1, failed, 600 * (int64_t)SECOND));
     enum mp_error failure = actor->failure;
     memcpy(words, actor->words, FAULT_TEXT);
     assert_false(client_is_welcome(actor->client));
@@ -708,7 +478,7 @@ static void calls_out_of_place_are_refused(void **state)
     assert_int_equal(client_fetch(actor->client, 0, 0, &fault), MP_ERR_INVALID);
     assert_int_equal(client_subscribe(actor->client, &bad, &fault), MP_ERR_INVALID);
     assert_int_equal(client_settle(actor->client, &nothing), MP_ERR_INVALID);
-    live(&actor, 1, NULL, SECOND);
+    actors_live(&actor, 1, NULL, SECOND);
     assert_int_equal(client_publish(actor->client, "t", &actor->frame, &fault), MP_ERR_INVALID);
     assert_int_equal(frame_begin(&actor->frame, 1, 1), MP_OK);
     assert_int_equal(frame_add(&actor->frame, "x", 1, NULL, 0), MP_OK);
@@ -727,11 +497,11 @@ static void no_memory_is_an_error_or_a_delay(void **state)
         struct fake_network *network = fake_network_new(seed);
         struct actor *actor = actor_new(network);
         actor->total = 60;
-        subscribe(actor, "g");
+        actor_subscribe(actor, "g");
         actor->starved = true;
-        live(&actor, 1, NULL, (int64_t)seed * 100);
+        actors_live(&actor, 1, NULL, (int64_t)seed * 100);
         actor->starved = false;
-        live(&actor, 1, all_acked, 600 * (int64_t)SECOND);
+        actors_live(&actor, 1, all_acked, 600 * (int64_t)SECOND);
         if (actor->failure == MP_OK) {
             assert_true(all_acked(actor));
             check_stored(network, 60);
