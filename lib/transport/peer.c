@@ -160,15 +160,41 @@ static size_t unread(const struct peer *peer)
     return bytes;
 }
 
+/* The other ends that were given something over TCP and have not read to its end: only that they close tells. */
+static unsigned unconfirmed(const struct peer *peer)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < peer->links_count; i++)
+        count += peer->links[i]->used && peer->address.kind == ADDRESS_TCP;
+    return count;
+}
+
+/* Tells those ends that nothing more comes; from now on nobody connects. */
+static void part(struct peer *peer)
+{
+    peer->parting = true;
+    server_accept(peer->server, false);
+    for (unsigned i = 0; i < peer->links_count; i++) {
+        if (peer->links[i]->used)
+            server_half_close(peer->server, peer->links[i]->connection);
+    }
+}
+
 static void finish_look(struct peer *peer)
 {
     uint64_t left = rules_pending(peer);
     bool late = clock_monotonic() >= peer->finish_by;
     size_t bytes = 0;
+    unsigned silent = 0;
 
-    if (left == 0 || late)
+    if (left == 0 || late) {
         bytes = unread(peer);
-    if (!late && (left > 0 || bytes > 0)) {
+        silent = unconfirmed(peer);
+    }
+    if (left == 0 && bytes == 0 && silent > 0)
+        part(peer);
+    if (!late && (left > 0 || bytes > 0 || silent > 0)) {
         struct timeval look = time_of(peer->look_after);
         evtimer_add(peer->closing, &look);
         if (peer->look_after < LOOK_MAX)
@@ -177,7 +203,8 @@ static void finish_look(struct peer *peer)
     }
     peer->finished = true;
     evtimer_del(peer->closing);
-    struct peer_result result = {.left = left, .unread = bytes, .timed_out = left > 0 || bytes > 0};
+    struct peer_result result = {
+        .left = left, .unread = bytes, .unconfirmed = silent, .timed_out = left > 0 || bytes > 0 || silent > 0};
     if (peer->settings.finished != NULL)
         peer->settings.finished(peer->settings.context, &result);
 }

@@ -17,9 +17,10 @@
  * lost without a word when the other end dies before it reads. So:
  *   - What was not wholly written when a connection ends is not lost: PUSH, PAIR and REQ keep it for the next one. (No
  *     peer can have seen a part of a message, so none gets it twice.) PUB, BUS and SURVEYOR count it as dropped.
- *   - peer_finish() waits until the queue is empty, every byte is written, and, where the system can tell (SIOCOUTQ,
- *     SO_NWRITE), until the other program has read the bytes (ipc) or its kernel has acknowledged them (tcp). If it
- *     ends with `left` 0 and `dropped` 0, nothing was lost before the other program's own memory.
+ *   - peer_finish() waits until the queue is empty, every byte is written, and the other programs have read the bytes:
+ *     over ipc the system tells (SIOCOUTQ, SO_NWRITE), over tcp the other end does by closing its side when it has read
+ *     that nothing more comes, as nng and nanomsg do. If it ends without `timed_out` and with `dropped` 0, nothing was
+ *     lost before the other programs' own memory, unless one of them died.
  *   - Only REQ and SURVEYOR know that a message was worked upon: their reply came.
  *
  * Patterns:
@@ -101,9 +102,10 @@ struct peer_prefix {
 };
 
 struct peer_result {
-    uint64_t left;   /* messages that were taken and not wholly written; REQ: without a reply */
-    uint64_t unread; /* bytes that the other end had not read (ipc) or acknowledged (tcp) */
-    bool timed_out;  /* the linger ended before all was done */
+    uint64_t left;        /* messages that were taken and not wholly written; REQ: without a reply */
+    uint64_t unread;      /* bytes that the other ends had not read (ipc) or their kernels not acknowledged (tcp) */
+    unsigned unconfirmed; /* tcp: other ends that had not read to the end */
+    bool timed_out;       /* the linger ended before all was done */
 };
 
 struct peer_settings {

@@ -234,6 +234,8 @@ void dial_disconnected(struct peer_dial *dial, server_connection connection)
     if (connection != dial->connection)
         return;
     dial->connection = 0;
+    if (dial->peer->parting)
+        return;
     if (dial->greeted == 0 && !dial->peer->explained)
         peer_complain(dial->peer, "%s closed the connection before it greeted: is a %s there?",
                       dial->peer->address.text, peer_pattern_other(dial->peer->settings.pattern));

@@ -59,6 +59,7 @@ struct peer_link {
     size_t count;
     size_t queued;     /* cost of what is in the ring */
     size_t unreleased; /* parts that the server holds: the link lives until they are back */
+    bool used;         /* it was given something */
     bool giving;       /* inside link_give() */
     bool leaving;      /* the server takes nothing for it any more; the end will be told */
     bool ended;        /* the connection has gone; only releases will come */
@@ -113,6 +114,7 @@ struct peer {
     bool blocked;          /* peer_send() said MP_ERR_AGAIN */
     bool busy;             /* something was pending at the last turn */
     bool finishing, finished, freeing;
+    bool parting;       /* finishing: all is written, the other ends are to close */
     int64_t finish_by;  /* monotonic µs */
     int64_t look_after; /* µs */
 

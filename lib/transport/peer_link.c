@@ -218,6 +218,7 @@ bool link_give(struct peer_link *link, struct peer_outgoing *outgoing)
     peer->linked_cost += outgoing_cost(outgoing);
     peer->gathered += outgoing->size;
     outgoing->references++;
+    link->used = true;
 
     struct server_part part = {outgoing->data, outgoing->size, link_released, link};
     link->giving = true;

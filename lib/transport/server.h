@@ -160,6 +160,12 @@ void server_cork(struct server *server, bool cork);
  */
 size_t server_unread(const struct server *server, server_connection connection);
 
+/*
+ * Tells the other end that nothing more comes (a half-close); what it still sends is received. SP programs close the
+ * connection when they have read that far, which `disconnected` then tells. Only when nothing is unsent.
+ */
+void server_half_close(struct server *server, server_connection connection);
+
 /* Stops accepting (drain), or goes on. */
 void server_accept(struct server *server, bool accept);
 

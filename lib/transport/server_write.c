@@ -249,6 +249,15 @@ size_t server_unread(const struct server *server, server_connection id)
     return connection->unsent + (size_t)(outside > 0 ? outside : 0);
 }
 
+void server_half_close(struct server *server, server_connection id)
+{
+    const struct connection *connection = server_find(server, id);
+
+    if (connection != NULL && connection->unsent == 0) {
+        shutdown(connection->descriptor, SHUT_WR);
+    }
+}
+
 /* ---- sending -------------------------------------------------------------------------------------------------- */
 
 static size_t write_prefix(enum address_kind kind, const uint32_t *ids, unsigned ids_count, uint64_t payload,
