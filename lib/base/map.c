@@ -8,13 +8,19 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+static uint64_t chosen_seed;
+
 static uint64_t seed(void)
 {
-    static uint64_t value;
-    if (value == 0)
-        value =
-            ((uint64_t)clock_wall() * UINT64_C(0x9E3779B97F4A7C15)) ^ (uint64_t)getpid() ^ (uint64_t)(uintptr_t)&value;
-    return value;
+    if (chosen_seed == 0)
+        chosen_seed = ((uint64_t)clock_wall() * UINT64_C(0x9E3779B97F4A7C15)) ^ (uint64_t)getpid() ^
+                      (uint64_t)(uintptr_t)&chosen_seed;
+    return chosen_seed;
+}
+
+void map_seed(uint64_t value)
+{
+    chosen_seed = value;
 }
 
 static uint64_t hash_of(const void *key, size_t size)

@@ -34,6 +34,9 @@ enum mp_error map_put(struct map *map, const void *key, size_t size, void *value
 /* Removes KEY and returns its value, or NULL. */
 void *map_remove(struct map *map, const void *key, size_t size);
 
+/* For the simulation, whose runs repeat exactly: hashes with SEED (not 0) from now on. No map may have an entry. */
+void map_seed(uint64_t seed);
+
 /* Walks: *AT is 0 at first; NULL at the end. The map must not change meanwhile. */
 void *map_next(const struct map *map, size_t *at);
 

@@ -231,6 +231,7 @@ struct store;
 struct engine_local_settings {
     uint32_t snapshot_every; /* changing turns between two snapshots; 0: 1,024 */
     size_t cache;            /* bytes of frames kept in memory; 0: 16 MiB */
+    bool keep_store;         /* for tests: close() leaves the store open, to be opened again */
 };
 
 /* Takes STORE, also when it fails. */

@@ -57,7 +57,8 @@ static void local_close(struct engine *engine)
         free(subscription);
     }
     map_free(&local->subscriptions);
-    store_close(local->store);
+    if (!local->settings.keep_store)
+        store_close(local->store);
     free(local);
 }
 
