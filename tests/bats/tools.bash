@@ -1,0 +1,71 @@
+# What the Bats files share. Each test has a place of its own: per-user folders,
+# and a relay if it starts one; what it started is ended by its process id.
+
+bats_require_minimum_version 1.5.0
+bats_load_library bats-support
+bats_load_library bats-assert
+bats_load_library bats-file
+
+tools_setup() {
+    cd "$BATS_TEST_TMPDIR" || return
+    mkdir -m 700 r s
+    export XDG_RUNTIME_DIR=$PWD/r XDG_STATE_HOME=$PWD/s
+    unset MSGPIPE_RELAY TRACEPARENT TRACESTATE
+    started=()
+}
+
+tools_teardown() {
+    local pid
+    for pid in "${started[@]}"; do
+        kill -CONT "$pid" 2>/dev/null
+        kill "$pid" 2>/dev/null
+    done
+    for pid in "${started[@]}"; do
+        wait "$pid" 2>/dev/null
+    done
+    return 0
+}
+
+# Starts a command in the background; its pid is in $started_pid. Its output
+# goes to the file named first.
+start() {
+    local output=$1
+    shift
+    "$@" >"$output" 2>"$output.err" 3>&- &
+    started_pid=$!
+    started+=("$started_pid")
+}
+
+# Starts a relay with these options and waits until it serves.
+start_relay() {
+    start relay.log mrelay "$@"
+    relay_pid=$started_pid
+    local name=default
+    [[ ${1-} == -r ]] && name=$2
+    mrelay status -r "$name" --wait 10s >/dev/null
+}
+
+# Ends a process that was started, by a signal (TERM), and waits for it; its
+# exit code is in $ended_code.
+end() {
+    local pid=$1 number=${2-TERM}
+    kill -"$number" "$pid"
+    ended_code=0
+    wait "$pid" || ended_code=$?
+}
+
+# Waits until a condition holds: `until_true COMMAND ...`, 20 seconds at most.
+until_true() {
+    local tries
+    for ((tries = 0; tries < 400; tries++)); do
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 0.05
+    done
+    echo "never became true: $*" >&2
+    return 1
+}
+
+# Whether a file has at least so many lines.
+has_lines() {
+    [[ -f $2 && $(wc -l <"$2") -ge $1 ]]
+}
