@@ -34,7 +34,7 @@ struct channel_operations {
     /* Sends a request made of PARTS on LANE, which must be idle. The bytes are copied. MP_ERR_MEMORY, MP_ERR_IO. */
     enum mp_error (*send)(struct channel *channel, enum channel_lane lane, const struct iovec *parts, int count,
                           struct fault *fault);
-    /* The next reply that has come, or NULL. */
+    /* Goes on with what is under way, without waiting; the next reply that has come, or NULL. */
     struct channel_reply *(*receive)(struct channel *channel);
     /* Forgets the request under way on LANE; its reply, if it comes, is dropped. The lane is idle then. */
     void (*forget)(struct channel *channel, enum channel_lane lane);
@@ -51,7 +51,14 @@ struct channel {
 
 void channel_reply_free(struct channel_reply *reply);
 
-/* Opens a channel over nng REQ sockets to URL. Connecting goes on in the background. MP_ERR_INVALID, MP_ERR_MEMORY. */
-enum mp_error channel_open_nng(const char *url, struct channel **channel, struct fault *fault);
+/*
+ * Opens a channel over SP sockets (REQ) to URL. Nothing is connected before the first request. All work is done inside
+ * send() and receive(), in the caller's thread: call receive() until it says NULL, whenever the descriptor is readable.
+ * A host's name is looked up there too, which can block. MP_ERR_INVALID, MP_ERR_MEMORY, MP_ERR_IO.
+ */
+enum mp_error channel_open(const char *url, struct channel **channel, struct fault *fault);
+
+/* The name it had. */
+#define channel_open_nng channel_open
 
 #endif

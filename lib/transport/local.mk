@@ -7,7 +7,8 @@ noinst_LTLIBRARIES += %D%/libtransport.la
 %C%_libtransport_la_SOURCES = \
 	%D%/address.c %D%/address.h \
 	%D%/address_relay.c \
-	%D%/channel.h %D%/channel_nng.c \
+	%D%/channel.c %D%/channel.h \
+	%D%/channel_poll.c %D%/channel_poll.h \
 	%D%/server.c %D%/server.h %D%/server_private.h \
 	%D%/server_accept.c \
 	%D%/server_read.c \

@@ -76,6 +76,10 @@ unit_tests += %D%/test_address
 %C%_test_address_SOURCES = %D%/test_address.c
 %C%_test_address_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_channel
+%C%_test_channel_SOURCES = %D%/test_channel.c %D%/server_rig.c %D%/server_rig.h
+%C%_test_channel_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_server
 %C%_test_server_SOURCES = %D%/test_server.c %D%/server_rig.c %D%/server_rig.h
 %C%_test_server_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
