@@ -8,6 +8,6 @@ bin_PROGRAMS += %D%/msend
 #%C%_mrecv_SOURCES = %D%/mrecv.c
 #%C%_mrecv_LDADD = $(CLI_LIBS)
 
-#bin_PROGRAMS += %D%/mrelay
-#%C%_mrelay_SOURCES = %D%/mrelay.c
-#%C%_mrelay_LDADD = $(CLI_LAYER) $(RELAY_LIBS)
+bin_PROGRAMS += %D%/mrelay
+%C%_mrelay_SOURCES = %D%/mrelay.c
+%C%_mrelay_LDADD = $(CLI_LAYER) $(RELAY_LIBS)

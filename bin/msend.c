@@ -158,7 +158,7 @@ static const struct option_spec specs[] = {
     PATTERN("pair1", PEER_PAIR1, "the same with version 1 of that protocol, nng's", NULL),
     PATTERN("bus", PEER_BUS, "each message to every peer of a bus", NULL),
     PATTERN("surveyor", PEER_SURVEYOR, "each message is a survey: print the replies",
-            "Each message is a survey. The replies that come within a second, or\n.Fl \\-wait ,\nare printed."),
+            "Each message is a survey.\nThe replies that come within a second, or\n.Fl \\-wait ,\nare printed."),
     {.name = "framed",
      .kind = OPTION_FLAG,
      .at = AT(framed),

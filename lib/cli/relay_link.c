@@ -76,7 +76,7 @@ enum mp_error relay_link_open(const struct relay_link_settings *settings, struct
     enum mp_error error = address_of_relay(link->relay, &link->address, fault);
     if (error)
         goto fail;
-    error = channel_open_nng(link->address.text, &link->channel, fault);
+    error = channel_open(link->address.text, &link->channel, fault);
     if (error)
         goto fail;
     struct client_settings client = settings->client;
