@@ -29,14 +29,14 @@ dist_fishcompletion_DATA += %D%/fish/msend.fish
 #%D%/fish/mrecv.fish: %D%/generate $(bin_mrecv_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrecv$(EXEEXT)
 #	$(completion_file) bin/mrecv$(EXEEXT) fish $@
 
-#dist_bashcompletion_DATA += %D%/bash/mrelay
-#dist_zshcompletion_DATA += %D%/zsh/_mrelay
-#dist_fishcompletion_DATA += %D%/fish/mrelay.fish
-#%D%/bash/mrelay: %D%/generate $(bin_mrelay_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrelay$(EXEEXT)
-#	$(completion_file) bin/mrelay$(EXEEXT) bash $@
-#%D%/zsh/_mrelay: %D%/generate $(bin_mrelay_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrelay$(EXEEXT)
-#	$(completion_file) bin/mrelay$(EXEEXT) zsh $@
-#%D%/fish/mrelay.fish: %D%/generate $(bin_mrelay_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrelay$(EXEEXT)
-#	$(completion_file) bin/mrelay$(EXEEXT) fish $@
+dist_bashcompletion_DATA += %D%/bash/mrelay
+dist_zshcompletion_DATA += %D%/zsh/_mrelay
+dist_fishcompletion_DATA += %D%/fish/mrelay.fish
+%D%/bash/mrelay: %D%/generate $(bin_mrelay_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrelay$(EXEEXT)
+	$(completion_file) bin/mrelay$(EXEEXT) bash $@
+%D%/zsh/_mrelay: %D%/generate $(bin_mrelay_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrelay$(EXEEXT)
+	$(completion_file) bin/mrelay$(EXEEXT) zsh $@
+%D%/fish/mrelay.fish: %D%/generate $(bin_mrelay_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrelay$(EXEEXT)
+	$(completion_file) bin/mrelay$(EXEEXT) fish $@
 
 EXTRA_DIST += %D%/generate

@@ -16,10 +16,10 @@ EXTRA_DIST += %D%/msend.1.in
 #%D%/mrecv.1: %D%/mrecv.1.in %D%/page $(bin_mrecv_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrecv$(EXEEXT)
 #	$(man_page) bin/mrecv$(EXEEXT) $(srcdir)/%D%/mrecv.1.in $@ $(PACKAGE_VERSION)
 
-#dist_man_MANS += %D%/mrelay.1
-#EXTRA_DIST += %D%/mrelay.1.in
-#%D%/mrelay.1: %D%/mrelay.1.in %D%/page $(bin_mrelay_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrelay$(EXEEXT)
-#	$(man_page) bin/mrelay$(EXEEXT) $(srcdir)/%D%/mrelay.1.in $@ $(PACKAGE_VERSION)
+dist_man_MANS += %D%/mrelay.1
+EXTRA_DIST += %D%/mrelay.1.in
+%D%/mrelay.1: %D%/mrelay.1.in %D%/page $(bin_mrelay_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrelay$(EXEEXT)
+	$(man_page) bin/mrelay$(EXEEXT) $(srcdir)/%D%/mrelay.1.in $@ $(PACKAGE_VERSION)
 
 dist_man_MANS += %D%/msgpipe.7
 EXTRA_DIST += %D%/page
