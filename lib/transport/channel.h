@@ -16,7 +16,13 @@
 
 #include <sys/uio.h>
 
-enum channel_lane { CHANNEL_PUBLISH = 0, CHANNEL_SETTLE = 1, CHANNEL_FETCH = 2, CHANNEL_CONTROL = 3, CHANNEL_LANES = 4 };
+enum channel_lane {
+    CHANNEL_PUBLISH = 0,
+    CHANNEL_SETTLE = 1,
+    CHANNEL_FETCH = 2,
+    CHANNEL_CONTROL = 3,
+    CHANNEL_LANES = 4
+};
 
 /* A reply; free it with channel_reply_free(). */
 struct channel_reply {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -163,6 +164,8 @@ int rig_connect(struct rig *rig)
         name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         descriptor = socket(AF_INET, SOCK_STREAM, 0);
         assert_int_equal(connect(descriptor, (struct sockaddr *)&name, sizeof(name)), 0);
+        int on = 1; /* small pieces go out as they are written */
+        assert_int_equal(setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
     }
     assert_int_equal(fcntl(descriptor, F_SETFL, O_NONBLOCK), 0);
     return descriptor;
