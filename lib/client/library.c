@@ -76,11 +76,7 @@ int64_t library_end(int64_t wait)
 
 enum mp_error library_wait(struct mp_client *client, int64_t end)
 {
-    library_drive(client);
     int64_t now = clock_monotonic();
-    if (client->trouble.code != MP_OK) {
-        return MP_OK;
-    }
     if (now >= end) {
         return MP_ERR_TIMEOUT;
     }
@@ -174,7 +170,7 @@ enum mp_error mp_open(struct mp_client **client, const char *relay, int64_t wait
     *client = NULL;
     enum mp_error error = address_of_relay(relay, &address, &open_fault);
     if (error == MP_OK) {
-        error = channel_open_nng(address.text, &channel, &open_fault);
+        error = channel_open(address.text, &channel, &open_fault);
     }
     return error != MP_OK ? error : library_open(channel, address.text, wait, client, &open_fault);
 }

@@ -95,7 +95,8 @@ void library_drive(struct mp_client *client);
 int64_t library_end(int64_t wait);
 
 /*
- * Lets the client live until something has happened, which may be trouble. MP_ERR_TIMEOUT: END has come.
+ * Waits until the client has something to do and lets it do that: what is waited for, or trouble, may have come. Look
+ * for both before, as this looks for neither. MP_ERR_TIMEOUT: END has come.
  * MP_ERR_INTERRUPTED: a signal. MP_ERR_IO.
  */
 enum mp_error library_wait(struct mp_client *client, int64_t end);

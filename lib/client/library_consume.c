@@ -188,6 +188,7 @@ static enum mp_error wait_settled(struct mp_client *client)
 {
     struct fault trouble = {0};
     enum mp_error error = MP_OK;
+    library_drive(client);
     while (client_is_settling(client->client) && !client->failed && error != MP_ERR_IO) {
         if (client->trouble.code != MP_OK) {
             trouble = client->trouble;
