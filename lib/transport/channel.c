@@ -7,8 +7,8 @@
  *
  * Why not libnng's REQ socket: with libnng 1.5.2 a connection that ends while a request is being written can stop the
  * thread that makes new ones, for good (seen after 1,000 to 3,000 such ends), and so can nng_close() while something
- * arrives (seen within 300). Measured on two cores, ipc, libnng's first: a round trip 87-105 and 56-73 µs, 1 MiB requests
- * 3.1 and 4.0 GB/s, the same on four lanes at once 1.3 and 4.4 GB/s.
+ * arrives (seen within 300). Measured on two cores, ipc, libnng's first: a round trip 87-105 and 56-73 µs, 1 MiB
+ * requests 3.1 and 4.0 GB/s, the same on four lanes at once 1.3 and 4.4 GB/s.
  */
 #include "transport/channel.h"
 

@@ -4,16 +4,17 @@
  * It speaks the wire format of the SP protocols (sp-tcp-mapping-01 and sp-ipc of nanomsg; for request/reply
  * sp-request-reply-01): a greeting of 8 bytes each way (00 53 50 00, the 16-bit protocol number, 00 00), then messages:
  * over TCP a 64-bit big-endian length and the payload, over IPC the same behind a byte 01. For REQ, REP, SURVEYOR and
- * RESPONDENT the payload begins with 32-bit ids of which the last has its top bit set; the reply repeats them. For PAIR1
- * it begins with one word, the number of hops. The server strips and keeps them.
+ * RESPONDENT the payload begins with 32-bit ids of which the last has its top bit set; the reply repeats them. For
+ * PAIR1 it begins with one word, the number of hops. The server strips and keeps them.
  *
  * What arrives is given to the owner message by message, in the loop's thread. All callbacks come from the loop, never
  * from inside a call of a function of this header, and may call all of them but server_free().
  *
  * Memory: idle connections keep no buffer; the payloads that are being received or wait for their owner share one
  * budget, and reading stops while it is spent. It can be exceeded by one message and 256 KiB. What waits to be written
- * is not counted; of a connection with more than unsent_limit of it, no more is read. An owner that answers in another turn
- * asks server_unsent() first: a peer can have sent thousands of small requests at once and read none of the replies.
+ * is not counted; of a connection with more than unsent_limit of it, no more is read. An owner that answers in another
+ * turn asks server_unsent() first: a peer can have sent thousands of small requests at once and read none of the
+ * replies.
  */
 #ifndef TRANSPORT_SERVER_H
 #define TRANSPORT_SERVER_H
@@ -126,8 +127,9 @@ void server_message_free(struct server_message *message);
 void server_trust(struct server *server, server_connection connection);
 
 /*
- * Sends a message of COUNT parts to CONNECTION, behind IDS for the protocols that have them. Each part's release is called once,
- * also when the connection has gone (false is returned then). It is written at once as far as the socket takes it.
+ * Sends a message of COUNT parts to CONNECTION, behind IDS for the protocols that have them. Each part's release is
+ * called once, also when the connection has gone (false is returned then). It is written at once as far as the socket
+ * takes it.
  */
 bool server_send(struct server *server, server_connection connection, const uint32_t *ids, unsigned ids_count,
                  const struct server_part *parts, unsigned count);
