@@ -172,14 +172,25 @@ static uint32_t lease_time(const struct client *client)
     return lease != 0 ? lease : client->welcome.lease;
 }
 
+/*
+ * How often leases are extended, in microseconds. Besides keeping them, an extension tells a relay that had lost this
+ * client's connection, and would end its leases within five seconds, that it is there.
+ */
+static int64_t extension_period(const struct client *client)
+{
+    enum { SIGN_OF_LIFE = 2000000 };
+    int64_t third = (int64_t)lease_time(client) * 1000 / 3;
+    return third < SIGN_OF_LIFE ? third : SIGN_OF_LIFE;
+}
+
 void client_held(struct client *client)
 {
-    int64_t third = (int64_t)lease_time(client) * 1000 / 3;
+    int64_t period = extension_period(client);
     if (client->held == 0) {
         client->control.extend_at = CLOCK_NEVER;
         client->control.extend = false;
-    } else if (client->control.extend_at == CLOCK_NEVER && third > 0) {
-        client->control.extend_at = client->now + third;
+    } else if (client->control.extend_at == CLOCK_NEVER && period > 0) {
+        client->control.extend_at = client->now + period;
     }
 }
 
@@ -377,7 +388,7 @@ static void pump(struct client *client)
     probe(client);
     if (client->held > 0 && client->now >= control->extend_at) {
         control->extend = true;
-        control->extend_at = client->now + (int64_t)lease_time(client) * 1000 / 3;
+        control->extend_at = client->now + extension_period(client);
     }
     client_settle_pump(client);
     if (client->greeted && !client->broken) {
