@@ -67,12 +67,7 @@ static bool on_admit(void *context, server_connection connection, const uint8_t 
 {
     struct relay *relay = context;
     (void)connection;
-    /* The ids of the SP protocol stand first; the last one has its top bit set. */
-    while (size >= 4 && !(head[0] & 0x80)) {
-        head += 4;
-        size -= 4;
-    }
-    return size >= 4 && core_admits(relay->core, head + 4, size - 4, total);
+    return core_admits(relay->core, head, size, total);
 }
 
 static void on_trouble(void *context, const char *what, const char *peer)
