@@ -57,7 +57,8 @@ enum mp_error library_trouble(struct mp_client *client)
 
 void library_drive(struct mp_client *client)
 {
-    client_process(client->client, clock_monotonic());
+    client->driven = clock_monotonic();
+    client_process(client->client, client->driven);
     if (!client_is_welcome(client->client)) {
         library_forget_leases(client);
     }

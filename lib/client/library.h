@@ -61,6 +61,7 @@ struct library_incoming {
 struct mp_client {
     struct client *client;
     char where[300];    /* the relay's address, for words */
+    int64_t driven;     /* when library_drive() was called last */
     struct fault fault; /* what mp_reason() says */
 
     struct fault trouble; /* what the next call reports, */

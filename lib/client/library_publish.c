@@ -3,7 +3,10 @@
 #include "base/memory.h"
 #include "message/attributes.h"
 
-enum { QUEUE_BYTES = 4 * 1024 * 1024 };
+enum {
+    QUEUE_BYTES = 4 * 1024 * 1024,
+    DRIVE_AFTER = 50 /* microseconds: a flood of messages does not look for replies with each of them */
+};
 
 /* ---- the queue ---------------------------------------------------------------------------- */
 
@@ -144,7 +147,9 @@ enum mp_error mp_publish(struct mp_client *client, const char *topic, struct mp_
         error = prepare(client, message);
     }
     if (error == MP_OK) {
-        library_drive(client);
+        if (clock_monotonic() - client->driven >= DRIVE_AFTER) {
+            library_drive(client);
+        }
         error = library_trouble(client);
     }
     while (error == MP_OK && client->queued >= QUEUE_BYTES) {
