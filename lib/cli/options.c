@@ -358,8 +358,8 @@ static int find_verb(struct options *options)
     }
     const char *near = name_nearest(word, words, count);
     if (near)
-        return options_wrong(options, "%s knows no %s: did you mean %s %s?", program->name, word, program->name, near);
-    return options_wrong(options, "%s knows no %s: see %s -h", program->name, word, program->name);
+        return options_wrong(options, "there is no command '%s': did you mean %s %s?", word, program->name, near);
+    return options_wrong(options, "there is no command '%s': see %s -h", word, program->name);
 }
 
 static int check_operands(const struct options *options)
@@ -368,8 +368,8 @@ static int check_operands(const struct options *options)
     if (program->verbs) {
         size_t most = options->verb >= 0 ? program->verbs[options->verb].operands_most : 0;
         if (options->operands_count > most)
-            return options_wrong(options, "%s %s: '%s' is too much: see %s -h", program->name,
-                                 program->verbs[options->verb].name, options->operands[most], program->name);
+            return options_wrong(options, "'%s' is too much for %s %s: see %s -h", options->operands[most],
+                                 program->name, program->verbs[options->verb].name, program->name);
         unsigned bit = options->verb >= 0 ? OPTION_VERB((unsigned)options->verb) : OPTION_NO_VERB;
         for (const struct option_spec *spec = program->options; spec->name; spec++)
             if (spec->verbs && !(spec->verbs & bit) && is_marked(options, spec)) {

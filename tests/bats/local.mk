@@ -2,8 +2,11 @@
 # One file alone: make check TESTS=tests/bats/msend.bats
 bats_tests =
 bats_tests += %D%/library.bats
+bats_tests += %D%/mrelay.bats
+bats_tests += %D%/options.bats
 
 bats_helpers =
+bats_helpers += %D%/tools.bash
 
 if HAVE_BATS
 TESTS += $(bats_tests)
