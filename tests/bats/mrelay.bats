@@ -1,5 +1,7 @@
 #!/usr/bin/env bats
 # mrelay: serving, and asking a relay that serves.
+#
+# shellcheck disable=SC2030,SC2031,SC2154 # Bats and tools.bash set variables
 
 load tools
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env bats
 # msend with a relay.
+#
+# shellcheck disable=SC2030,SC2031,SC2154 # Bats and tools.bash set variables
 
 load tools
 
@@ -43,9 +45,9 @@ count() {
 
 @test "files come one after the other, and - is stdin" {
     start_relay
-    echo a >1
-    echo c >3
-    echo b | msend -t x 1 - 3
+    echo a >first
+    echo c >third
+    echo b | msend -t x first - third
     run bodies x
     assert_output $'a\nb\nc'
 }

@@ -1,5 +1,7 @@
 #!/usr/bin/env bats
 # What the tools say about their command lines. No relay is needed.
+#
+# shellcheck disable=SC2030,SC2031,SC2154 # Bats and tools.bash set variables
 
 load tools
 
@@ -18,7 +20,6 @@ wrong() {
     run --separate-stderr "$@" </dev/null
     assert_equal "$status" 64
     assert_equal "$output" ''
-    # shellcheck disable=SC2154 # set by run
     assert_equal "$stderr" "$text"
 }
 
