@@ -218,6 +218,7 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
         return error;
     if (local_readers_attach(local) || local_leases_rebuild(local))
         return fault_memory(fault);
+    local_delays_rebuild(local);
     local->turns = local->settings.snapshot_every; /* what was replayed now need not be replayed again */
     return MP_OK;
 }
@@ -247,6 +248,7 @@ static enum mp_error save_group(struct local *local, struct group *group, struct
         .start = group->start,
         .floor = group->states.floor,
         .frontier = group->states.frontier,
+        .dead = group->dead,
         .event = local->last_event,
         .created = group->created,
     };

@@ -67,7 +67,7 @@ struct group {
     int64_t created;
     uint64_t event; /* the last that was applied */
     bool dirty;
-    uint64_t acked, dead; /* since the start of the relay */
+    uint64_t dead; /* messages that were dead-lettered */
     struct states states;
     struct cut_hint hint;
 };
@@ -210,6 +210,8 @@ void local_lease_settled(struct local *local, uint64_t session, uint64_t number,
 void local_leases_clear(struct local *local);
 /* After loading: leases from the states of every group. */
 enum mp_error local_leases_rebuild(struct local *local);
+/* After loading: when the next delay ends. */
+void local_delays_rebuild(struct local *local);
 uint32_t local_extend(struct engine *engine, uint64_t session, uint32_t milliseconds);
 void local_shorten(struct engine *engine, uint64_t session, uint32_t milliseconds);
 enum mp_error local_release(struct engine *engine, uint64_t session, uint64_t *messages, struct fault *fault);

@@ -41,6 +41,7 @@ enum mp_error local_describe_groups(struct engine *engine, struct buffer *out)
     enum mp_error error = buffer_append_string(out, "[");
     while (!error && (group = map_next(&local->groups, &at))) {
         const struct states *states = &group->states;
+        uint64_t settled = states->floor - group->start + states->counts[STATE_ACKED] + states->counts[STATE_DEAD];
         error = buffer_append_format(
             out,
             "%s{\"topic\":\"%s\",\"group\":\"%s\",\"pattern\":\"%s\",\"waiting\":%llu,\"leased\":%llu,\"delayed\":%llu,"
@@ -48,8 +49,8 @@ enum mp_error local_describe_groups(struct engine *engine, struct buffer *out)
             separator, group->topic->name, group->name, group->pattern_id ? group->subscription->shared.topic : "",
             (unsigned long long)local_group_waiting(group), (unsigned long long)states->counts[STATE_LEASED],
             (unsigned long long)states->counts[STATE_DELAYED], (unsigned long long)states->floor,
-            (unsigned long long)states->frontier, (unsigned long long)group->acked, (unsigned long long)group->dead,
-            (long long)oldest_time(local, group));
+            (unsigned long long)states->frontier, (unsigned long long)(settled - group->dead),
+            (unsigned long long)group->dead, (long long)oldest_time(local, group));
         separator = ",";
     }
     return error ? error : buffer_append_string(out, "]");

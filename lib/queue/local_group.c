@@ -103,6 +103,7 @@ static enum mp_error group_add(struct local *local, const struct store_group *ro
     group->start = row->start;
     group->created = row->created;
     group->event = row->event;
+    group->dead = row->dead;
     group->hint.frame = UINT64_MAX;
     states_begin(&group->states, row->floor);
     states_set_frontier(&group->states, row->frontier);

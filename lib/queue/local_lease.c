@@ -119,6 +119,18 @@ enum mp_error local_leases_rebuild(struct local *local)
     return MP_OK;
 }
 
+/* Delays that came from rows, not from events, have told nobody when they end. */
+void local_delays_rebuild(struct local *local)
+{
+    size_t at = 0;
+    const struct group *group;
+    while ((group = map_next(&local->groups, &at))) {
+        int64_t due = states_due(&group->states);
+        if (due < local->delay_due)
+            local->delay_due = due;
+    }
+}
+
 uint32_t local_extend(struct engine *engine, uint64_t session, uint32_t milliseconds)
 {
     struct local *local = local_of(engine);

@@ -46,6 +46,8 @@ enum mp_error local_apply(struct local *local, struct group *group, const struct
     enum mp_error error = states_set(&group->states, event->first, event->count, &value);
     if (error)
         return error == MP_ERR_MEMORY ? error : MP_ERR_DAMAGED;
+    if (event->kind == EVENT_DEAD)
+        group->dead += event->count;
     group->event = event->id;
     group->dirty = true;
     return MP_OK;
@@ -70,10 +72,6 @@ enum mp_error local_event(struct local *local, struct group *group, struct store
     if (event->kind == EVENT_LEASED)
         return MP_OK;
     local_lease_settled(local, event->session, event->lease, group, event->count);
-    if (event->kind == EVENT_ACKED)
-        group->acked += event->count;
-    if (event->kind == EVENT_DEAD)
-        group->dead += event->count;
     /* Given back, or room for more. */
     if (event->kind != EVENT_ACKED || group->states.frontier < group->topic->end)
         local_mark_ready(local, group->subscription);

@@ -138,6 +138,18 @@ static void repeat_fetch(struct core *core, struct request *request, struct faul
     engine_deliveries_clear(&core->deliveries);
 }
 
+/*
+ * WAITING makes place for REQUEST. It is its repeat, or what was asked before or, on a slow way, after it: whoever still
+ * waits for an answer must get one. A late copy of an older fetch would else leave the newer one unanswered.
+ */
+static void displace(struct core *core, struct request *waiting, const struct request *request)
+{
+    if (waiting->connection != request->connection || waiting->ids_count != request->ids_count ||
+        memcmp(waiting->ids, request->ids, request->ids_count * sizeof *request->ids) != 0)
+        core_reply_text(core, waiting, MP_ERR_AGAIN, "another fetch of the session took its place");
+    core_request_free(core, waiting);
+}
+
 bool core_fetch(struct core *core, struct request *request, struct fault *fault)
 {
     struct session *session = request->session;
@@ -145,11 +157,15 @@ bool core_fetch(struct core *core, struct request *request, struct fault *fault)
     bool pattern;
     if (!read_fetch(core, request, &fetch, &pattern))
         return true;
-    if (session->fetching)
-        core_request_free(core, session->fetching); /* its repeat, or what comes after it */
+    if (session->left) {
+        core_reply_text(core, request, MP_ERR_SESSION, "the session has ended");
+        return true;
+    }
     enum core_turn turn = fetch.group_size > 0 ? core_number(core, request) : TURN_NOW;
     if (turn == TURN_ANSWERED)
         return true;
+    if (turn == TURN_NOW && session->fetching)
+        displace(core, session->fetching, request);
     if (core->draining) {
         core_reply_text(core, request, MP_ERR_AGAIN, "the relay is about to end");
         return true;

@@ -220,8 +220,10 @@ void core_leave(struct core *core, struct request *request, struct fault *fault)
 {
     struct session *session = request->session;
     uint64_t messages = 0;
-    if (session->fetching)
+    if (session->fetching) {
+        core_reply_text(core, session->fetching, MP_ERR_SESSION, "the session has ended");
         core_request_free(core, session->fetching);
+    }
     if (core->engine->operations->release(core->engine, session->id, &messages, fault)) {
         core_reply_text(core, request, MP_ERR_AGAIN, fault_text(fault));
         return;
@@ -262,6 +264,16 @@ static int by_use(const void *a, const void *b)
     return one->used < other->used ? -1 : one->used > other->used;
 }
 
+/*
+ * A client that is told that its session is gone, and had sent its request less than a minute before, takes the request
+ * for not applied: so none that was used in the last two minutes goes, but the ones that left.
+ */
+static bool may_evict(const struct core *core, const struct session *session, bool surplus)
+{
+    int64_t idle = core->now.monotonic - session->used;
+    return idle > SESSION_LIFE || (surplus && (session->left || idle > 120 * SECOND));
+}
+
 /* Sessions that nobody has used for an hour, and when there are too many, the ones that left and the oldest. */
 static void evict(struct core *core)
 {
@@ -277,7 +289,7 @@ static void evict(struct core *core)
                          ? core->sessions.count - core->settings.sessions + core->settings.sessions / 8
                          : 0;
     for (size_t i = 0; i < count; i++)
-        if (i < surplus || core->now.monotonic - idle[i]->used > SESSION_LIFE)
+        if (may_evict(core, idle[i], i < surplus))
             session_evict(core, idle[i]);
     free(idle);
 }

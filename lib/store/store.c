@@ -20,7 +20,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_PUT_NUMBER] = "INSERT OR REPLACE INTO numbers VALUES (?1, ?2)",
     [SQL_PUT_TOPIC] = "INSERT OR REPLACE INTO topics VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [SQL_PUT_PATTERN] = "INSERT OR REPLACE INTO patterns VALUES (?1, ?2, ?3, ?4, ?5)",
-    [SQL_PUT_GROUP] = "INSERT OR REPLACE INTO groups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    [SQL_PUT_GROUP] = "INSERT OR REPLACE INTO groups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [SQL_PUT_SESSION] = "INSERT OR REPLACE INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     [SQL_DELETE_SESSION] = "DELETE FROM sessions WHERE id = ?1",
     [SQL_PUT_BLOCK] = "INSERT OR REPLACE INTO blocks VALUES (?1, ?2, ?3)",

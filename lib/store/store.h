@@ -85,7 +85,8 @@ struct store_group {
     uint64_t start;    /* where it began */
     uint64_t floor;    /* every offset below is settled */
     uint64_t frontier; /* no offset from here on was ever granted */
-    uint64_t event;    /* the last event that floor, frontier and blocks contain */
+    uint64_t dead;     /* messages that were dead-lettered */
+    uint64_t event;    /* the last event that all of this contains */
     int64_t created;
 };
 

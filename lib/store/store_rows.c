@@ -215,6 +215,7 @@ enum mp_error store_put_group(struct store *store, const struct store_group *gro
     bind_number(&row, group->start);
     bind_number(&row, group->floor);
     bind_number(&row, group->frontier);
+    bind_number(&row, group->dead);
     bind_number(&row, group->event);
     bind_number(&row, (uint64_t)group->created);
     bind_checksum(&row);
@@ -240,6 +241,7 @@ enum mp_error store_each_group(struct store *store, enum mp_error (*each)(void *
         group.start = take_number(&row);
         group.floor = take_number(&row);
         group.frontier = take_number(&row);
+        group.dead = take_number(&row);
         group.event = take_number(&row);
         group.created = (int64_t)take_number(&row);
         if (!checksum_fits(&row))

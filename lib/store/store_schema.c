@@ -6,23 +6,24 @@
  * A frame's key is its topic and its first offset, so that a topic's frames lie together, a new one goes to its end,
  * and no index beside the table is needed: id = topic << 44 | offset. A block's is its group << 32 | offset >> 12.
  */
-static const char tables[] = "CREATE TABLE numbers(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-                             "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first INTEGER,"
-                             " end INTEGER, created INTEGER, checksum INTEGER);"
-                             "CREATE TABLE patterns(id INTEGER PRIMARY KEY, pattern TEXT NOT NULL, name TEXT NOT NULL,"
-                             " created INTEGER, checksum INTEGER, UNIQUE(pattern, name));"
-                             "CREATE TABLE groups(id INTEGER PRIMARY KEY, topic INTEGER NOT NULL, name TEXT NOT NULL,"
-                             " pattern INTEGER, start INTEGER, floor INTEGER, frontier INTEGER, event INTEGER,"
-                             " created INTEGER, checksum INTEGER);"
-                             "CREATE TABLE sessions(id INTEGER PRIMARY KEY, created INTEGER, used INTEGER,"
-                             " number0 INTEGER, number1 INTEGER, number2 INTEGER, result0 INTEGER, result1 INTEGER,"
-                             " result2 INTEGER, count0 INTEGER, count1 INTEGER, checksum INTEGER);"
-                             "CREATE TABLE blocks(id INTEGER PRIMARY KEY, ranges BLOB NOT NULL, checksum INTEGER);"
-                             "CREATE TABLE frames(id INTEGER PRIMARY KEY, count INTEGER, session INTEGER,"
-                             " request INTEGER, time INTEGER, checksum INTEGER, frame BLOB NOT NULL);"
-                             "CREATE TABLE events(id INTEGER PRIMARY KEY, kind INTEGER, topic INTEGER, grp INTEGER,"
-                             " session INTEGER, request INTEGER, first INTEGER, count INTEGER, attempt INTEGER,"
-                             " time INTEGER, due INTEGER, lease INTEGER, code INTEGER, checksum INTEGER);";
+static const char tables[] =
+    "CREATE TABLE numbers(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first INTEGER,"
+    " end INTEGER, created INTEGER, checksum INTEGER);"
+    "CREATE TABLE patterns(id INTEGER PRIMARY KEY, pattern TEXT NOT NULL, name TEXT NOT NULL,"
+    " created INTEGER, checksum INTEGER, UNIQUE(pattern, name));"
+    "CREATE TABLE groups(id INTEGER PRIMARY KEY, topic INTEGER NOT NULL, name TEXT NOT NULL,"
+    " pattern INTEGER, start INTEGER, floor INTEGER, frontier INTEGER, dead INTEGER, event INTEGER,"
+    " created INTEGER, checksum INTEGER);"
+    "CREATE TABLE sessions(id INTEGER PRIMARY KEY, created INTEGER, used INTEGER,"
+    " number0 INTEGER, number1 INTEGER, number2 INTEGER, result0 INTEGER, result1 INTEGER,"
+    " result2 INTEGER, count0 INTEGER, count1 INTEGER, checksum INTEGER);"
+    "CREATE TABLE blocks(id INTEGER PRIMARY KEY, ranges BLOB NOT NULL, checksum INTEGER);"
+    "CREATE TABLE frames(id INTEGER PRIMARY KEY, count INTEGER, session INTEGER,"
+    " request INTEGER, time INTEGER, checksum INTEGER, frame BLOB NOT NULL);"
+    "CREATE TABLE events(id INTEGER PRIMARY KEY, kind INTEGER, topic INTEGER, grp INTEGER,"
+    " session INTEGER, request INTEGER, first INTEGER, count INTEGER, attempt INTEGER,"
+    " time INTEGER, due INTEGER, lease INTEGER, code INTEGER, checksum INTEGER);";
 
 /* "msgp": so that file(1) and other relays know the file. */
 static const int application = 0x6d736770;
