@@ -4,6 +4,7 @@ bats_tests =
 bats_tests += %D%/library.bats
 bats_tests += %D%/mrelay.bats
 bats_tests += %D%/msend.bats
+bats_tests += %D%/msend_direct.bats
 bats_tests += %D%/options.bats
 
 bats_helpers =
