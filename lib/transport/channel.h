@@ -64,7 +64,4 @@ void channel_reply_free(struct channel_reply *reply);
  */
 enum mp_error channel_open(const char *url, struct channel **channel, struct fault *fault);
 
-/* The name it had. */
-#define channel_open_nng channel_open
-
 #endif

@@ -1,4 +1,4 @@
-# lib/transport: addresses, nng's patterns, the relay's SP server.
+# lib/transport: addresses, the SP server, direct peers, the client's channel.
 #
 # A line for each file, headers too (they go into the tarball from here), each
 # ended by a backslash; the list ends with $(empty):

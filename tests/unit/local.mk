@@ -61,7 +61,7 @@ unit_tests += %D%/test_peer
 
 unit_tests += %D%/test_peer_nng
 %C%_test_peer_nng_SOURCES = %D%/test_peer_nng.c %D%/peer_ends.c %D%/peer_ends.h
-%C%_test_peer_nng_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+%C%_test_peer_nng_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_protocol
 %C%_test_protocol_SOURCES = %D%/test_protocol.c
@@ -78,15 +78,15 @@ unit_tests += %D%/test_address
 
 unit_tests += %D%/test_channel
 %C%_test_channel_SOURCES = %D%/test_channel.c %D%/server_rig.c %D%/server_rig.h
-%C%_test_channel_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+%C%_test_channel_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_server
 %C%_test_server_SOURCES = %D%/test_server.c %D%/server_rig.c %D%/server_rig.h
-%C%_test_server_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+%C%_test_server_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_server_limits
 %C%_test_server_limits_SOURCES = %D%/test_server_limits.c %D%/server_rig.c %D%/server_rig.h
-%C%_test_server_limits_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+%C%_test_server_limits_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_library
 %C%_test_library_SOURCES = %D%/test_library.c %D%/fake_relay.c %D%/fake_relay.h
