@@ -51,7 +51,8 @@ got() {
 }
 
 # Sends three messages by PATTERN to what PROGRAM receives by OTHER, both ways
-# of connecting.
+# of connecting. The second time msend stays until they are there: nanomsg drops
+# what it has received and not given out when the connection ends.
 sends_to() {
     local program=$1 pattern=$2 other=$3
     shift 3
@@ -60,12 +61,16 @@ sends_to() {
     until_true got onetwothree
     end "$started_pid"
     rm -f peer.sock peer
-    start sender msend --listen "$url" "--$pattern" --wait 10s -d four -d five -d six
+    mkfifo pipe
+    start sender msend --listen "$url" "--$pattern" --wait 10s pipe
     local sender=$started_pid
     until_true listens
     peer_dials "$program" "$other" "$@"
-    wait "$sender"
+    exec 4>pipe
+    printf 'four\nfive\nsix\n' >&4
     until_true got fourfivesix
+    exec 4>&-
+    wait "$sender"
 }
 
 # Asks PROGRAM, which answers "reply".
