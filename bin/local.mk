@@ -4,9 +4,9 @@ bin_PROGRAMS += %D%/msend
 %C%_msend_SOURCES = %D%/msend.c
 %C%_msend_LDADD = $(CLI_LIBS)
 
-#bin_PROGRAMS += %D%/mrecv
-#%C%_mrecv_SOURCES = %D%/mrecv.c
-#%C%_mrecv_LDADD = $(CLI_LIBS)
+bin_PROGRAMS += %D%/mrecv
+%C%_mrecv_SOURCES = %D%/mrecv.c
+%C%_mrecv_LDADD = $(CLI_LIBS)
 
 bin_PROGRAMS += %D%/mrelay
 %C%_mrelay_SOURCES = %D%/mrelay.c

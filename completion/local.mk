@@ -19,15 +19,15 @@ dist_fishcompletion_DATA += %D%/fish/msend.fish
 %D%/fish/msend.fish: %D%/generate $(bin_msend_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/msend$(EXEEXT)
 	$(completion_file) bin/msend$(EXEEXT) fish $@
 
-#dist_bashcompletion_DATA += %D%/bash/mrecv
-#dist_zshcompletion_DATA += %D%/zsh/_mrecv
-#dist_fishcompletion_DATA += %D%/fish/mrecv.fish
-#%D%/bash/mrecv: %D%/generate $(bin_mrecv_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrecv$(EXEEXT)
-#	$(completion_file) bin/mrecv$(EXEEXT) bash $@
-#%D%/zsh/_mrecv: %D%/generate $(bin_mrecv_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrecv$(EXEEXT)
-#	$(completion_file) bin/mrecv$(EXEEXT) zsh $@
-#%D%/fish/mrecv.fish: %D%/generate $(bin_mrecv_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrecv$(EXEEXT)
-#	$(completion_file) bin/mrecv$(EXEEXT) fish $@
+dist_bashcompletion_DATA += %D%/bash/mrecv
+dist_zshcompletion_DATA += %D%/zsh/_mrecv
+dist_fishcompletion_DATA += %D%/fish/mrecv.fish
+%D%/bash/mrecv: %D%/generate $(bin_mrecv_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrecv$(EXEEXT)
+	$(completion_file) bin/mrecv$(EXEEXT) bash $@
+%D%/zsh/_mrecv: %D%/generate $(bin_mrecv_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrecv$(EXEEXT)
+	$(completion_file) bin/mrecv$(EXEEXT) zsh $@
+%D%/fish/mrecv.fish: %D%/generate $(bin_mrecv_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrecv$(EXEEXT)
+	$(completion_file) bin/mrecv$(EXEEXT) fish $@
 
 dist_bashcompletion_DATA += %D%/bash/mrelay
 dist_zshcompletion_DATA += %D%/zsh/_mrelay

@@ -11,10 +11,10 @@ EXTRA_DIST += %D%/msend.1.in
 %D%/msend.1: %D%/msend.1.in %D%/page $(bin_msend_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/msend$(EXEEXT)
 	$(man_page) bin/msend$(EXEEXT) $(srcdir)/%D%/msend.1.in $@ $(PACKAGE_VERSION)
 
-#dist_man_MANS += %D%/mrecv.1
-#EXTRA_DIST += %D%/mrecv.1.in
-#%D%/mrecv.1: %D%/mrecv.1.in %D%/page $(bin_mrecv_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrecv$(EXEEXT)
-#	$(man_page) bin/mrecv$(EXEEXT) $(srcdir)/%D%/mrecv.1.in $@ $(PACKAGE_VERSION)
+dist_man_MANS += %D%/mrecv.1
+EXTRA_DIST += %D%/mrecv.1.in
+%D%/mrecv.1: %D%/mrecv.1.in %D%/page $(bin_mrecv_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrecv$(EXEEXT)
+	$(man_page) bin/mrecv$(EXEEXT) $(srcdir)/%D%/mrecv.1.in $@ $(PACKAGE_VERSION)
 
 dist_man_MANS += %D%/mrelay.1
 EXTRA_DIST += %D%/mrelay.1.in

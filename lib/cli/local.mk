@@ -13,6 +13,12 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/options.c %D%/options.h \
 	%D%/options_help.c \
 	%D%/output.c %D%/output.h \
+	%D%/receive.c %D%/receive.h %D%/receive_engine.h \
+	%D%/receive_direct.c \
+	%D%/receive_output.c %D%/receive_output.h \
+	%D%/receive_parcel.c %D%/receive_parcel.h \
+	%D%/receive_relay.c \
+	%D%/receive_runner.c %D%/receive_runner.h \
 	%D%/relay_link.c %D%/relay_link.h \
 	%D%/pace.h \
 	%D%/send.c %D%/send.h %D%/send_engine.h \

@@ -39,7 +39,7 @@ unsigned output_columns(int descriptor)
     return 80;
 }
 
-static enum mp_error write_error(struct fault *fault, int descriptor, int number)
+enum mp_error output_error(int descriptor, int number, struct fault *fault)
 {
     const char *where = descriptor == STDOUT_FILENO ? "stdout" : "the output";
     if (number == EPIPE)
@@ -63,7 +63,7 @@ enum mp_error output_write(int descriptor, const void *data, size_t size, struct
             struct pollfd wait = {.fd = descriptor, .events = POLLOUT};
             poll(&wait, 1, -1);
         } else if (errno != EINTR) {
-            return write_error(fault, descriptor, errno);
+            return output_error(descriptor, errno, fault);
         }
     }
     return MP_OK;
@@ -72,9 +72,9 @@ enum mp_error output_write(int descriptor, const void *data, size_t size, struct
 enum mp_error output_close(struct fault *fault)
 {
     if (fflush(stdout) != 0 && errno != EBADF)
-        return write_error(fault, STDOUT_FILENO, errno);
+        return output_error(STDOUT_FILENO, errno, fault);
     if (close(STDOUT_FILENO) != 0 && errno != EBADF)
-        return write_error(fault, STDOUT_FILENO, errno);
+        return output_error(STDOUT_FILENO, errno, fault);
     return MP_OK;
 }
 

@@ -25,6 +25,9 @@ unsigned output_columns(int descriptor);
  */
 enum mp_error output_write(int descriptor, const void *data, size_t size, struct fault *fault);
 
+/* Words for write(2)'s errno NUMBER: MP_ERR_CLOSED for EPIPE, else MP_ERR_IO. */
+enum mp_error output_error(int descriptor, int number, struct fault *fault);
+
 /* Closes stdout and tells what only then comes to light (a full disk on a network file system). MP_ERR_IO. */
 enum mp_error output_close(struct fault *fault);
 

@@ -1,0 +1,76 @@
+/* Messages on their way through mrecv. */
+#include "cli/receive_parcel.h"
+
+#include "base/memory.h"
+
+struct receive_parcel *receive_parcel_new(void)
+{
+    return memory_allocate(sizeof(struct receive_parcel));
+}
+
+void receive_parcel_frame(struct receive_parcel *parcel, const struct frame *frame)
+{
+    parcel->frame = *frame;
+    parcel->cursor = frame_cursor(&parcel->frame);
+    parcel->count = frame->count;
+    parcel->bytes = frame->size;
+    parcel->time = frame->time;
+}
+
+void receive_parcel_bare(struct receive_parcel *parcel, const uint8_t *body, size_t size, int64_t time)
+{
+    parcel->bare = true;
+    parcel->body = (struct record){.body = body, .size = size};
+    parcel->count = 1;
+    parcel->bytes = size;
+    parcel->time = time;
+}
+
+void receive_parcel_free(struct receive_parcel *parcel)
+{
+    if (parcel->release)
+        parcel->release(parcel->owner);
+    memory_release(parcel->ends);
+    memory_release(parcel);
+}
+
+struct format_item receive_parcel_item(const struct receive_parcel *parcel, const struct record *record, uint32_t index)
+{
+    return (struct format_item){
+        .record = *record,
+        .topic = parcel->topic,
+        .offset = parcel->first + index,
+        .attempt = parcel->attempt,
+        .time = parcel->time,
+    };
+}
+
+void receive_queue_add(struct receive_queue *queue, struct receive_parcel *parcel)
+{
+    parcel->next = NULL;
+    if (queue->last)
+        queue->last->next = parcel;
+    else
+        queue->first = parcel;
+    queue->last = parcel;
+    queue->bytes += parcel->bytes;
+    queue->messages += parcel->count;
+}
+
+struct receive_parcel *receive_queue_shift(struct receive_queue *queue)
+{
+    struct receive_parcel *parcel = queue->first;
+    queue->first = parcel->next;
+    if (!queue->first)
+        queue->last = NULL;
+    queue->bytes -= parcel->bytes;
+    parcel->next = NULL;
+    return parcel;
+}
+
+void receive_queue_free(struct receive_queue *queue)
+{
+    while (queue->first)
+        receive_parcel_free(receive_queue_shift(queue));
+    *queue = (struct receive_queue){0};
+}

@@ -1,0 +1,311 @@
+/*
+ * mrecv by way of a relay: fetches go one ahead, so that the next messages are on their way while these are written;
+ * what was handed over, or worked upon, is settled in ranges. At the end it leaves, which gives back at once whatever
+ * was leased and not begun.
+ */
+#include "cli/receive_engine.h"
+
+#include "base/memory.h"
+#include "cli/exit.h"
+#include "cli/relay_link.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    POLL = 20000,       /* milliseconds that the relay waits for messages before it answers without any */
+    AGAIN_FIRST = 5000, /* microseconds until the end is looked for again, */
+    AGAIN_LAST = 200000 /* doubled up to this */
+};
+
+enum phase { PHASE_RUN, PHASE_STOP, PHASE_LEAVE };
+
+struct receive_relay {
+    struct receive_engine *engine;
+    struct relay_link *link;
+    enum phase phase;
+    bool subscribed;
+    bool broken;     /* the client has failed */
+    bool left;       /* client_leave() was called */
+    int64_t give_up; /* when to, in these phases; monotonic microseconds */
+
+    bool end;             /* the relay has said that nothing more is there */
+    uint64_t end_retried; /* engine->retried when it was asked */
+    uint64_t asked_retried;
+    uint64_t fetched; /* messages of the answer that is being taken */
+    int64_t ask_at;   /* --exit-at-end: when to ask again */
+    int64_t ask_pause;
+    uint64_t stale; /* messages settled too late */
+    bool unknown_topic;
+};
+
+/* ---- what the client tells ------------------------------------------------------------------------------------ */
+
+static void free_hold(void *owner)
+{
+    client_hold_free(owner);
+}
+
+static void on_fetched(void *context, const struct protocol_chunk *chunk, const struct frame *frame, uint64_t lease,
+                       struct client_hold *hold)
+{
+    struct receive_relay *relay = context;
+    struct receive_engine *engine = relay->engine;
+    struct receive_parcel *parcel = receive_parcel_new();
+    if (!parcel) {
+        struct fault fault = {0};
+        fault_memory(&fault);
+        client_hold_free(hold);
+        receive_engine_fail(engine, &fault);
+        return;
+    }
+    receive_parcel_frame(parcel, frame);
+    parcel->release = free_hold;
+    parcel->owner = hold;
+    parcel->first = chunk->first;
+    parcel->lease = lease;
+    parcel->group = chunk->group;
+    parcel->attempt = chunk->attempt;
+    size_t size = chunk->name_size < NAME_MAX_BYTES ? chunk->name_size : NAME_MAX_BYTES;
+    memcpy(parcel->topic, chunk->name, size);
+    relay->fetched += frame->count;
+    if (relay->phase != PHASE_RUN)
+        receive_parcel_free(parcel); /* it goes back when we leave */
+    else
+        receive_engine_add(engine, parcel, clock_monotonic());
+}
+
+static void on_fetch_done(void *context, unsigned flags, uint64_t waiting)
+{
+    (void)waiting;
+    struct receive_relay *relay = context;
+    if (relay->fetched)
+        relay->ask_pause = 0;
+    relay->end = (flags & PROTOCOL_FETCH_END) != 0;
+    relay->end_retried = relay->asked_retried;
+    relay->unknown_topic = (flags & PROTOCOL_FETCH_NEW_TOPIC) != 0;
+    relay->fetched = 0;
+    if (relay->engine->settings->exit_at_end && !relay->end) {
+        relay->ask_at = clock_monotonic() + relay->ask_pause;
+        relay->ask_pause = relay->ask_pause ? relay->ask_pause * 2 : AGAIN_FIRST;
+        relay->ask_pause = relay->ask_pause < AGAIN_LAST ? relay->ask_pause : AGAIN_LAST;
+    }
+}
+
+static void on_settled(void *context, uint32_t applied, uint32_t stale)
+{
+    (void)applied;
+    struct receive_relay *relay = context;
+    relay->stale += stale;
+}
+
+static void on_failed(void *context, enum mp_error error, const char *text)
+{
+    struct receive_relay *relay = context;
+    relay->broken = true;
+    if (relay->engine->exit < 0)
+        tell("%s", text);
+    receive_engine_end(relay->engine, error == MP_ERR_EXISTS ? EXIT_USAGE : exit_code_of(error));
+}
+
+/* ---- settling ------------------------------------------------------------------------------------------------- */
+
+static void settle(void *context, const struct receive_parcel *parcel, uint32_t index, uint32_t count,
+                   const struct protocol_settlement *how)
+{
+    struct receive_relay *relay = context;
+    if (parcel->lease == 0 || relay->broken)
+        return;
+    struct protocol_settlement settlement = *how;
+    settlement.group = parcel->group;
+    settlement.lease = parcel->lease;
+    settlement.first = parcel->first + index;
+    settlement.count = count;
+    enum mp_error error = client_settle(relay_link_client(relay->link), &settlement);
+    if (error && error != MP_ERR_CLOSED) {
+        struct fault fault = {0};
+        fault_set(&fault, error, "cannot settle messages: %s", mp_error_text(error));
+        receive_engine_fail(relay->engine, &fault);
+    }
+}
+
+/* ---- fetching ------------------------------------------------------------------------------------------------- */
+
+static enum mp_error subscribe(struct receive_relay *relay, struct fault *fault)
+{
+    const struct receive_settings *settings = relay->engine->settings;
+    struct client_subscription subscription = {.topic = settings->topic, .group = settings->group};
+    enum mp_error error = client_from(settings->from, clock_wall(), &subscription.from, &subscription.value, fault);
+    if (error)
+        return fault_set(fault, error, "--from: %s", fault->text);
+    return client_subscribe(relay_link_client(relay->link), &subscription, fault);
+}
+
+/* Asks for more, if there is room for it. */
+static enum mp_error ask(struct receive_relay *relay, int64_t now, int64_t *due, struct fault *fault)
+{
+    struct receive_engine *engine = relay->engine;
+    struct client *client = relay_link_client(relay->link);
+    uint32_t room = receive_engine_room(engine);
+    bool at_end = engine->settings->exit_at_end;
+    if (room == 0 || client_is_fetching(client))
+        return MP_OK;
+    if (at_end && relay->end && relay->end_retried == engine->retried)
+        return MP_OK;
+    if (at_end && now < relay->ask_at) {
+        *due = relay->ask_at < *due ? relay->ask_at : *due;
+        return MP_OK;
+    }
+    relay->asked_retried = engine->retried;
+    return client_fetch(client, room == UINT32_MAX ? 0 : room, at_end ? 0 : POLL, fault);
+}
+
+/* Whether all that was wanted is done. */
+static bool finished(const struct receive_relay *relay)
+{
+    const struct receive_engine *engine = relay->engine;
+    if (!receive_engine_idle(engine))
+        return false;
+    if (receive_engine_wanted(engine) == 0)
+        return true;
+    return engine->settings->exit_at_end && relay->end && relay->end_retried == engine->retried;
+}
+
+/* ---- phases --------------------------------------------------------------------------------------------------- */
+
+static void enter(struct receive_relay *relay, enum phase phase, int64_t give_up)
+{
+    struct client *client = relay_link_client(relay->link);
+    relay->phase = phase;
+    relay->give_up = give_up;
+    if (!relay->broken && client_is_fetching(client))
+        client_stop_fetching(client);
+}
+
+/* Leaves the relay. Settlements are waited for, as they are what was promised. */
+static void leave(struct receive_relay *relay, int64_t now)
+{
+    bool hurry = relay->engine->exit >= 0 || relay->engine->loop.interrupted;
+    enter(relay, PHASE_LEAVE, hurry ? now + RECEIVE_LINGER : CLOCK_NEVER);
+}
+
+static void step_run(struct receive_relay *relay, int64_t now, int64_t *due)
+{
+    struct receive_engine *engine = relay->engine;
+    struct client *client = relay_link_client(relay->link);
+    struct fault fault = {0};
+    enum mp_error error = MP_OK;
+    if (!client_is_welcome(client) && !relay->subscribed)
+        return;
+    if (!relay->subscribed) {
+        error = subscribe(relay, &fault);
+        relay->subscribed = !error;
+        engine->since = now;
+    }
+    if (!error)
+        error = ask(relay, now, due, &fault);
+    receive_engine_pump(engine, now, due);
+    if (!error && engine->exit < 0)
+        error = ask(relay, now, due, &fault);
+    if (error)
+        receive_engine_fail(engine, &fault);
+    if (engine->exit < 0 && finished(relay))
+        leave(relay, now);
+    else if (engine->exit < 0)
+        receive_engine_check_wait(engine, now, due);
+}
+
+/* Interrupted: what is begun comes to its end, within limits. */
+static void step_stop(struct receive_relay *relay, int64_t now, int64_t *due)
+{
+    struct receive_engine *engine = relay->engine;
+    receive_engine_pump(engine, now, due);
+    if (receive_engine_idle(engine) || now >= relay->give_up)
+        leave(relay, now);
+    else
+        *due = relay->give_up < *due ? relay->give_up : *due;
+}
+
+/* False: it has left, or there is no more time for it. */
+static bool step_leave(struct receive_relay *relay, int64_t now, int64_t *due)
+{
+    struct client *client = relay_link_client(relay->link);
+    if (relay->broken)
+        return false;
+    if (!relay->left) {
+        relay->left = true;
+        if (client_leave(client))
+            return false;
+    }
+    if (relay->engine->loop.interrupted && relay->give_up == CLOCK_NEVER)
+        relay->give_up = now + RECEIVE_LINGER;
+    if (client_has_left(client) || now >= relay->give_up)
+        return false;
+    if (!client_is_settling(client)) {
+        /* All is recorded; the good-bye itself is a courtesy. */
+        int64_t last = now + RECEIVE_LINGER / 4;
+        relay->give_up = last < relay->give_up ? last : relay->give_up;
+    }
+    *due = relay->give_up < *due ? relay->give_up : *due;
+    return true;
+}
+
+static bool step(void *context, int64_t now, int64_t *due)
+{
+    struct receive_relay *relay = context;
+    struct receive_engine *engine = relay->engine;
+    struct fault fault = {0};
+    enum mp_error error = relay_link_check(relay->link, now, &fault);
+    if (relay->broken)
+        return false;
+    if (error) {
+        if (engine->exit < 0)
+            engine->exit = relay_link_tell(engine->settings->relay, &fault);
+        return false;
+    }
+    if (relay->phase == PHASE_RUN && engine->loop.interrupted) {
+        if (!client_is_welcome(relay_link_client(relay->link)) && !relay->subscribed)
+            return false;
+        enter(relay, PHASE_STOP, now + (engine->runner ? 2 * RECEIVE_PATIENCE : RECEIVE_LINGER));
+        receive_engine_stop(engine);
+    }
+    if (relay->phase == PHASE_RUN)
+        step_run(relay, now, due);
+    else if (relay->phase == PHASE_STOP)
+        step_stop(relay, now, due);
+    if (engine->exit >= 0 && relay->phase != PHASE_LEAVE)
+        leave(relay, now);
+    return relay->phase != PHASE_LEAVE || step_leave(relay, now, due);
+}
+
+void receive_by_relay(struct receive_engine *engine)
+{
+    struct receive_relay relay = {.engine = engine};
+    struct fault fault = {0};
+    struct relay_link_settings link = {
+        .loop = &engine->loop,
+        .relay = engine->settings->relay,
+        .wait = engine->settings->wait,
+        .client = {.context = &relay,
+                   .fetched = on_fetched,
+                   .fetch_done = on_fetch_done,
+                   .settled = on_settled,
+                   .failed = on_failed},
+    };
+    engine->settle = settle;
+    engine->context = &relay;
+    enum mp_error error = relay_link_open(&link, &relay.link, &fault);
+    if (error) {
+        engine->exit = relay_link_tell(engine->settings->relay, &fault);
+        return;
+    }
+    error = loop_run(&engine->loop, step, &relay, &fault);
+    if (error)
+        receive_engine_fail(engine, &fault);
+    if (relay.stale)
+        tell("%" PRIu64 " messages were settled too late: their leases had ended, and they come again", relay.stale);
+    relay.broken = true;
+    relay_link_close(relay.link);
+}

@@ -1,0 +1,62 @@
+/*
+ * receive_runner.h: commands for messages: which are given to which, how many run at once, what becomes of their output
+ * and their exit codes. Private to mrecv's engine.
+ *
+ * A command's exit code settles what it was given: 0 acknowledges, 65 is for the dead-letter topic, anything else is to
+ * be tried again, after a delay that grows with the attempts. A command that cannot be started gives back what it was
+ * to have, as never begun.
+ */
+#ifndef CLI_RECEIVE_RUNNER_H
+#define CLI_RECEIVE_RUNNER_H
+
+#include "cli/loop.h"
+#include "cli/receive.h"
+#include "cli/receive_parcel.h"
+
+struct receive_runner;
+
+struct receive_runner_settings {
+    struct loop *loop;
+    char *const *command; /* NULL: `shell` */
+    const char *shell;
+    enum receive_mode mode;
+    int format; /* enum format of what commands read; RECEIVE_FORMAT_UNSET: the body as it is, in a batch lines */
+    const struct format_template *template;
+    unsigned workers;
+    uint32_t batch;         /* messages for one command at most; 0: 100 */
+    uint32_t max_in_flight; /* messages held at once at most; 0: twice what the workers can have */
+    int64_t timeout;        /* microseconds of one run; 0: no limit */
+    bool answers;           /* output is not printed, but given to `answered` */
+    void *context;
+    /* COUNT messages of PARCEL from INDEX on are to be settled as HOW says (action, delay, exit_code). */
+    void (*worked)(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count,
+                   const struct protocol_settlement *how);
+    /* `answers`: the output of a command that ended with 0; comes before worked(). */
+    void (*answered)(void *context, const struct receive_parcel *parcel, const void *output, size_t size);
+};
+
+/* MP_ERR_MEMORY. */
+enum mp_error receive_runner_open(const struct receive_runner_settings *settings, struct receive_runner **runner,
+                                  struct fault *fault);
+/* Ends what still runs, at once. NULL is allowed. */
+void receive_runner_free(struct receive_runner *runner);
+
+/* Takes PARCEL. MP_ERR_MEMORY: not taken. */
+enum mp_error receive_runner_add(struct receive_runner *runner, struct receive_parcel *parcel, struct fault *fault);
+
+/*
+ * Starts commands for what waits. An error with *EXIT set: the command cannot be run (126, 127, 75), its messages were
+ * given back. MP_ERR_CLOSED, MP_ERR_IO: stdout.
+ */
+enum mp_error receive_runner_pump(struct receive_runner *runner, int64_t now, int64_t *due, int *exit,
+                                  struct fault *fault);
+
+/* Starts nothing more; what runs is ended when it takes too long. */
+void receive_runner_stop(struct receive_runner *runner);
+
+/* How many more messages it wants to have. */
+uint32_t receive_runner_room(const struct receive_runner *runner);
+/* Whether nothing runs, and nothing waits that could be begun. */
+bool receive_runner_idle(const struct receive_runner *runner);
+
+#endif
