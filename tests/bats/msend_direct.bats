@@ -50,27 +50,36 @@ got() {
     [ "$(tr -d '\n' <peer)" = "$1" ]
 }
 
+# Sends what stands behind the peer's end of a connection, and stays until it has
+# arrived: nanomsg drops what it has received and not given out when a connection
+# ends.
+passes() {
+    mkfifo "pipe.$1"
+    start "sender.$1" msend "--$1" "$url" "--$pattern" --wait 10s "pipe.$1"
+    local sender=$started_pid
+    if [ "$1" = listen ]; then
+        until_true listens
+        peer_dials "$program" "$other" "${arguments[@]}"
+    fi
+    exec 4>"pipe.$1"
+    printf '%s\n' one two three >&4
+    until_true got onetwothree
+    exec 4>&-
+    wait "$sender"
+}
+
 # Sends three messages by PATTERN to what PROGRAM receives by OTHER, both ways
-# of connecting. The second time msend stays until they are there: nanomsg drops
-# what it has received and not given out when the connection ends.
+# of connecting.
 sends_to() {
     local program=$1 pattern=$2 other=$3
     shift 3
+    local arguments=("$@")
     peer_listens "$program" "$other" "$@"
-    printf 'one\ntwo\nthree\n' | msend --dial "$url" "--$pattern" --wait 10s
-    until_true got onetwothree
-    end "$started_pid"
+    local listener=$started_pid
+    passes dial
+    end "$listener"
     rm -f peer.sock peer
-    mkfifo pipe
-    start sender msend --listen "$url" "--$pattern" --wait 10s pipe
-    local sender=$started_pid
-    until_true listens
-    peer_dials "$program" "$other" "$@"
-    exec 4>pipe
-    printf 'four\nfive\nsix\n' >&4
-    until_true got fourfivesix
-    exec 4>&-
-    wait "$sender"
+    passes listen
 }
 
 # Asks PROGRAM, which answers "reply".
