@@ -362,8 +362,9 @@ void states_set_frontier(struct states *states, uint64_t frontier)
 }
 
 /*
- * A block's row: a version byte (1), then per run: u16 start, u16 count, u8 state, u32 attempt; delayed: u64 due (wall
- * microseconds); leased: u64 session, u64 lease. Raise the version when a field changes.
+ * A block's row: a version byte (1), u64 wall time of its being written, then per run: u16 start, u16 count, u8 state,
+ * u32 attempt; delayed: u64 due (wall microseconds); leased: u64 session, u64 lease. Raise the version when a field
+ * changes. Due less the time of writing is how long a delay lasts at most, whatever the wall clock does meanwhile.
  */
 enum { BLOCK_VERSION = 1 };
 
@@ -371,6 +372,8 @@ static enum mp_error block_encode(const struct states_block *block, struct momen
 {
     out->size = 0;
     enum mp_error error = buffer_put_u8(out, BLOCK_VERSION);
+    if (!error)
+        error = buffer_put_u64(out, (uint64_t)now.wall);
     for (uint32_t i = 0; !error && i < block->count; i++) {
         const struct run *run = &block->runs[i];
         const struct state_value *value = &run->value;
@@ -405,6 +408,12 @@ enum mp_error states_save(struct states *states, struct moment now,
     return error;
 }
 
+static int64_t delay_left(int64_t due, int64_t written, int64_t wall)
+{
+    int64_t left = due - (wall > written ? wall : written);
+    return left > 0 ? left : 0;
+}
+
 enum mp_error states_load(struct states *states, struct moment now, uint32_t number, const uint8_t *data, size_t size)
 {
     uint64_t base = (uint64_t)number << STATES_BLOCK_BITS;
@@ -414,6 +423,9 @@ enum mp_error states_load(struct states *states, struct moment now, uint32_t num
         return MP_ERR_DAMAGED;
     struct reader reader = reader_of(data, size);
     if (reader_u8(&reader) != BLOCK_VERSION)
+        return MP_ERR_DAMAGED;
+    int64_t written = (int64_t)reader_u64(&reader);
+    if (reader.failed)
         return MP_ERR_DAMAGED;
     enum mp_error error = blocks_reach(states, base < states->floor ? states->floor : base);
     if (error)
@@ -425,7 +437,7 @@ enum mp_error states_load(struct states *states, struct moment now, uint32_t num
         struct state_value value = {.state = (enum state)reader_u8(&reader)};
         value.attempt = reader_u32(&reader);
         if (value.state == STATE_DELAYED)
-            value.due = now.monotonic + ((int64_t)reader_u64(&reader) - now.wall);
+            value.due = now.monotonic + delay_left((int64_t)reader_u64(&reader), written, now.wall);
         if (value.state == STATE_LEASED) {
             value.session = reader_u64(&reader);
             value.lease = reader_u64(&reader);
