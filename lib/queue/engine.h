@@ -45,7 +45,7 @@ struct engine_subscription {
     bool pattern;
     bool created;     /* the group was made now; the relay clears it when it has told */
     uint64_t creator; /* the session that made the group; 0: not known any more */
-    bool known;       /* the topic exists; patterns: always */
+    bool known;       /* readers: the topic exists (patterns: always); groups: it is there, and was not undone */
     void *waiters;    /* the relay's */
     bool ready;       /* on the engine's list of those that may have something */
     struct engine_subscription *next_ready;

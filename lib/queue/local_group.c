@@ -164,7 +164,8 @@ enum mp_error local_topic_join(struct local *local, struct topic *topic, bool ma
         if (is_reader(subscription)) {
             if (members_add(&subscription->members, topic) || members_add(&topic->readers, subscription))
                 return fault_memory(fault);
-        } else if (make && !group_of_topic(topic, subscription->shared.group, subscription->pattern_id)) {
+        } else if (make && subscription->made &&
+                   !group_of_topic(topic, subscription->shared.group, subscription->pattern_id)) {
             error = group_make(local, topic, subscription, topic->first, fault);
         }
     }
@@ -343,6 +344,7 @@ void local_subscriptions_detach(struct local *local)
         subscription->shared.ready = false;
         subscription->shared.created = false;
         subscription->shared.creator = 0;
+        subscription->shared.known = false;
         subscription->made = false;
         subscription->pattern_id = 0;
     }

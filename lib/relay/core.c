@@ -397,6 +397,19 @@ static void reload(struct core *core, struct fault *fault)
     core->unloaded = core->engine->operations->rollback(core->engine, fault) || load(core, fault);
 }
 
+/* A group that was made in the turn is no more: whoever waits on it has to ask for it again. */
+static void orphans_answer(struct core *core, const char *text)
+{
+    for (struct request *request = core->polls, *next; request; request = next) {
+        next = request->next_poll;
+        const struct engine_subscription *subscription = request->subscription;
+        if (!subscription || subscription->group[0] == '\0' || subscription->known)
+            continue;
+        core_reply_text(core, request, MP_ERR_AGAIN, text);
+        core_request_free(core, request);
+    }
+}
+
 static void undo(struct core *core, const struct fault *fault)
 {
     struct fault again = {0};
@@ -407,6 +420,7 @@ static void undo(struct core *core, const struct fault *fault)
     reload(core, &again);
     if (core->unloaded)
         tell_trouble(core, again.code, fault_text(&again));
+    orphans_answer(core, fault_text(fault));
 }
 
 static void end_trouble(struct core *core)
