@@ -103,7 +103,10 @@ static enum mp_error load_frame(void *context, const struct store_frame *row)
                          store_path(loading->local->store), (unsigned long long)topic->end, topic->name);
     topic->end = row->first + row->count;
     topic->dirty = true;
-    return load_applied(loading, row->session, row->request, row->time, row->first, row->count);
+    /* What was published together with a settlement tells its number; how many it settled, its events tell. */
+    bool settled = row->request >> 62 != 0;
+    return load_applied(loading, row->session, row->request, row->time, settled ? 0 : row->first,
+                        settled ? 0 : row->count);
 }
 
 static enum mp_error load_topic(void *context, const struct store_topic *row)
@@ -317,12 +320,14 @@ static enum mp_error local_put_session(struct engine *engine, const struct engin
     memcpy(row.numbers, session->numbers, sizeof row.numbers);
     memcpy(row.results, session->results, sizeof row.results);
     memcpy(row.counts, session->counts, sizeof row.counts);
-    return store_put_session(local_of(engine)->store, &row, fault);
+    enum mp_error error = local_write(local_of(engine), fault);
+    return error ? error : store_put_session(local_of(engine)->store, &row, fault);
 }
 
 static enum mp_error local_delete_session(struct engine *engine, uint64_t id, struct fault *fault)
 {
-    return store_delete_session(local_of(engine)->store, id, fault);
+    enum mp_error error = local_write(local_of(engine), fault);
+    return error ? error : store_delete_session(local_of(engine)->store, id, fault);
 }
 
 static const struct engine_operations operations = {

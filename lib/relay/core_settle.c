@@ -97,13 +97,17 @@ static enum mp_error apply_publishes(struct core *core, const struct request *re
     return error;
 }
 
-/* A settlement that changed nothing leaves no event that a restart could find its number by: the session's row does. */
+/*
+ * Stale messages leave no event that a restart could count them by: the session's row does. What was applied is not in
+ * it, since its events are counted again. A snapshot, which ends that, writes the row anew.
+ */
 static enum mp_error keep_number(struct core *core, const struct session *session, struct fault *fault)
 {
     struct engine_session row = {.id = session->id, .created = session->created, .used = core->now.wall};
     memcpy(row.numbers, session->numbers, sizeof row.numbers);
     memcpy(row.results, session->results, sizeof row.results);
     memcpy(row.counts, session->counts, sizeof row.counts);
+    row.results[PROTOCOL_LANE_SETTLE] = 0;
     return core->engine->operations->put_session(core->engine, &row, fault);
 }
 
@@ -146,7 +150,7 @@ bool core_settle(struct core *core, struct request *request, struct fault *fault
         error = apply_publishes(core, request, settling.settle, fault);
     if (!error) {
         core_applied(core, request, applied, stale);
-        if (applied == 0 && settling.settle.publishes == 0)
+        if (stale > 0 || (applied == 0 && settling.settle.publishes == 0))
             error = keep_number(core, session, fault);
     }
     if (error) {
