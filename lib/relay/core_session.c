@@ -12,6 +12,8 @@
 #define SECOND INT64_C(1000000)
 #define SESSION_LIFE (3600 * SECOND)
 #define EVICT_PERIOD (60 * SECOND)
+/* A session lives that long after a start at least: only the wall clock tells how old it is, and may have been set. */
+#define AFTER_START (600 * SECOND)
 
 static struct session *session_get(const struct core *core, uint64_t id)
 {
@@ -314,6 +316,7 @@ void core_sessions_reset(struct core *core)
 {
     size_t at = 0;
     struct session *session;
+    core->evicted_count = 0; /* their rows are there again, and so are they */
     while ((session = map_next(&core->sessions, &at))) {
         memset(session->numbers, 0, sizeof session->numbers);
         session->dirty = true;
@@ -343,10 +346,14 @@ enum mp_error core_session_load(void *context, const struct engine_session *row)
         return MP_OK;
     }
     struct session *session = session_get(core, row->id);
-    if (!session && !(session = session_make(core, row->id, row->created)))
-        return MP_ERR_MEMORY;
-    int64_t age = core->now.wall - row->used;
-    session->used = core->now.monotonic - (age < 0 ? 0 : age < SESSION_LIFE ? age : SESSION_LIFE);
+    if (!session) {
+        if (!(session = session_make(core, row->id, row->created)))
+            return MP_ERR_MEMORY;
+        int64_t age = core->now.wall - row->used;
+        if (age > SESSION_LIFE - AFTER_START)
+            age = SESSION_LIFE - AFTER_START;
+        session->used = core->now.monotonic - (age > 0 ? age : 0);
+    }
     memcpy(session->numbers, row->numbers, sizeof session->numbers);
     memcpy(session->results, row->results, sizeof session->results);
     memcpy(session->counts, row->counts, sizeof session->counts);
