@@ -151,6 +151,9 @@ static void welcome(struct client *client, const struct protocol_reply *reply)
         client_fail(client, MP_ERR_FORMAT, "the relay's greeting cannot be understood");
         return;
     }
+    if (welcome.instance != client->welcome.instance) {
+        client->in_vain = 0; /* a relay that was started again cannot know what the one before gave */
+    }
     client->welcome = welcome;
     client->greeted = true;
     client->control.hello = false;
