@@ -1,0 +1,191 @@
+#include "sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { FRAME_MESSAGES_MAX = 200 };
+
+struct producer {
+    struct actor actor; /* first */
+    struct client *client;
+    uint32_t number;   /* among the producers */
+    uint32_t left;     /* messages that are still to be made */
+    uint32_t batch;    /* messages of a frame at most */
+    unsigned hurry;    /* per thousand: the next frame follows at once */
+    uint8_t topics[2]; /* that it sends to */
+    bool published;    /* a frame is under way */
+    bool leaving;
+    uint32_t first, count; /* the messages in it */
+    uint8_t topic;
+    struct frame_builder frame;
+};
+
+static struct producer *producer_of(const struct actor *actor)
+{
+    return (struct producer *)(uintptr_t)actor;
+}
+
+static void end_frame(struct producer *producer, enum fate fate)
+{
+    struct world *world = producer->actor.world;
+    for (uint32_t i = 0; producer->published && i < producer->count; i++)
+        ledger_message(world, producer->number, producer->first + i)->fate = (uint8_t)fate;
+    producer->published = false;
+}
+
+static void on_published(void *context, uint64_t offset, uint32_t count)
+{
+    struct producer *producer = context;
+    struct world *world = producer->actor.world;
+    uint64_t origin, sequence;
+    if (!producer->published || count != producer->count)
+        sim_fail(world, "producer %u: %u messages stored where %u were sent", producer->number, count, producer->count);
+    client_stored_origin(producer->client, &origin, &sequence);
+    for (uint32_t i = 0; i < count; i++) {
+        struct message *message = ledger_message(world, producer->number, producer->first + i);
+        message->offset = offset + i;
+        message->origin_producer = origin;
+        message->origin_sequence = sequence + i;
+    }
+    sim_say(world, "producer %u: %u to %u stored in %s from %llu on", producer->number, producer->first,
+            producer->first + count - 1, topic_names[producer->topic], (unsigned long long)offset);
+    end_frame(producer, FATE_STORED);
+}
+
+static void on_refused(void *context, enum mp_error error, const char *text)
+{
+    struct producer *producer = context;
+    struct world *world = producer->actor.world;
+    bool large = false;
+    for (uint32_t i = 0; i < producer->count; i++)
+        large |= ledger_message(world, producer->number, producer->first + i)->size > MAX_MESSAGE;
+    if (error != MP_ERR_TOO_LARGE || !large)
+        sim_fail(world, "producer %u: refused: %s", producer->number, text);
+    end_frame(producer, FATE_REFUSED);
+}
+
+static void on_failed(void *context, enum mp_error error, const char *text)
+{
+    struct producer *producer = context;
+    struct world *world = producer->actor.world;
+    sim_say(world, "producer %u has failed: %s", producer->number, text);
+    if (error != MP_ERR_SESSION || (world->calm && !broker_forgets(world)))
+        sim_fail(world, "producer %u has failed: %s", producer->number, text);
+    producer->actor.restarted = true;
+}
+
+static void start(struct actor *actor)
+{
+    struct producer *producer = producer_of(actor);
+    struct client_settings settings = {
+        .name = "producer", .context = producer, .published = on_published, .refused = on_refused, .failed = on_failed};
+    struct fault fault = {0};
+    producer->leaving = false;
+    if (client_open(network_open(actor->world, &actor->link), &settings, actor->world->now, &producer->client, &fault))
+        sim_fail(actor->world, "no client: %s", fault_text(&fault));
+}
+
+/* Makes the next frame and hands it over. */
+static void publish(struct producer *producer)
+{
+    struct world *world = producer->actor.world;
+    struct fault fault = {0};
+    uint64_t origin, sequence;
+    uint32_t count = 1 + (uint32_t)sim_below(world, producer->batch);
+    if (count > producer->left)
+        count = producer->left;
+    client_origin(producer->client, &origin, &sequence);
+    if (frame_begin(&producer->frame, origin, sequence))
+        sim_fail(world, "a frame cannot be begun");
+    producer->topic = producer->topics[sim_below(world, 2)];
+    producer->first = ledger_count(world, producer->number);
+    producer->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t number = ledger_add(world, producer->number, producer->topic, producer->actor.run);
+        ledger_write(world, producer->number, number, &producer->frame);
+        ledger_message(world, producer->number, number)->fate = FATE_SENT;
+    }
+    frame_finish(&producer->frame, world->now);
+    producer->left -= count;
+    producer->published = true;
+    if (client_publish(producer->client, topic_names[producer->topic], &producer->frame, &fault))
+        sim_fail(world, "producer %u cannot publish: %s", producer->number, fault_text(&fault));
+}
+
+static void turn(struct actor *actor)
+{
+    struct producer *producer = producer_of(actor);
+    struct world *world = actor->world;
+    if (producer->leaving) {
+        if (!client_has_left(producer->client))
+            return;
+        if (producer->published && !actor->restarted)
+            end_frame(producer, FATE_UNKNOWN); /* it left while the topic was full */
+        actor->restarted = true;
+        return;
+    }
+    if (producer->left == 0 || actor->wake != CLOCK_NEVER || !client_can_publish(producer->client))
+        return;
+    publish(producer);
+    actor->wake = sim_chance(world, producer->hurry) ? CLOCK_NEVER
+                                                     : world->now + sim_delay(world, world->calm ? SECOND : 4 * SECOND);
+}
+
+static void crash(struct actor *actor)
+{
+    struct producer *producer = producer_of(actor);
+    end_frame(producer, FATE_UNKNOWN);
+    client_close(producer->client);
+    producer->client = NULL;
+}
+
+static void leave(struct actor *actor)
+{
+    struct producer *producer = producer_of(actor);
+    producer->leaving = client_leave(producer->client) == MP_OK;
+    actor->wake = actor->world->now;
+}
+
+static bool is_done(struct actor *actor, char text[600])
+{
+    const struct producer *producer = producer_of(actor);
+    snprintf(text, 600, "producer %u has %u messages to send%s", producer->number, producer->left,
+             producer->published ? ", and one frame under way" : "");
+    return producer->left == 0 && !producer->published;
+}
+
+static struct client *client(const struct actor *actor)
+{
+    return producer_of(actor)->client;
+}
+
+static void release(struct actor *actor)
+{
+    frame_builder_free(&producer_of(actor)->frame);
+    free(actor);
+}
+
+static const struct actor_kind kind = {.name = "producer",
+                                       .start = start,
+                                       .turn = turn,
+                                       .crash = crash,
+                                       .leave = leave,
+                                       .is_done = is_done,
+                                       .free = release,
+                                       .client = client};
+
+struct actor *producer_new(struct world *world, uint32_t number)
+{
+    static const uint32_t batches[] = {1, 3, 20, FRAME_MESSAGES_MAX};
+    struct producer *producer = calloc(1, sizeof *producer);
+    if (!producer)
+        abort();
+    producer->actor.kind = &kind;
+    producer->number = number;
+    producer->batch = batches[sim_below(world, 4)];
+    producer->left = 1 + (uint32_t)sim_below(world, producer->batch * 10);
+    producer->hurry = (unsigned)sim_below(world, 1000);
+    producer->topics[0] = (uint8_t)sim_below(world, OUTPUT_TOPIC);
+    producer->topics[1] = (uint8_t)sim_below(world, OUTPUT_TOPIC);
+    return &producer->actor;
+}
