@@ -1,0 +1,102 @@
+#!/usr/bin/env bats
+# Full disks, on either side: nothing acknowledged is lost, nothing lost looks
+# like success, and work goes on when there is room again.
+
+setup() {
+    load tools
+    tools_setup
+    disk=
+}
+
+teardown() {
+    tools_teardown
+    [[ -z $disk ]] || umount "$disk"
+}
+
+# A small file system for the store; what is left of it is then easy to choose.
+small_disk() {
+    mkdir disk
+    mount -t tmpfs -o size="$1",mode=700 msgpipe-test disk 2>/dev/null || skip "mounting needs root"
+    disk=$PWD/disk
+}
+
+# Fills the disk until less than this many KiB are left.
+fill_up_to() {
+    local free
+    free=$(df --output=avail -k "$disk" | tail -n 1)
+    dd if=/dev/zero of="$disk/filler" bs=1024 count=$((free - $1)) status=none
+}
+
+counter() {
+    mrelay status --json | jq ".counters.$1"
+}
+
+refused_once() {
+    (($(counter refused_full) > 0))
+}
+
+undone_once() {
+    (($(counter undone) > 0))
+}
+
+@test "a nearly full disk refuses publications and still lets consumers work" {
+    small_disk 160m
+    start_relay --store disk/store.db
+    seq 3 | msend -t numbers
+    fill_up_to 40000
+
+    start four.log msend -t numbers -d 4
+    sender=$started_pid
+    until_true refused_once
+    kill -0 "$sender" # it waits, and has not given up
+
+    run -0 --separate-stderr mrecv -t numbers -g work -n 3 --wait 20s
+    assert_output "$(seq 3)"
+    run -0 mrelay topics --json
+    assert_equal "$(jq '.topics[0].end' <<<"$output")" 3
+
+    rm disk/filler
+    wait "$sender"
+    run -0 --separate-stderr mrecv -t numbers -g work -n 1 --wait 20s
+    assert_output 4
+}
+
+@test "on a disk without a byte left nothing is lost, and work goes on when there is room" {
+    small_disk 160m
+    start_relay --store disk/store.db
+    seq 1000 | msend -t numbers
+    fill_up_to 0
+
+    # A lease is a row: it cannot be written now, and is not given.
+    start got mrecv -t numbers -g work -n 1000 --wait 60s
+    receiver=$started_pid
+    # Rows that fit into pages that are there already may go through for a while.
+    for i in $(seq 200); do
+        timeout 0.2 mrecv -t numbers -g "group$i" -n 1 >/dev/null 2>&1 || true
+        ! undone_once || break
+    done
+    undone_once
+
+    rm disk/filler
+    wait "$receiver"
+    diff <(seq 1000) got
+    run -0 mrelay wait -t numbers -g work --wait 20s
+}
+
+@test "output to a full disk is 74, and what was not taken stays with the relay" {
+    [[ -c /dev/full ]] || skip "there is no /dev/full"
+    start_relay
+    seq 5 | msend -t numbers
+    run -74 bash -c 'mrecv -t numbers -g work -n 5 --wait 20s >/dev/full'
+    assert_output --partial "No space left on device"
+    run -0 --separate-stderr mrecv -t numbers -g work -n 5 --wait 20s
+    assert_output "$(seq 5)"
+}
+
+@test "a closed stdout is 74, and what was not taken stays with the relay" {
+    start_relay
+    seq 5 | msend -t numbers
+    run -74 bash -c 'mrecv -t numbers -g work -n 5 --wait 20s >&-'
+    run -0 --separate-stderr mrecv -t numbers -g work -n 5 --wait 20s
+    assert_output "$(seq 5)"
+}
