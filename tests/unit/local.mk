@@ -96,6 +96,14 @@ unit_tests += %D%/test_notify
 %C%_test_notify_SOURCES = %D%/test_notify.c
 %C%_test_notify_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_map
+%C%_test_map_SOURCES = %D%/test_map.c
+%C%_test_map_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_states
+%C%_test_states_SOURCES = %D%/test_states.c
+%C%_test_states_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
