@@ -73,6 +73,12 @@ static void the_starting_process_hears_in_words(void **state)
     close(ends[0]);
 }
 
+static void drop(void *context, struct server_message *message)
+{
+    (void)context;
+    server_message_free(message);
+}
+
 /* In a process of its own, where descriptor 3 is free to be what systemd says it is. */
 static int adopt_as_a_service(int listening)
 {
@@ -80,9 +86,11 @@ static int adopt_as_a_service(int listening)
     unsigned count = 0;
     struct fault fault = {0};
     struct server *server;
+    struct server_settings settings = {.protocol = SERVER_REP, .max_message = 1000, .received = drop};
+    if (dup2(listening, 3) < 0) /* before the loop takes that number */
+        return 1;
     struct event_base *base = event_base_new();
-    struct server_settings settings = {.protocol = SERVER_REP, .max_message = 1000};
-    if (dup2(listening, 3) < 0 || server_new(base, &settings, &server, &fault))
+    if (!base || server_new(base, &settings, &server, &fault))
         return 1;
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     setenv("LISTEN_PID", "1", 1);
