@@ -78,6 +78,18 @@ enum mp_error output_close(struct fault *fault)
     return MP_OK;
 }
 
+/* "12 s", "3 min 20 s", "2 h 5 min": never less than a second. */
+static void time_left_text(double seconds, char *text, size_t size)
+{
+    unsigned long whole = seconds < 1 ? 1 : seconds < 1e9 ? (unsigned long)(seconds + 0.5) : 1000000000;
+    if (whole < 60)
+        snprintf(text, size, "%lu s", whole);
+    else if (whole < 3600)
+        snprintf(text, size, "%lu min %lu s", whole / 60, whole % 60);
+    else
+        snprintf(text, size, "%lu h %lu min", whole / 3600, whole / 60 % 60);
+}
+
 void progress_begin(struct progress *progress, uint64_t total, int64_t now)
 {
     *progress =
@@ -96,14 +108,14 @@ void progress_show(struct progress *progress, const char *verb, uint64_t bytes, 
     char count_text[24];
     char size_text[24];
     char rate_text[24];
-    char left_text[40] = "";
+    char left_text[80] = "";
     units_count_text(messages, count_text, sizeof(count_text));
     units_size_text(bytes, size_text, sizeof(size_text));
     units_count_text((uint64_t)((double)messages / seconds), rate_text, sizeof(rate_text));
     if (progress->total > bytes && bytes > 0) {
-        char time_text[24];
+        char time_text[40];
         double left = seconds * (double)(progress->total - bytes) / (double)bytes;
-        units_duration_text((int64_t)left * 1000000, time_text, sizeof(time_text));
+        time_left_text(left, time_text, sizeof(time_text));
         snprintf(left_text, sizeof(left_text), ", %.0f %%, %s left", 100.0 * (double)bytes / (double)progress->total,
                  time_text);
     }

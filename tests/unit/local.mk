@@ -104,6 +104,18 @@ unit_tests += %D%/test_states
 %C%_test_states_SOURCES = %D%/test_states.c
 %C%_test_states_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_core_limits
+%C%_test_core_limits_SOURCES = %D%/test_core_limits.c
+%C%_test_core_limits_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_options
+%C%_test_options_SOURCES = %D%/test_options.c
+%C%_test_options_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_pace
+%C%_test_pace_SOURCES = %D%/test_pace.c
+%C%_test_pace_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
