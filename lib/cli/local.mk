@@ -19,6 +19,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/receive_parcel.c %D%/receive_parcel.h \
 	%D%/receive_relay.c \
 	%D%/receive_runner.c %D%/receive_runner.h \
+	%D%/receive_sink.c %D%/receive_sink.h \
 	%D%/relay_link.c %D%/relay_link.h \
 	%D%/pace.h \
 	%D%/send.c %D%/send.h %D%/send_engine.h \

@@ -57,22 +57,35 @@ static void on_worked(void *context, struct receive_parcel *parcel, uint32_t ind
     struct receive_engine *engine = context;
     if (how->action != PROTOCOL_RELEASE) {
         engine->done += count;
-        engine->dead += how->action == PROTOCOL_DEAD ? count : 0;
-        engine->retried += how->action == PROTOCOL_RETRY ? count : 0;
         engine->since = clock_monotonic();
+        if (how->action == PROTOCOL_RETRY)
+            engine->retried += count;
+        else if (how->action == PROTOCOL_DEAD)
+            engine->dead += count;
+        /* A message that was tried again leaves the account of those that are still to be done. */
+        if (how->action == PROTOCOL_RETRY && parcel->attempt <= 1)
+            engine->undone += count;
+        else if (how->action != PROTOCOL_RETRY && parcel->attempt > 1)
+            engine->undone -= engine->undone < count ? engine->undone : count;
     }
     engine->settle(engine->context, parcel, index, count, how);
+}
+
+static void on_answered(void *context, struct receive_parcel *parcel, uint32_t index, const void *output, size_t size)
+{
+    struct receive_engine *engine = context;
+    engine->answer(engine->context, parcel, index, output, size);
 }
 
 void receive_engine_add(struct receive_engine *engine, struct receive_parcel *parcel, int64_t now)
 {
     struct fault fault = {0};
-    enum mp_error error;
+    enum mp_error error = MP_OK;
     engine->came += parcel->count;
     engine->bytes += parcel->bytes;
     engine->since = now;
     if (engine->runner)
-        error = receive_runner_add(engine->runner, parcel, &fault);
+        receive_runner_add(engine->runner, parcel);
     else
         error = receive_output_add(engine->output, parcel, &fault);
     if (error) {
@@ -177,6 +190,8 @@ static enum mp_error open_runner(struct receive_engine *engine, struct fault *fa
         .timeout = settings->timeout,
         .context = engine,
         .worked = on_worked,
+        .answered = on_answered,
+        .answers = settings->pattern == PEER_REP || settings->pattern == PEER_RESPONDENT,
     };
     return receive_runner_open(&runner, &engine->runner, fault);
 }
@@ -203,8 +218,18 @@ static enum mp_error check(struct receive_engine *engine, struct fault *fault)
 static int judge(const struct receive_engine *engine)
 {
     if (engine->dead) {
-        tell("%" PRIu64 " of %" PRIu64 " messages were dead-lettered", engine->dead, engine->done);
+        tell("%" PRIu64 " of %" PRIu64 " messages were %s", engine->dead, engine->done,
+             engine->settings->group ? "dead-lettered" : "rejected by the command");
         return EXIT_REJECTED;
+    }
+    if (engine->undone && engine->settings->group) {
+        tell("%" PRIu64 " %s failed and will be tried again", engine->undone,
+             engine->undone == 1 ? "message" : "messages");
+        return EXIT_LATER;
+    }
+    if (engine->undone) {
+        tell("the command failed for %" PRIu64 " of %" PRIu64 " messages", engine->undone, engine->done);
+        return EXIT_FAILED;
     }
     return EXIT_DONE;
 }

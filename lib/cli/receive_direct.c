@@ -21,7 +21,9 @@ struct receive_direct {
     bool receiving;
     bool finishing;
     bool finished;
-    bool warned;      /* of a frame that could not be opened */
+    bool warned;       /* of a frame that could not be opened */
+    uint64_t producer; /* of the frames that answer frames */
+    uint64_t sequence;
     uint64_t surplus; /* messages of frames beyond --count */
     int64_t give_up;
 };
@@ -166,6 +168,54 @@ static void on_finished(void *context, const struct peer_result *result)
 
 /* ---- answers -------------------------------------------------------------------------------------------------- */
 
+/* The reply to a frame is a frame, with an answer to each of its messages in their order. */
+static enum mp_error frame_of_answers(struct receive_direct *direct, const struct receive_parcel *parcel,
+                                      struct frame_builder *frame)
+{
+    enum mp_error error = frame_begin(frame, direct->producer, direct->sequence);
+    for (uint32_t i = 0; !error && i < parcel->count; i++)
+        error = frame_add(frame, parcel->answers[i].data, parcel->answers[i].size, NULL, 0);
+    if (error)
+        return error;
+    frame_finish(frame, clock_wall());
+    direct->sequence += parcel->count;
+    return MP_OK;
+}
+
+static enum mp_error reply(struct receive_direct *direct, const struct receive_parcel *parcel, struct fault *fault)
+{
+    struct frame_builder frame = {0};
+    const struct buffer *bytes = &parcel->answers[0];
+    enum mp_error error = MP_OK;
+    if (!parcel->bare) {
+        error = frame_of_answers(direct, parcel, &frame);
+        bytes = &frame.bytes;
+    }
+    struct peer_part part = {.data = bytes->data, .size = bytes->size};
+    if (error)
+        error = fault_set(fault, error, "cannot build an answer: %s", mp_error_text(error));
+    else
+        error = peer_reply(direct->peer, &parcel->token, &part, fault);
+    frame_builder_free(&frame);
+    return error == MP_ERR_CLOSED ? MP_OK : error; /* who asked has gone */
+}
+
+/* Answers when there is one for each message of the request. Without a command's success there is none. */
+static void answer(void *context, struct receive_parcel *parcel, uint32_t index, const void *output, size_t size)
+{
+    struct receive_direct *direct = context;
+    struct fault fault = {0};
+    enum mp_error error = MP_OK;
+    if (!parcel->answers)
+        parcel->answers = memory_allocate_array(parcel->count, sizeof(*parcel->answers));
+    if (!parcel->answers || buffer_append(&parcel->answers[index], output, size))
+        error = fault_memory(&fault);
+    else if (++parcel->answered == parcel->count)
+        error = reply(direct, parcel, &fault);
+    if (error)
+        tell("%s", fault_text(&fault));
+}
+
 static void settle(void *context, const struct receive_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how)
 {
@@ -255,9 +305,11 @@ static enum mp_error open_peer(struct receive_direct *direct, struct fault *faul
 void receive_directly(struct receive_engine *engine)
 {
     struct receive_direct direct = {
-        .engine = engine, .pattern = (enum peer_pattern)engine->settings->pattern, .receiving = true};
+        .engine = engine, .pattern = (enum peer_pattern)engine->settings->pattern, .receiving = true, .sequence = 1};
     struct fault fault = {0};
+    direct.producer = ((uint64_t)clock_wall() << 20 ^ (uint64_t)getpid()) | 1;
     engine->settle = settle;
+    engine->answer = answer;
     engine->context = &direct;
     enum mp_error error = open_peer(&direct, &fault);
     if (!error)

@@ -4,14 +4,9 @@
 #include "base/memory.h"
 #include "cli/exit.h"
 #include "cli/output.h"
+#include "cli/receive_sink.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -21,25 +16,11 @@ enum {
     LOOK_LAST = 32000    /* doubled up to this */
 };
 
-enum sink {
-    SINK_FILE, /* never blocks for long: regular files, block devices, /dev/null */
-    SINK_PIPE,
-    SINK_SOCKET,
-    SINK_TERMINAL
-};
-
 struct receive_output {
     struct receive_output_settings settings;
-    enum sink sink;
-    int descriptor;
-    bool own;     /* a description of our own, which does not block */
-    bool counted; /* the pipe tells how many bytes wait in it */
-    bool blocked; /* until `writable` */
-    bool gone;    /* the reader has gone */
+    struct receive_sink sink;
     bool stopped;
     bool warned; /* of a body with the separator */
-    struct event *writable;
-    struct event *hangup;
 
     struct buffer buffer; /* to be written, from `at` on; then `large` */
     size_t at;
@@ -52,95 +33,25 @@ struct receive_output {
     struct receive_queue queue;     /* what is not wholly handed over */
     struct receive_parcel *filling; /* the first of them that is not wholly taken */
     uint64_t made;                  /* bytes put into `buffer` and `large` since the start */
-    uint64_t written;
-    uint64_t synced;
-    uint64_t freed;  /* where the last message of the parcels ends that are done with */
-    int64_t look_at; /* when to look at the pipe again */
+    uint64_t freed;                 /* where the last message of the parcels ends that are done with */
+    int64_t look_at;                /* when to look at the pipe again */
     int64_t pause;
 };
 
 /* ---- opening -------------------------------------------------------------------------------------------------- */
 
-static void on_writable(evutil_socket_t descriptor, short what, void *context)
-{
-    (void)descriptor;
-    (void)what;
-    struct receive_output *output = context;
-    output->blocked = false;
-}
-
-/* A pipe's writing end is never readable: this tells that the last reader has gone. */
-static void on_hangup(evutil_socket_t descriptor, short what, void *context)
-{
-    (void)what;
-    struct receive_output *output = context;
-    struct pollfd look = {.fd = descriptor};
-    if (poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0) {
-        output->gone = true;
-        output->blocked = false;
-    }
-}
-
-static enum sink sink_of(int descriptor)
-{
-    struct stat status;
-    if (fstat(descriptor, &status) != 0)
-        return SINK_FILE;
-    if (S_ISFIFO(status.st_mode))
-        return SINK_PIPE;
-    if (S_ISSOCK(status.st_mode))
-        return SINK_SOCKET;
-    return output_is_terminal(descriptor) ? SINK_TERMINAL : SINK_FILE;
-}
-
-/*
- * O_NONBLOCK belongs to the open description, which other programs share: the shell, and what else writes there. Linux
- * gives a description of one's own for a pipe or terminal.
- */
-static void open_own(struct receive_output *output)
-{
-    if (output->sink != SINK_PIPE && output->sink != SINK_TERMINAL)
-        return;
-    int own = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (own >= 0) {
-        output->descriptor = own;
-        output->own = true;
-    }
-}
-
-static enum mp_error open_events(struct receive_output *output, struct fault *fault)
-{
-    struct event_base *base = output->settings.loop->base;
-    if (output->sink == SINK_FILE)
-        return MP_OK;
-    output->writable = event_new(base, output->descriptor, EV_WRITE, on_writable, output);
-    if (!output->writable)
-        return fault_memory(fault);
-    if (output->sink != SINK_PIPE)
-        return MP_OK;
-    output->hangup = event_new(base, output->descriptor, EV_READ, on_hangup, output);
-    if (!output->hangup || event_add(output->hangup, NULL))
-        return fault_memory(fault);
-    return MP_OK;
-}
-
 enum mp_error receive_output_open(const struct receive_output_settings *settings, struct receive_output **result,
                                   struct fault *fault)
 {
-    int flags = fcntl(STDOUT_FILENO, F_GETFL);
-    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
-        return output_error(STDOUT_FILENO, EBADF, fault);
+    enum mp_error error = receive_sink_check(fault);
+    if (error)
+        return error;
     struct receive_output *output = memory_allocate(sizeof(*output));
     if (!output)
         return fault_memory(fault);
     output->settings = *settings;
-    output->sink = sink_of(STDOUT_FILENO);
-    output->descriptor = STDOUT_FILENO;
     output->look_at = CLOCK_NEVER;
-    open_own(output);
-    int waiting;
-    output->counted = output->sink == SINK_PIPE && ioctl(output->descriptor, FIONREAD, &waiting) == 0;
-    enum mp_error error = open_events(output, fault);
+    error = receive_sink_open(&output->sink, settings->loop, fault);
     if (!error && buffer_reserve(&output->buffer, BUFFER))
         error = fault_memory(fault);
     if (error) {
@@ -155,12 +66,7 @@ void receive_output_free(struct receive_output *output)
 {
     if (!output)
         return;
-    if (output->writable)
-        event_free(output->writable);
-    if (output->hangup)
-        event_free(output->hangup);
-    if (output->own)
-        close(output->descriptor);
+    receive_sink_close(&output->sink);
     buffer_free(&output->buffer);
     buffer_free(&output->scratch);
     buffer_free(&output->block);
@@ -189,7 +95,7 @@ static int separator(const struct receive_output *output)
 /* Whether a body is written as it stands, with no more than a length before it or a separator behind it. */
 static bool is_plain(const struct receive_output *output)
 {
-    return !output->settings.template && output->settings.format != FORMAT_JSON && output->sink != SINK_TERMINAL;
+    return !output->settings.template && output->settings.format != FORMAT_JSON && output->sink.kind != SINK_TERMINAL;
 }
 
 static void warn(struct receive_output *output)
@@ -241,7 +147,7 @@ static bool put_plain(struct receive_output *output, const struct record *record
 static enum mp_error put_item(struct receive_output *output, const struct format_item *item, struct fault *fault)
 {
     const struct receive_output_settings *settings = &output->settings;
-    bool terminal = output->sink == SINK_TERMINAL;
+    bool terminal = output->sink.kind == SINK_TERMINAL;
     struct buffer *out = terminal ? &output->scratch : &output->buffer;
     size_t before = output->buffer.size;
     enum mp_error error;
@@ -299,41 +205,13 @@ static enum mp_error fill(struct receive_output *output, struct fault *fault)
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
-/* Writes some of SIZE bytes. MP_ERR_AGAIN: not now. */
-static enum mp_error write_some(struct receive_output *output, const uint8_t *data, size_t size, size_t *done,
-                                struct fault *fault)
-{
-    ssize_t written;
-    if (output->sink == SINK_SOCKET) {
-        written = send(output->descriptor, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } else {
-        if (output->sink != SINK_FILE && !output->own) {
-            /* A writable pipe takes PIPE_BUF bytes without blocking. */
-            struct pollfd look = {.fd = output->descriptor, .events = POLLOUT};
-            if (poll(&look, 1, 0) == 0)
-                return MP_ERR_AGAIN;
-            size = size < PIPE_BUF ? size : PIPE_BUF;
-        }
-        written = write(output->descriptor, data, size);
-    }
-    if (written >= 0) {
-        *done = (size_t)written;
-        output->written += (uint64_t)written;
-        return MP_OK;
-    }
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
-        return MP_ERR_AGAIN;
-    *done = 0;
-    return errno == EINTR ? MP_OK : output_error(STDOUT_FILENO, errno, fault);
-}
-
 /* Writes buffer and large body. MP_OK: all of it. */
 static enum mp_error flush(struct receive_output *output, struct fault *fault)
 {
     size_t done = 0;
     while (output->at < output->buffer.size) {
-        enum mp_error error =
-            write_some(output, output->buffer.data + output->at, output->buffer.size - output->at, &done, fault);
+        enum mp_error error = receive_sink_write(&output->sink, output->buffer.data + output->at,
+                                                 output->buffer.size - output->at, &done, fault);
         if (error)
             return error;
         output->at += done;
@@ -341,7 +219,7 @@ static enum mp_error flush(struct receive_output *output, struct fault *fault)
     output->at = 0;
     output->buffer.size = 0;
     while (output->large) {
-        enum mp_error error = write_some(output, output->large, output->large_size, &done, fault);
+        enum mp_error error = receive_sink_write(&output->sink, output->large, output->large_size, &done, fault);
         if (error)
             return error;
         output->large += done;
@@ -360,7 +238,7 @@ static enum mp_error flush(struct receive_output *output, struct fault *fault)
 static enum mp_error write_all(struct receive_output *output, struct fault *fault)
 {
     enum mp_error error = MP_OK;
-    while (!error && !output->blocked) {
+    while (!error) {
         if (!output->stopped)
             error = fill(output, fault);
         if (!error && output->buffer.size == 0 && !output->large)
@@ -368,33 +246,10 @@ static enum mp_error write_all(struct receive_output *output, struct fault *faul
         if (!error)
             error = flush(output, fault);
     }
-    if (error == MP_ERR_AGAIN) {
-        output->blocked = true;
-        error = event_add(output->writable, NULL) ? fault_memory(fault) : MP_OK;
-    }
-    return error;
+    return error == MP_ERR_AGAIN ? MP_OK : error;
 }
 
 /* ---- handing over --------------------------------------------------------------------------------------------- */
-
-/* How many of the bytes written have been handed over. */
-static enum mp_error handed_bytes(struct receive_output *output, uint64_t *bytes, struct fault *fault)
-{
-    *bytes = output->written;
-    if (output->counted) {
-        int waiting = 0;
-        if (ioctl(output->descriptor, FIONREAD, &waiting) != 0)
-            return fault_system(fault, MP_ERR_IO, errno, "cannot tell how much of the pipe was read");
-        /* When others write there, too, some of this is theirs: then fewer are acknowledged, never more. */
-        uint64_t unread = waiting > 0 ? (uint64_t)waiting : 0;
-        *bytes = unread < output->written ? output->written - unread : 0;
-    } else if (output->settings.sync && output->synced != output->written) {
-        if (fdatasync(output->descriptor) != 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP)
-            return output_error(STDOUT_FILENO, errno, fault);
-        output->synced = output->written;
-    }
-    return MP_OK;
-}
 
 /* Tells what the first BYTES bytes make whole. */
 static void hand_over(struct receive_output *output, uint64_t bytes)
@@ -420,7 +275,7 @@ static void hand_over(struct receive_output *output, uint64_t bytes)
 /* Sees to it that the pipe is looked at again while bytes wait in it: soon, and less often when nothing happens. */
 static void look_later(struct receive_output *output, uint64_t bytes, bool progress, int64_t now, int64_t *due)
 {
-    if (bytes >= output->written) {
+    if (bytes >= output->sink.written) {
         output->look_at = CLOCK_NEVER;
         return;
     }
@@ -435,12 +290,13 @@ static void look_later(struct receive_output *output, uint64_t bytes, bool progr
 
 enum mp_error receive_output_pump(struct receive_output *output, int64_t now, int64_t *due, struct fault *fault)
 {
-    enum mp_error error = output->gone ? output_error(STDOUT_FILENO, EPIPE, fault) : write_all(output, fault);
+    enum mp_error error = output->sink.gone ? output_error(STDOUT_FILENO, EPIPE, fault) : write_all(output, fault);
     if (!output->queue.first)
         return error;
     uint64_t bytes = 0;
     struct fault other = {0};
-    enum mp_error count_error = handed_bytes(output, &bytes, error ? &other : fault);
+    enum mp_error count_error =
+        receive_sink_handed(&output->sink, output->settings.sync, &bytes, error ? &other : fault);
     if (!count_error) {
         struct receive_parcel *first = output->queue.first;
         uint32_t passed = first->passed;
@@ -460,15 +316,15 @@ void receive_output_stop(struct receive_output *output)
     /* The message at which `written` stands is the last one. */
     for (struct receive_parcel *parcel = output->queue.first; parcel; parcel = parcel->next) {
         uint32_t index = parcel->passed;
-        while (index < parcel->taken && parcel->ends[index] <= output->written)
+        while (index < parcel->taken && parcel->ends[index] <= output->sink.written)
             index++;
         if (index == parcel->taken) {
             before = index > 0 ? parcel->ends[index - 1] : before;
             continue;
         }
         uint64_t start = index > 0 ? parcel->ends[index - 1] : before;
-        uint64_t end = start == output->written ? start : parcel->ends[index];
-        uint64_t keep = end - output->written;
+        uint64_t end = start == output->sink.written ? start : parcel->ends[index];
+        uint64_t keep = end - output->sink.written;
         size_t left = output->buffer.size - output->at;
         if (keep <= left) {
             output->buffer.size = output->at + (size_t)keep;
@@ -494,5 +350,5 @@ bool receive_output_idle(const struct receive_output *output)
 
 uint64_t receive_output_written(const struct receive_output *output)
 {
-    return output->written;
+    return output->sink.written;
 }

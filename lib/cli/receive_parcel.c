@@ -30,6 +30,9 @@ void receive_parcel_free(struct receive_parcel *parcel)
 {
     if (parcel->release)
         parcel->release(parcel->owner);
+    for (uint32_t i = 0; parcel->answers && i < parcel->count; i++)
+        buffer_free(&parcel->answers[i]);
+    memory_release(parcel->answers);
     memory_release(parcel->ends);
     memory_release(parcel);
 }

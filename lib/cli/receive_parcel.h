@@ -33,6 +33,9 @@ struct receive_parcel {
     int64_t time;            /* of the frame, or when it came; microseconds since the epoch */
     struct peer_token token; /* of a peer's message */
 
+    struct buffer *answers; /* to a peer's requests, one for each message; NULL: none yet */
+    uint32_t answered;
+
     uint64_t *ends;  /* of the output: where each message ends, in bytes written since the start */
     uint32_t passed; /* of the output: messages handed over, from the front */
 

@@ -31,8 +31,8 @@ struct receive_runner_settings {
     /* COUNT messages of PARCEL from INDEX on are to be settled as HOW says (action, delay, exit_code). */
     void (*worked)(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how);
-    /* `answers`: the output of a command that ended with 0; comes before worked(). */
-    void (*answered)(void *context, const struct receive_parcel *parcel, const void *output, size_t size);
+    /* `answers`: the output of a command that ended with 0, for message INDEX of PARCEL; comes before worked(). */
+    void (*answered)(void *context, struct receive_parcel *parcel, uint32_t index, const void *output, size_t size);
 };
 
 /* MP_ERR_MEMORY. */
@@ -41,8 +41,8 @@ enum mp_error receive_runner_open(const struct receive_runner_settings *settings
 /* Ends what still runs, at once. NULL is allowed. */
 void receive_runner_free(struct receive_runner *runner);
 
-/* Takes PARCEL. MP_ERR_MEMORY: not taken. */
-enum mp_error receive_runner_add(struct receive_runner *runner, struct receive_parcel *parcel, struct fault *fault);
+/* Takes PARCEL. */
+void receive_runner_add(struct receive_runner *runner, struct receive_parcel *parcel);
 
 /*
  * Starts commands for what waits. An error with *EXIT set: the command cannot be run (126, 127, 75), its messages were

@@ -1,0 +1,474 @@
+/* One run of a user's command. */
+#include "stage/command.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { READ_SIZE = 64 * 1024, EXIT_LATER_CODE = 75, EXIT_CANNOT_RUN_CODE = 126, EXIT_NOT_FOUND_CODE = 127 };
+
+extern char **environ;
+
+struct stage_children {
+    struct event_base *base;
+    struct event *signal;
+    struct stage_command *first; /* those that run */
+};
+
+/* One of the pipes. */
+struct stream {
+    int descriptor; /* -1: closed */
+    struct event *event;
+};
+
+struct stage_command {
+    struct stage_command_settings settings;
+    struct stage_command *next; /* among those that run */
+    struct stage_command **link;
+    pid_t pid;
+    bool exited;
+    bool ended;    /* `ended` was called */
+    bool finishes; /* FINISH is pending */
+    struct stream input, output, error;
+    size_t written;
+    struct buffer kept;
+    struct event *timer;
+    struct event *finish;
+    int signal; /* the last one that was sent to it */
+    int64_t started;
+    struct stage_result result;
+};
+
+static void set_timer(struct event *timer, int64_t microseconds)
+{
+    struct timeval after = {.tv_sec = (time_t)(microseconds / 1000000),
+                            .tv_usec = (suseconds_t)(microseconds % 1000000)};
+    event_add(timer, &after);
+}
+
+static void stream_close(struct stream *stream)
+{
+    if (stream->event)
+        event_free(stream->event);
+    if (stream->descriptor >= 0)
+        close(stream->descriptor);
+    *stream = (struct stream){.descriptor = -1};
+}
+
+/* ---- its pipes ------------------------------------------------------------------------------------------------ */
+
+/* Writes what the pipe takes now, and closes it when that was the last. */
+static void feed(struct stage_command *command)
+{
+    const struct stage_command_settings *settings = &command->settings;
+    while (command->written < settings->input_size) {
+        ssize_t size = write(command->input.descriptor, (const char *)settings->input + command->written,
+                             settings->input_size - command->written);
+        if (size > 0)
+            command->written += (size_t)size;
+        else if (size < 0 && errno == EAGAIN)
+            return;
+        else if (size >= 0 || errno != EINTR)
+            break; /* it does not read any more, which is its own affair */
+    }
+    stream_close(&command->input);
+}
+
+/* Has `ended` called from the loop, when nothing stands in its way. */
+static void finish_later(struct stage_command *command)
+{
+    if (command->exited && command->output.descriptor < 0 && command->error.descriptor < 0 && !command->finishes) {
+        command->finishes = true;
+        set_timer(command->finish, 0);
+    }
+}
+
+/* Reads stdout as far as it may be kept. When the command has exited, what is there is all. */
+static void read_output(struct stage_command *command)
+{
+    struct buffer *kept = &command->kept;
+    size_t before = kept->size;
+    while (command->output.descriptor >= 0 && kept->size < command->settings.output_limit) {
+        size_t room = command->settings.output_limit - kept->size;
+        room = room < READ_SIZE ? room : READ_SIZE;
+        if (buffer_reserve(kept, room) != MP_OK)
+            break;
+        ssize_t size = read(command->output.descriptor, kept->data + kept->size, room);
+        if (size > 0)
+            kept->size += (size_t)size;
+        else if (size == 0 || (errno != EINTR && (errno != EAGAIN || command->exited)))
+            stream_close(&command->output);
+        else if (errno == EAGAIN)
+            break;
+    }
+    if (command->output.descriptor >= 0 && kept->size >= command->settings.output_limit)
+        event_del(command->output.event);
+    if (kept->size > before && command->settings.output)
+        command->settings.output(command->settings.context);
+}
+
+static void read_error(struct stage_command *command)
+{
+    char bytes[4096];
+    while (command->error.descriptor >= 0) {
+        ssize_t size = read(command->error.descriptor, bytes, sizeof(bytes));
+        if (size > 0)
+            command->settings.error(command->settings.context, bytes, (size_t)size);
+        else if (size == 0 || (errno != EINTR && (errno != EAGAIN || command->exited)))
+            stream_close(&command->error);
+        else if (errno == EAGAIN)
+            break;
+    }
+}
+
+static void on_input(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    feed(context);
+}
+
+static void on_output(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    struct stage_command *command = context;
+    read_output(command);
+    finish_later(command);
+}
+
+static void on_error(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    struct stage_command *command = context;
+    read_error(command);
+    finish_later(command);
+}
+
+/* ---- its end -------------------------------------------------------------------------------------------------- */
+
+static void on_finish(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    struct stage_command *command = context;
+    command->ended = true;
+    command->settings.ended(command->settings.context, &command->result);
+}
+
+/* Sends NUMBER to the whole group; one that is stopped goes on to hear it. */
+static void send_signal(struct stage_command *command, int number)
+{
+    if (command->exited)
+        return;
+    command->signal = number;
+    kill(-command->pid, number);
+    if (number != SIGKILL)
+        kill(-command->pid, SIGCONT);
+}
+
+static void on_timer(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    struct stage_command *command = context;
+    int64_t grace = command->settings.grace ? command->settings.grace : STAGE_GRACE;
+    if (command->signal) {
+        send_signal(command, SIGKILL);
+        return;
+    }
+    command->result.timed_out = true;
+    send_signal(command, SIGTERM);
+    set_timer(command->timer, grace);
+}
+
+/* Looks whether it has exited, and notes how. */
+static void reap(struct stage_command *command)
+{
+    siginfo_t info = {.si_pid = 0};
+    if (waitid(P_PID, (id_t)command->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != command->pid)
+        return;
+    /* As long as it was not waited for, its number is not given to another: only now can the group be killed. */
+    if (command->signal)
+        kill(-command->pid, SIGKILL);
+    int status = 0;
+    waitpid(command->pid, &status, 0);
+    command->exited = true;
+    *command->link = command->next;
+    if (command->next)
+        command->next->link = command->link;
+    command->result.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    command->result.code = command->result.signal ? 128 + command->result.signal : WEXITSTATUS(status);
+    command->result.duration = clock_monotonic() - command->started;
+    event_del(command->timer);
+    stream_close(&command->input);
+    read_error(command);
+    read_output(command);
+    finish_later(command);
+}
+
+static void on_child(evutil_socket_t number, short what, void *context)
+{
+    (void)number;
+    (void)what;
+    struct stage_children *children = context;
+    for (struct stage_command *command = children->first, *next; command; command = next) {
+        next = command->next;
+        reap(command);
+    }
+}
+
+enum mp_error stage_children_open(struct event_base *base, struct stage_children **result, struct fault *fault)
+{
+    struct stage_children *children = memory_allocate(sizeof(*children));
+    if (!children)
+        return fault_memory(fault);
+    children->base = base;
+    children->signal = evsignal_new(base, SIGCHLD, on_child, children);
+    if (!children->signal || event_add(children->signal, NULL)) {
+        stage_children_free(children);
+        return fault_memory(fault);
+    }
+    *result = children;
+    return MP_OK;
+}
+
+void stage_children_free(struct stage_children *children)
+{
+    if (!children)
+        return;
+    if (children->signal)
+        event_free(children->signal);
+    memory_release(children);
+}
+
+/* ---- starting ------------------------------------------------------------------------------------------------- */
+
+/* The ends of the pipes that the child gets; -1: the program's own. */
+struct ends {
+    int input, output, error;
+};
+
+/* Makes a pipe: OURS (the writing end if we WRITE) does not block. */
+static bool make_pipe(struct stream *stream, int *theirs, bool we_write)
+{
+    int pair[2];
+    if (pipe(pair) != 0)
+        return false;
+    int ours = pair[we_write ? 1 : 0];
+    *theirs = pair[we_write ? 0 : 1];
+    stream->descriptor = ours;
+    return fcntl(ours, F_SETFD, FD_CLOEXEC) == 0 && fcntl(*theirs, F_SETFD, FD_CLOEXEC) == 0 &&
+           fcntl(ours, F_SETFL, O_NONBLOCK) == 0;
+}
+
+static void close_ends(struct ends *ends)
+{
+    int *all[] = {&ends->input, &ends->output, &ends->error};
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+        if (*all[i] >= 0)
+            close(*all[i]);
+        *all[i] = -1;
+    }
+}
+
+static bool make_pipes(struct stage_command *command, struct ends *ends)
+{
+    return make_pipe(&command->input, &ends->input, true) &&
+           (!command->settings.output_limit || make_pipe(&command->output, &ends->output, false)) &&
+           (!command->settings.keep_error || make_pipe(&command->error, &ends->error, false));
+}
+
+static int default_signals(posix_spawnattr_t *attributes)
+{
+    sigset_t all;
+    sigset_t none;
+    sigfillset(&all);
+    sigdelset(&all, SIGKILL);
+    sigdelset(&all, SIGSTOP);
+    sigemptyset(&none);
+    int error = posix_spawnattr_setsigdefault(attributes, &all);
+    return error ? error : posix_spawnattr_setsigmask(attributes, &none);
+}
+
+static int redirect(posix_spawn_file_actions_t *actions, int descriptor, int target)
+{
+    return descriptor < 0 ? 0 : posix_spawn_file_actions_adddup2(actions, descriptor, target);
+}
+
+static int spawn(struct stage_command *command, const struct ends *ends)
+{
+    const struct stage_command_settings *settings = &command->settings;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    if (posix_spawn_file_actions_init(&actions))
+        return ENOMEM;
+    if (posix_spawnattr_init(&attributes)) {
+        posix_spawn_file_actions_destroy(&actions);
+        return ENOMEM;
+    }
+    int error = redirect(&actions, ends->input, STDIN_FILENO);
+    if (!error)
+        error = redirect(&actions, ends->output, STDOUT_FILENO);
+    if (!error)
+        error = redirect(&actions, ends->error, STDERR_FILENO);
+    if (!error)
+        error = settings->signals ? settings->signals(&attributes) : default_signals(&attributes);
+    if (!error)
+        error = posix_spawnattr_setpgroup(&attributes, 0);
+    if (!error)
+        error = posix_spawnattr_setflags(&attributes,
+                                         POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+    if (!error)
+        error = posix_spawnp(&command->pid, settings->argv[0], &actions, &attributes, settings->argv,
+                             settings->environment ? settings->environment : environ);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return error;
+}
+
+static enum mp_error explain(int number, const char *name, int *exit_code, struct fault *fault)
+{
+    if (number == ENOENT || number == ENOTDIR) {
+        *exit_code = EXIT_NOT_FOUND_CODE;
+        return fault_set(fault, MP_ERR_NOT_FOUND, "cannot run %s: there is no such command", name);
+    }
+    if (number == EAGAIN || number == ENOMEM || number == EMFILE || number == ENFILE) {
+        *exit_code = EXIT_LATER_CODE;
+        return fault_system(fault, MP_ERR_BUSY, number, "cannot run %s now", name);
+    }
+    *exit_code = EXIT_CANNOT_RUN_CODE;
+    return fault_system(fault, MP_ERR_IO, number, "cannot run %s", name);
+}
+
+/* Watches what there is to watch. False: no memory. */
+static bool watch(struct stage_command *command)
+{
+    struct event_base *base = command->settings.children->base;
+    struct {
+        struct stream *stream;
+        short what;
+        event_callback_fn call;
+    } streams[] = {
+        {&command->input, EV_WRITE | EV_PERSIST, on_input},
+        {&command->output, EV_READ | EV_PERSIST, on_output},
+        {&command->error, EV_READ | EV_PERSIST, on_error},
+    };
+    for (size_t i = 0; i < sizeof(streams) / sizeof(*streams); i++) {
+        struct stream *stream = streams[i].stream;
+        if (stream->descriptor < 0)
+            continue;
+        stream->event = event_new(base, stream->descriptor, streams[i].what, streams[i].call, command);
+        if (!stream->event || event_add(stream->event, NULL))
+            return false;
+    }
+    return true;
+}
+
+enum mp_error stage_command_start(const struct stage_command_settings *settings, struct stage_command **result,
+                                  int *exit_code, struct fault *fault)
+{
+    *exit_code = EXIT_LATER_CODE;
+    struct ends ends = {-1, -1, -1};
+    struct stage_command *command = memory_allocate(sizeof(*command));
+    if (!command)
+        return fault_memory(fault);
+    command->settings = *settings;
+    command->exited = true; /* there is nothing to be ended yet */
+    command->input.descriptor = command->output.descriptor = command->error.descriptor = -1;
+    struct event_base *base = settings->children->base;
+    command->timer = evtimer_new(base, on_timer, command);
+    command->finish = evtimer_new(base, on_finish, command);
+    enum mp_error error = MP_OK;
+    if (!command->timer || !command->finish)
+        error = fault_memory(fault);
+    else if (!make_pipes(command, &ends))
+        error = explain(errno, settings->argv[0], exit_code, fault);
+    if (error)
+        goto fail;
+
+    /* Most inputs fit into the pipe: then there is nothing to be waited for. */
+    feed(command);
+    int number = watch(command) ? spawn(command, &ends) : ENOMEM;
+    if (number) {
+        error = explain(number, settings->argv[0], exit_code, fault);
+        goto fail;
+    }
+    close_ends(&ends);
+    command->exited = false;
+    command->started = clock_monotonic();
+    command->next = settings->children->first;
+    command->link = &settings->children->first;
+    if (command->next)
+        command->next->link = &command->next;
+    settings->children->first = command;
+    if (settings->timeout > 0)
+        set_timer(command->timer, settings->timeout);
+    *result = command;
+    return MP_OK;
+
+fail:
+    close_ends(&ends);
+    stage_command_free(command);
+    return error;
+}
+
+void stage_command_free(struct stage_command *command)
+{
+    if (!command)
+        return;
+    if (!command->exited) {
+        kill(-command->pid, SIGKILL);
+        while (waitpid(command->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        *command->link = command->next;
+        if (command->next)
+            command->next->link = command->link;
+    }
+    stream_close(&command->input);
+    stream_close(&command->output);
+    stream_close(&command->error);
+    if (command->timer)
+        event_free(command->timer);
+    if (command->finish)
+        event_free(command->finish);
+    buffer_free(&command->kept);
+    memory_release(command);
+}
+
+const struct buffer *stage_command_output(const struct stage_command *command)
+{
+    return &command->kept;
+}
+
+void stage_command_taken(struct stage_command *command, size_t size)
+{
+    bool full = command->kept.size >= command->settings.output_limit;
+    buffer_consume(&command->kept, size);
+    if (!full || command->output.descriptor < 0 || command->kept.size >= command->settings.output_limit)
+        return;
+    /* An event that is active at once, so that callbacks come from the loop only. */
+    event_add(command->output.event, NULL);
+    event_active(command->output.event, EV_READ, 0);
+}
+
+void stage_command_end(struct stage_command *command)
+{
+    if (command->exited || command->signal)
+        return;
+    command->result.ended_early = true;
+    send_signal(command, SIGTERM);
+    set_timer(command->timer, command->settings.grace ? command->settings.grace : STAGE_GRACE);
+}
+
+pid_t stage_command_group(const struct stage_command *command)
+{
+    return command->exited ? 0 : command->pid;
+}

@@ -1,0 +1,179 @@
+/* What a command is told of its message. */
+#include "stage/environment.h"
+
+#include "base/memory.h"
+#include "message/attributes.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static bool is_ours(const char *entry)
+{
+    return strncmp(entry, "MSG_", 4) == 0 || strncmp(entry, "TRACEPARENT=", 12) == 0 ||
+           strncmp(entry, "TRACESTATE=", 11) == 0;
+}
+
+/* Room for COUNT entries and the NULL. */
+static enum mp_error reserve(struct stage_environment *environment, size_t count)
+{
+    if (count + 1 <= environment->capacity)
+        return MP_OK;
+    size_t capacity = (count + 1) * 2;
+    char **entries = memory_reallocate(environment->entries, capacity * sizeof(*entries));
+    if (!entries)
+        return MP_ERR_MEMORY;
+    environment->entries = entries;
+    environment->capacity = capacity;
+    return MP_OK;
+}
+
+enum mp_error stage_environment_open(struct stage_environment *environment, char *const *own, struct fault *fault)
+{
+    *environment = (struct stage_environment){0};
+    for (; *own; own++) {
+        if (is_ours(*own))
+            continue;
+        if (reserve(environment, environment->own + 1)) {
+            stage_environment_free(environment);
+            return fault_memory(fault);
+        }
+        environment->entries[environment->own++] = *own;
+    }
+    return MP_OK;
+}
+
+void stage_environment_free(struct stage_environment *environment)
+{
+    memory_release(environment->entries);
+    buffer_free(&environment->text);
+    *environment = (struct stage_environment){0};
+}
+
+/* ---- the text: entries, each terminated ----------------------------------------------------------------------- */
+
+/* Begins "MSG_NAME=", unless that variable is there already. */
+static bool begin(struct buffer *text, const char *name, size_t size, enum mp_error *error)
+{
+    size_t start = text->size;
+    *error = buffer_append(text, "MSG_", 4);
+    for (size_t i = 0; i < size && !*error; i++) {
+        char letter = name[i];
+        if (letter >= 'a' && letter <= 'z')
+            letter = (char)(letter - 'a' + 'A');
+        else if (!(letter >= 'A' && letter <= 'Z') && !(letter >= '0' && letter <= '9'))
+            letter = '_';
+        *error = buffer_append(text, &letter, 1);
+    }
+    if (!*error)
+        *error = buffer_append(text, "=", 1);
+    size_t length = text->size - start;
+    for (size_t at = 0; !*error && at < start; at += strlen((const char *)text->data + at) + 1)
+        if (start - at >= length && memcmp(text->data + at, text->data + start, length) == 0) {
+            text->size = start;
+            return false;
+        }
+    return *error == MP_OK;
+}
+
+static enum mp_error put(struct buffer *text, const char *name, size_t name_size, const char *value, size_t size)
+{
+    enum mp_error error;
+    if (!begin(text, name, name_size, &error))
+        return error;
+    error = buffer_append(text, value, size);
+    return error ? error : buffer_append(text, "", 1);
+}
+
+static enum mp_error put_number(struct buffer *text, const char *name, uint64_t value)
+{
+    char digits[24];
+    int size = snprintf(digits, sizeof(digits), "%" PRIu64, value);
+    return put(text, name, strlen(name), digits, (size_t)size);
+}
+
+/* A variable that is not a MSG_ one. */
+static enum mp_error put_plain(struct buffer *text, const char *name, const char *value, size_t size)
+{
+    enum mp_error error = buffer_append_format(text, "%s=", name);
+    if (!error)
+        error = buffer_append(text, value, size);
+    return error ? error : buffer_append(text, "", 1);
+}
+
+/*
+ * The message's own place in its trace, or the trace that its origin names: the trace id is the origin's 32 digits, the
+ * span is this delivery.
+ */
+static enum mp_error put_trace(struct buffer *text, const struct format_item *item)
+{
+    const struct record *record = &item->record;
+    struct attribute attribute;
+    size_t size = record->attributes_size;
+    if (size && attribute_find(record->attributes, size, "traceparent", 11, &attribute)) {
+        enum mp_error error = put_plain(text, "TRACEPARENT", attribute.value, attribute.value_size);
+        if (!error && attribute_find(record->attributes, size, "tracestate", 10, &attribute))
+            error = put_plain(text, "TRACESTATE", attribute.value, attribute.value_size);
+        return error;
+    }
+    if (record->producer == 0)
+        return MP_OK;
+    char id[FRAME_ID_TEXT];
+    char trace[64];
+    uint64_t span = record->producer ^ (record->sequence + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ item->attempt;
+    frame_origin_text(record->producer, record->sequence, id);
+    int length = snprintf(trace, sizeof(trace), "00-%s-%016" PRIx64 "-01", id, span ? span : 1);
+    return put_plain(text, "TRACEPARENT", trace, (size_t)length);
+}
+
+static enum mp_error put_message(struct buffer *text, const struct format_item *item)
+{
+    const struct record *record = &item->record;
+    struct attribute attribute;
+    enum mp_error error = MP_OK;
+    char id[FRAME_ID_TEXT];
+    size_t size;
+    if (record->producer || record->attributes_size) {
+        const char *value = frame_record_id(record, id, &size);
+        error = put(text, "id", 2, value, size);
+    }
+    if (!error && item->topic && *item->topic)
+        error = put_number(text, "offset", item->offset);
+    if (!error && record->attributes_size &&
+        attribute_find(record->attributes, record->attributes_size, "partitionkey", 12, &attribute))
+        error = put(text, "key", 3, attribute.value, attribute.value_size);
+    size_t at = 0;
+    while (!error && record->attributes_size &&
+           attribute_next(record->attributes, record->attributes_size, &at, &attribute))
+        if (attribute.code != ATTRIBUTE_ORIGIN)
+            error = put(text, attribute.name, attribute.name_size, attribute.value, attribute.value_size);
+    return error ? error : put_trace(text, item);
+}
+
+enum mp_error stage_environment_set(struct stage_environment *environment, const struct format_item *item,
+                                    uint32_t count, struct fault *fault)
+{
+    struct buffer *text = &environment->text;
+    enum mp_error error = MP_OK;
+    text->size = 0;
+    if (item->topic && *item->topic)
+        error = put(text, "topic", 5, item->topic, strlen(item->topic));
+    if (!error && item->attempt)
+        error = put_number(text, "attempt", item->attempt);
+    if (!error && count > 0)
+        error = put_number(text, "count", count);
+    if (!error && count <= 1)
+        error = put_message(text, item);
+    size_t entries = environment->own;
+    for (size_t at = 0; !error && at < text->size; at += strlen((char *)text->data + at) + 1) {
+        error = reserve(environment, entries + 1);
+        if (!error)
+            environment->entries[entries++] = (char *)text->data + at;
+    }
+    if (!error)
+        error = reserve(environment, entries);
+    if (error)
+        return fault_memory(fault);
+    environment->entries[entries] = NULL;
+    environment->count = entries;
+    return MP_OK;
+}

@@ -1,0 +1,10 @@
+# lib/stage: how a command meets messages.
+#
+# A line for each file, headers too (they go into the tarball from here), each
+# ended by a backslash; the list ends with $(empty):
+#	%D%/name.c %D%/name.h
+noinst_LTLIBRARIES += %D%/libstage.la
+%C%_libstage_la_SOURCES = \
+	%D%/command.c %D%/command.h \
+	%D%/environment.c %D%/environment.h \
+	$(empty)
