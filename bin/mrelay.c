@@ -14,13 +14,13 @@
 #include <unistd.h>
 
 struct mrelay_settings {
-    const char *relay, *store;
+    struct admin_settings admin;
+    const char *store;
     struct option_list listen;
     uint64_t max_message, max_connections;
-    int64_t lease, wait; /* microseconds */
-    bool background, insecure, json, names;
+    int64_t lease; /* microseconds */
+    bool background, insecure;
     int log_format, log_level;
-    const char *topic, *group;
 };
 
 enum verb { STATUS, TOPICS, GROUPS, WAIT, RELAYS };
@@ -37,6 +37,11 @@ static const struct option_verb verbs[] = {
     {0},
 };
 
+static int (*const ask[])(const struct admin_settings *settings) = {
+    [STATUS] = admin_status, [TOPICS] = admin_topics, [GROUPS] = admin_groups,
+    [WAIT] = admin_wait,     [RELAYS] = admin_relays,
+};
+
 #define AT(member) offsetof(struct mrelay_settings, member)
 #define SERVING .verbs = OPTION_NO_VERB, .section = "Serving"
 #define ASKING .section = "Asking"
@@ -45,7 +50,7 @@ static const char *const log_formats[] = {"logfmt", "json", NULL};
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
 
 static const struct option_spec specs[] = {
-    OPTION_RELAY(struct mrelay_settings, relay),
+    OPTION_RELAY(struct mrelay_settings, admin.relay),
     {.name = "listen",
      .letter = 'l',
      .kind = OPTION_LIST,
@@ -117,7 +122,7 @@ static const struct option_spec specs[] = {
     {.name = "topic",
      .letter = 't',
      .kind = OPTION_TEXT,
-     .at = AT(topic),
+     .at = AT(admin.topic),
      .argument = "TOPIC",
      .verbs = OPTION_VERB(TOPICS) | OPTION_VERB(GROUPS) | OPTION_VERB(WAIT),
      ASKING,
@@ -126,7 +131,7 @@ static const struct option_spec specs[] = {
     {.name = "group",
      .letter = 'g',
      .kind = OPTION_TEXT,
-     .at = AT(group),
+     .at = AT(admin.group),
      .argument = "GROUP",
      .verbs = OPTION_VERB(GROUPS) | OPTION_VERB(WAIT),
      ASKING,
@@ -134,20 +139,20 @@ static const struct option_spec specs[] = {
      .help = "this group"},
     {.name = "wait",
      .kind = OPTION_DURATION,
-     .at = AT(wait),
+     .at = AT(admin.wait),
      .argument = "TIME",
      .verbs = OPTION_VERB(STATUS) | OPTION_VERB(TOPICS) | OPTION_VERB(GROUPS) | OPTION_VERB(WAIT),
      ASKING,
      .help = "how long to wait: for the relay, or for the group"},
     {.name = "json",
      .kind = OPTION_FLAG,
-     .at = AT(json),
+     .at = AT(admin.json),
      .verbs = OPTION_VERB(STATUS) | OPTION_VERB(TOPICS) | OPTION_VERB(GROUPS) | OPTION_VERB(WAIT),
      ASKING,
      .help = "print the relay's answer, which is JSON, as it is"},
     {.name = "names",
      .kind = OPTION_FLAG,
-     .at = AT(names),
+     .at = AT(admin.names),
      .verbs = OPTION_VERB(TOPICS) | OPTION_VERB(GROUPS),
      ASKING,
      .help = "print names only, a line each"},
@@ -228,7 +233,7 @@ static int serve(const struct mrelay_settings *settings, const struct options *o
 {
     struct fault fault = {0};
     struct relay_settings relay = {
-        .name = settings->relay,
+        .name = settings->admin.relay,
         .store = settings->store,
         .insecure = settings->insecure,
         .max_message = (uint32_t)settings->max_message,
@@ -236,7 +241,7 @@ static int serve(const struct mrelay_settings *settings, const struct options *o
         .lease = (uint32_t)(settings->lease / 1000),
         .ready = relay_ready_descriptor(),
     };
-    if (settings->relay && strstr(settings->relay, "://"))
+    if (settings->admin.relay && strstr(settings->admin.relay, "://"))
         return options_wrong(options, "-r: a relay has a name: addresses to listen at are given with --listen");
     if (settings->lease && (settings->lease < 1000000 || settings->lease > INT64_C(86400) * 1000000))
         return options_wrong(options, "--lease: a lease takes from 1s to 24h");
@@ -250,40 +255,15 @@ static int serve(const struct mrelay_settings *settings, const struct options *o
     return relay_serve(&relay, &fault) ? tell_failure(&fault) : EXIT_DONE;
 }
 
-static int ask(enum verb verb, const struct mrelay_settings *settings)
-{
-    struct admin_settings admin = {
-        .relay = settings->relay,
-        .wait = settings->wait,
-        .json = settings->json,
-        .names = settings->names,
-        .topic = settings->topic,
-        .group = settings->group,
-    };
-    switch (verb) {
-    case STATUS:
-        return admin_status(&admin);
-    case TOPICS:
-        return admin_topics(&admin);
-    case GROUPS:
-        return admin_groups(&admin);
-    case WAIT:
-        return admin_wait(&admin);
-    case RELAYS:
-        return admin_relays();
-    }
-    return EXIT_USAGE;
-}
-
 int main(int argc, char **argv)
 {
-    struct mrelay_settings settings = {.wait = -1, .log_level = LOG_INFO};
+    struct mrelay_settings settings = {.admin.wait = -1, .log_level = LOG_INFO};
     struct options options;
     int code = options_parse(&program, argc, argv, &settings, &options);
     if (code >= 0)
         return code;
     if (options.verb >= 0)
-        code = ask((enum verb)options.verb, &settings);
+        code = ask[options.verb](&settings.admin);
     else
         code = serve(&settings, &options, argv);
     options_free(&options);

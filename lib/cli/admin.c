@@ -366,8 +366,9 @@ static void print_name(void *context, const char *name)
     puts(name);
 }
 
-int admin_relays(void)
+int admin_relays(const struct admin_settings *settings)
 {
+    (void)settings;
     bool any = false;
     address_running_relays(print_name, &any);
     int code = finish_output();

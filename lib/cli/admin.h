@@ -25,6 +25,6 @@ int admin_groups(const struct admin_settings *settings);
 int admin_wait(const struct admin_settings *settings);
 
 /* The names of the relays that run here, a line each; 69 when there are none. */
-int admin_relays(void);
+int admin_relays(const struct admin_settings *settings);
 
 #endif
