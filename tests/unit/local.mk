@@ -116,6 +116,14 @@ unit_tests += %D%/test_pace
 %C%_test_pace_SOURCES = %D%/test_pace.c
 %C%_test_pace_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
 
+# statfs(2) can be replaced only where it is called by that name.
+if LINUX
+unit_tests += %D%/test_store_place
+%C%_test_store_place_SOURCES = %D%/test_store_place.c
+%C%_test_store_place_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=statfs
+%C%_test_store_place_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+endif
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
