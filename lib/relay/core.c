@@ -391,10 +391,23 @@ static void tell_trouble(const struct core *core, enum mp_error error, const cha
         core->settings.trouble(core->settings.context, error, text);
 }
 
+/* An error that came without words ends the turn all the same. */
+static void take_error(struct fault *fault, enum mp_error error, const char *text)
+{
+    if (error && !fault->code)
+        fault_set(fault, error, "%s: %s", text, mp_error_text(error));
+}
+
 /* Makes memory what the disk says. */
 static void reload(struct core *core, struct fault *fault)
 {
-    core->unloaded = core->engine->operations->rollback(core->engine, fault) || load(core, fault);
+    enum mp_error error = core->engine->operations->rollback(core->engine, fault);
+    if (!error)
+        error = load(core, fault);
+    take_error(fault, error, "the store could not be loaded");
+    core->unloaded = error != MP_OK;
+    if (!error)
+        fault->code = MP_OK; /* a transaction that could not be rolled back is no matter once the store is open again */
 }
 
 /* A group that was made in the turn is no more: whoever waits on it has to ask for it again. */
@@ -444,11 +457,12 @@ void core_turn(struct core *core, struct moment now)
     if (!fault.code)
         core_sessions_tick(core);
     if (!fault.code)
-        engine->tick(core->engine, &fault);
+        take_error(&fault, engine->tick(core->engine, &fault), "a lease could not be ended");
     if (!fault.code)
         core_serve(core, &fault);
     if (!fault.code && engine->changed(core->engine))
-        engine->commit(core->engine, core_sessions_save, core, &fault);
+        take_error(&fault, engine->commit(core->engine, core_sessions_save, core, &fault),
+                   "the turn could not be committed");
     if (fault.code) {
         undo(core, &fault);
     } else {

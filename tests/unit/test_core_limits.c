@@ -1,0 +1,291 @@
+/* The core at its limits: errors in the middle of a turn, hostile requests, and what is bounded. */
+#include "relay/core.h"
+#include "store/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { CLIENTS = 1, SECOND = 1000000 };
+
+static struct {
+    struct store *store;
+    struct engine *engine;
+    struct engine_operations operations; /* the engine's, to put failures between */
+    const struct engine_operations *real;
+    struct core *core;
+    struct moment now;
+    struct buffer reply; /* the last */
+    unsigned replies;
+    uint64_t random;
+    size_t unsent;
+} rig;
+
+static uint64_t next_random(void *context)
+{
+    (void)context;
+    return ++rig.random;
+}
+
+static void on_reply(void *context, uint64_t connection, const uint32_t *ids, unsigned ids_count,
+                     const struct server_part *parts, unsigned count)
+{
+    (void)context;
+    (void)connection;
+    (void)ids;
+    (void)ids_count;
+    rig.replies++;
+    rig.reply.size = 0;
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(buffer_append(&rig.reply, parts[i].data, parts[i].size), MP_OK);
+        if (parts[i].release)
+            parts[i].release(parts[i].owner);
+    }
+}
+
+static void open_core(void)
+{
+    struct core_settings settings = {.name = "test", .version = "1", .random = next_random, .reply = on_reply};
+    struct fault fault = {0};
+    assert_int_equal(
+        engine_local_open(rig.store, &(struct engine_local_settings){.keep_store = true}, &rig.engine, &fault), MP_OK);
+    rig.real = rig.engine->operations;
+    rig.operations = *rig.real;
+    rig.engine->operations = &rig.operations;
+    assert_int_equal(core_new(rig.engine, &settings, rig.now, &rig.core, &fault), MP_OK);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(&rig, 0, sizeof rig);
+    rig.now = (struct moment){.monotonic = SECOND, .wall = INT64_C(1700000000) * SECOND};
+    assert_int_equal(store_open(":memory:", &rig.store, NULL), MP_OK);
+    open_core();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    core_free(rig.core);
+    store_close(rig.store);
+    buffer_free(&rig.reply);
+    return 0;
+}
+
+static void turn(int64_t microseconds)
+{
+    rig.now.monotonic += microseconds;
+    rig.now.wall += microseconds;
+    core_turn(rig.core, rig.now);
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------- */
+
+static void submit(uint64_t connection, enum protocol_type type, unsigned lane, uint64_t session, uint64_t number,
+                   const struct buffer *body)
+{
+    struct buffer bytes = {0};
+    assert_int_equal(protocol_put_request(&bytes, type, lane, session, number), MP_OK);
+    if (body)
+        assert_int_equal(buffer_append(&bytes, body->data, body->size), MP_OK);
+    uint8_t *copy;
+    struct blob *blob = blob_make(bytes.size, &copy);
+    memcpy(copy, bytes.data, bytes.size);
+    buffer_free(&bytes);
+    uint32_t id = 0x80000001;
+    core_submit(rig.core, connection, &id, 1, blob);
+}
+
+static struct protocol_reply last_reply(void)
+{
+    struct protocol_reply reply;
+    assert_true(rig.replies > 0);
+    assert_int_equal(protocol_read_reply(rig.reply.data, rig.reply.size, &reply), MP_OK);
+    return reply;
+}
+
+static uint64_t greet(uint64_t connection)
+{
+    struct buffer body = {0};
+    struct protocol_welcome welcome;
+    assert_int_equal(protocol_put_hello(&body, "test"), MP_OK);
+    submit(connection, PROTOCOL_HELLO, PROTOCOL_LANE_CONTROL, 0, 1, &body);
+    buffer_free(&body);
+    turn(1);
+    struct protocol_reply reply = last_reply();
+    assert_int_equal(reply.status, MP_OK);
+    assert_int_equal(protocol_read_welcome(&reply, &welcome), MP_OK);
+    return welcome.session;
+}
+
+static void build_frame(struct frame_builder *builder, unsigned messages, size_t size)
+{
+    uint8_t *body = calloc(1, size + 1);
+    assert_int_equal(frame_begin(builder, 7, 1), MP_OK);
+    for (unsigned i = 0; i < messages; i++)
+        assert_int_equal(frame_add(builder, body, size, NULL, 0), MP_OK);
+    frame_finish(builder, rig.now.wall);
+    free(body);
+}
+
+static void publish(uint64_t connection, uint64_t session, uint64_t number, const char *topic, unsigned messages,
+                    size_t size)
+{
+    struct frame_builder builder = {0};
+    struct buffer body = {0};
+    build_frame(&builder, messages, size);
+    assert_int_equal(protocol_put_publish(&body, topic), MP_OK);
+    assert_int_equal(buffer_append(&body, builder.bytes.data, builder.bytes.size), MP_OK);
+    submit(connection, PROTOCOL_PUBLISH, PROTOCOL_LANE_PUBLISH, session, number, &body);
+    buffer_free(&body);
+    frame_builder_free(&builder);
+}
+
+struct asked {
+    const char *topic, *group;
+    enum protocol_from from;
+    uint64_t value;
+    uint32_t messages, wait;
+};
+
+static void fetch(uint64_t connection, uint64_t session, uint64_t number, const struct asked *asked)
+{
+    struct protocol_fetch request = {.topic = asked->topic,
+                                     .topic_size = strlen(asked->topic),
+                                     .group = asked->group,
+                                     .group_size = strlen(asked->group),
+                                     .from = asked->from,
+                                     .value = asked->value,
+                                     .max_messages = asked->messages,
+                                     .max_bytes = 1024 * 1024,
+                                     .wait = asked->wait};
+    struct buffer body = {0};
+    assert_int_equal(protocol_put_fetch(&body, &request, NULL), MP_OK);
+    submit(connection, PROTOCOL_FETCH, PROTOCOL_LANE_FETCH, session, number, &body);
+    buffer_free(&body);
+}
+
+static struct protocol_fetched last_fetched(void)
+{
+    struct protocol_reply reply = last_reply();
+    struct protocol_fetched fetched;
+    assert_int_equal(reply.type, PROTOCOL_FETCH);
+    assert_int_equal(reply.status, MP_OK);
+    assert_int_equal(protocol_read_fetched(&reply, &fetched), MP_OK);
+    return fetched;
+}
+
+static uint64_t messages_of(struct protocol_fetched fetched)
+{
+    struct protocol_chunk chunk;
+    uint64_t messages = 0;
+    while (protocol_next_chunk(&fetched, &chunk))
+        messages += chunk.frame_size > 0 ? chunk.count : 0;
+    return messages;
+}
+
+/* ---- errors in a turn ----------------------------------------------------------------------------------------- */
+
+static enum mp_error refuse_session(struct engine *engine, const struct engine_session *session, struct fault *fault)
+{
+    (void)engine;
+    (void)session;
+    (void)fault; /* without words */
+    return MP_ERR_FULL;
+}
+
+/* A snapshot that fails undoes the turn: a publication that was not committed is never acknowledged. */
+static void test_snapshot_fails(void **state)
+{
+    (void)state;
+    uint64_t session = greet(1);
+    rig.operations.put_session = refuse_session;
+    for (uint64_t i = 1; i < 1024; i++) { /* the first turn after a load writes a snapshot, too */
+        publish(1, session, i, "a", 1, 10);
+        turn(1);
+        struct protocol_reply reply = last_reply();
+        if (reply.status != MP_OK) {
+            assert_int_equal(reply.status, MP_ERR_AGAIN);
+            rig.operations.put_session = rig.real->put_session;
+            publish(1, session, i, "a", 1, 10);
+            turn(1);
+            assert_int_equal(last_reply().status, MP_OK);
+            return;
+        }
+    }
+    fail_msg("no snapshot was written");
+}
+
+static void reopen(void)
+{
+    core_free(rig.core);
+    open_core();
+}
+
+/* A frame at END of topic 1 whose own checksum does not fit. */
+static void add_damaged(uint64_t end)
+{
+    struct frame_builder builder = {0};
+    build_frame(&builder, 2, 10);
+    builder.bytes.data[FRAME_HEADER + 5] ^= 1;
+    struct store_frame row = {.topic = 1,
+                              .first = end,
+                              .count = 2,
+                              .time = rig.now.wall,
+                              .data = builder.bytes.data,
+                              .size = builder.bytes.size};
+    assert_int_equal(store_begin(rig.store, NULL), MP_OK);
+    assert_int_equal(store_add_frame(rig.store, &row, NULL), MP_OK);
+    assert_int_equal(store_commit(rig.store, NULL), MP_OK);
+    frame_builder_free(&builder);
+    reopen();
+}
+
+/* What stands before a damaged frame is given, and no turn is undone for its sake. */
+static void test_damaged_frame(void **state)
+{
+    (void)state;
+    static const struct asked group = {.topic = "a", .group = "g"}, reader = {.topic = "a", .group = ""};
+    static const struct asked pattern = {.topic = "*", .group = "p"};
+    uint64_t session = greet(1);
+    publish(1, session, 1, "a", 3, 10);
+    turn(1);
+    add_damaged(3);
+    publish(1, session, 2, "b", 5, 10);
+    fetch(1, session, 1, &group);
+    turn(1); /* the fetch is applied before the publication */
+    fetch(1, session, 0, &reader);
+    turn(1);
+    assert_int_equal(messages_of(last_fetched()), 3);
+    fetch(1, session, 1, &group);
+    turn(1);
+    assert_int_equal(messages_of(last_fetched()), 3);
+    fetch(1, session, 2, &group);
+    turn(1);
+    assert_int_equal(last_reply().status, MP_ERR_DAMAGED);
+    /* The other topics of a pattern go on. */
+    fetch(1, session, 2, &pattern);
+    turn(1);
+    assert_int_equal(messages_of(last_fetched()), 8);
+    fetch(1, session, 3, &pattern);
+    turn(1);
+    assert_int_equal(last_reply().status, MP_ERR_DAMAGED);
+    publish(1, session, 3, "b", 4, 10);
+    turn(1);
+    fetch(1, session, 3, &pattern);
+    turn(1);
+    assert_int_equal(messages_of(last_fetched()), 4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_snapshot_fails, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_damaged_frame, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
