@@ -146,7 +146,10 @@ static enum mp_error give_from_frame(struct giving *giving, uint64_t offset, uin
     return error;
 }
 
-/* Gives up to COUNT messages from FIRST on. *GIVEN is how many. */
+/*
+ * Gives up to COUNT messages from FIRST on. *GIVEN is how many. Those that stand before a damaged frame are given; the
+ * damage is told when it comes first.
+ */
 static enum mp_error give(struct giving *giving, uint64_t first, uint64_t count, uint32_t *given)
 {
     enum mp_error error = MP_OK;
@@ -158,7 +161,14 @@ static enum mp_error give(struct giving *giving, uint64_t first, uint64_t count,
             break;
         *given += part;
     }
-    return error;
+    return error == MP_ERR_DAMAGED && *given > 0 ? MP_OK : error;
+}
+
+/* One topic's damage keeps no other's messages back: it is told when there is nothing else to give. */
+static bool pass_over(enum mp_error error, bool *damaged)
+{
+    *damaged |= error == MP_ERR_DAMAGED;
+    return error == MP_ERR_DAMAGED;
 }
 
 /* What GROUP can give next: messages that were given back first, then new ones. False: nothing. */
@@ -237,9 +247,15 @@ enum mp_error local_grant(struct engine *engine, struct engine_subscription *sha
     struct giving giving = {.local = local, .limits = limits, .deliveries = deliveries, .fault = fault};
     size_t members = subscription->members.count;
     enum mp_error error = MP_OK;
-    for (size_t i = 0; !error && i < members && !is_full(&giving); i++)
+    bool damaged = false;
+    for (size_t i = 0; !error && i < members && !is_full(&giving); i++) {
         error = grant_of_group(&giving, subscription->members.items[(subscription->turn + i) % members], origin, lease);
+        if (pass_over(error, &damaged))
+            error = MP_OK;
+    }
     subscription->turn++;
+    if (damaged && !error && deliveries->messages == 0)
+        return MP_ERR_DAMAGED; /* FAULT has the words of the last */
     if (!error)
         count_left(local, subscription, origin->session, deliveries);
     return error;
@@ -302,6 +318,7 @@ enum mp_error local_read(struct engine *engine, struct engine_subscription *shar
     struct giving giving = {.local = local, .limits = limits, .deliveries = deliveries, .fault = fault};
     size_t members = subscription->members.count;
     enum mp_error error = MP_OK;
+    bool damaged = false;
     deliveries->waiting = 0;
     for (size_t i = 0; !error && i < members; i++) {
         struct topic *topic = subscription->members.items[(subscription->turn + i) % members];
@@ -311,8 +328,9 @@ enum mp_error local_read(struct engine *engine, struct engine_subscription *shar
             break;
         uint32_t given = 0;
         giving.topic = topic;
-        if (offset < topic->end && !is_full(&giving))
-            error = give(&giving, offset, topic->end - offset, &given);
+        if (offset < topic->end && !is_full(&giving) &&
+            pass_over(error = give(&giving, offset, topic->end - offset, &given), &damaged))
+            error = MP_OK;
         deliveries->waiting += topic->end > offset ? topic->end - offset - given : 0;
         if (error || given > 0 || known)
             continue;
@@ -321,5 +339,5 @@ enum mp_error local_read(struct engine *engine, struct engine_subscription *shar
     }
     subscription->turn++;
     deliveries->end = deliveries->waiting == 0;
-    return error;
+    return damaged && !error && deliveries->messages == 0 ? MP_ERR_DAMAGED : error;
 }
