@@ -16,8 +16,8 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
     [SQL_ROLLBACK] = "ROLLBACK",
-    [SQL_GET_NUMBER] = "SELECT value FROM numbers WHERE name = ?1",
-    [SQL_PUT_NUMBER] = "INSERT OR REPLACE INTO numbers VALUES (?1, ?2)",
+    [SQL_GET_NUMBER] = "SELECT value, checksum FROM numbers WHERE name = ?1",
+    [SQL_PUT_NUMBER] = "INSERT OR REPLACE INTO numbers VALUES (?1, ?2, ?3)",
     [SQL_PUT_TOPIC] = "INSERT OR REPLACE INTO topics VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [SQL_PUT_PATTERN] = "INSERT OR REPLACE INTO patterns VALUES (?1, ?2, ?3, ?4, ?5)",
     [SQL_PUT_GROUP] = "INSERT OR REPLACE INTO groups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -33,7 +33,8 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_EACH_SESSION] = "SELECT * FROM sessions ORDER BY id",
     [SQL_EACH_BLOCK] = "SELECT * FROM blocks WHERE id >= ?1 AND id < ?2 ORDER BY id",
     [SQL_EACH_EVENT] = "SELECT * FROM events WHERE id > ?1 ORDER BY id",
-    [SQL_EACH_FRAME] = "SELECT id, count, session, request, time, checksum, length(frame) FROM frames"
+    [SQL_EACH_FRAME] = "SELECT id, count, session, request, time, checksum, length(frame), substr(frame, 57, 8)"
+                       " FROM frames"
                        " WHERE id >= ?1 AND id < ?2 ORDER BY id",
     [SQL_FRAME_AT] = "SELECT id, count, session, request, time, checksum, length(frame) FROM frames"
                      " WHERE id >= ?1 AND id <= ?2 ORDER BY id DESC LIMIT 1",

@@ -176,7 +176,10 @@ enum mp_error store_each_block(struct store *store, uint32_t group,
 enum mp_error store_each_event(struct store *store, uint64_t after,
                                enum mp_error (*each)(void *, const struct store_event *), void *context,
                                struct fault *fault);
-/* Frames of TOPIC from offset FIRST on, without their bytes (data NULL, size known, checksum not looked at). */
+/*
+ * Frames of TOPIC from offset FIRST on, without their bytes (data NULL, size known): the row's checksum covers its other
+ * columns and the frame's own checksum, so that nothing is taken from a damaged row, and its bytes need not be read.
+ */
 enum mp_error store_each_frame(struct store *store, uint32_t topic, uint64_t first,
                                enum mp_error (*each)(void *, const struct store_frame *), void *context,
                                struct fault *fault);

@@ -14,7 +14,7 @@ static int64_t frame_key(uint32_t topic, uint64_t offset)
  * A frame carries a checksum of its own bytes; the row's covers that one together with the columns, so that storing
  * and reading a frame need not hash it a second time. Who reads the bytes checks the frame's own.
  */
-static int64_t frame_checksum(const struct store_frame *frame)
+static int64_t row_checksum_of(const struct store_frame *frame, uint64_t own)
 {
     struct row_hash hash = {.count = 0};
     row_number(&hash, (uint64_t)frame_key(frame->topic, frame->first));
@@ -23,8 +23,13 @@ static int64_t frame_checksum(const struct store_frame *frame)
     row_number(&hash, frame->request);
     row_number(&hash, (uint64_t)frame->time);
     row_number(&hash, frame->size);
-    row_number(&hash, frame->size >= FRAME_HEADER ? load_u64(frame->data + FRAME_HEADER - 8) : 0);
+    row_number(&hash, own);
     return row_checksum(&hash);
+}
+
+static int64_t frame_checksum(const struct store_frame *frame)
+{
+    return row_checksum_of(frame, frame->size >= FRAME_HEADER ? load_u64(frame->data + FRAME_HEADER - 8) : 0);
 }
 
 enum mp_error store_add_frame(struct store *store, const struct store_frame *frame, struct fault *fault)
@@ -62,6 +67,12 @@ static void take_frame(sqlite3_stmt *statement, struct store_frame *frame, int64
         *checksum = sqlite3_column_int64(statement, 5);
 }
 
+static enum mp_error frame_damaged(const struct store *store, const struct store_frame *frame, struct fault *fault)
+{
+    return fault_set(fault, MP_ERR_DAMAGED, "%s: the frame of offset %llu in topic number %u is damaged", store->path,
+                     (unsigned long long)frame->first, frame->topic);
+}
+
 enum mp_error store_each_frame(struct store *store, uint32_t topic, uint64_t first,
                                enum mp_error (*each)(void *, const struct store_frame *), void *context,
                                struct fault *fault)
@@ -75,8 +86,14 @@ enum mp_error store_each_frame(struct store *store, uint32_t topic, uint64_t fir
     int result;
     while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
         struct store_frame frame;
-        take_frame(statement, &frame, NULL);
-        if ((error = each(context, &frame)))
+        int64_t checksum;
+        take_frame(statement, &frame, &checksum);
+        /* The statement's last column is the frame's own checksum: its bytes need not be read for that. */
+        const uint8_t *own = sqlite3_column_blob(statement, 7);
+        bool whole = frame.size >= FRAME_HEADER && own && sqlite3_column_bytes(statement, 7) == 8;
+        if (row_checksum_of(&frame, whole ? load_u64(own) : 0) != checksum)
+            error = frame_damaged(store, &frame, fault);
+        if (error || (error = each(context, &frame)))
             break;
     }
     sqlite3_reset(statement);
@@ -149,8 +166,7 @@ enum mp_error store_read_frame(struct store *store, uint32_t topic, uint64_t off
     if (code != SQLITE_OK)
         error = store_failed(store, code, "read a frame", fault);
     else if (frame_checksum(frame) != checksum)
-        error = fault_set(fault, MP_ERR_DAMAGED, "%s: the frame of offset %llu in topic number %u is damaged",
-                          store->path, (unsigned long long)frame->first, frame->topic);
+        error = frame_damaged(store, frame, fault);
     if (error) {
         blob_drop(blob);
         return error;

@@ -109,11 +109,18 @@ enum mp_error store_get_number(struct store *store, const char *name, int64_t *v
         return no_statement(fault);
     bind_text(&row, name);
     int result = sqlite3_step(row.statement);
-    if (result == SQLITE_ROW)
-        *value = sqlite3_column_int64(row.statement, 0);
+    bool fits = true;
+    row.column = 0;
+    if (result == SQLITE_ROW) {
+        *value = (int64_t)take_number(&row);
+        fits = checksum_fits(&row);
+    }
     sqlite3_reset(row.statement);
     if (result == SQLITE_DONE)
         return MP_ERR_NOT_FOUND;
+    if (!fits)
+        return fault_set(fault, MP_ERR_DAMAGED, "%s: row %s of numbers is damaged: its checksum does not fit",
+                         store->path, name);
     return result == SQLITE_ROW ? MP_OK : store_failed(store, result, "read a number", fault);
 }
 
@@ -124,6 +131,7 @@ enum mp_error store_put_number(struct store *store, const char *name, int64_t va
         return no_statement(fault);
     bind_text(&row, name);
     bind_number(&row, (uint64_t)value);
+    bind_checksum(&row);
     return row_run(&row, "write a number", fault);
 }
 

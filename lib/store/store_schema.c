@@ -7,7 +7,8 @@
  * and no index beside the table is needed: id = topic << 44 | offset. A block's is its group << 32 | offset >> 12.
  */
 static const char tables[] =
-    "CREATE TABLE numbers(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE numbers(name TEXT PRIMARY KEY, value INTEGER NOT NULL, checksum INTEGER)"
+    " WITHOUT ROWID;"
     "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first INTEGER,"
     " end INTEGER, created INTEGER, checksum INTEGER);"
     "CREATE TABLE patterns(id INTEGER PRIMARY KEY, pattern TEXT NOT NULL, name TEXT NOT NULL,"

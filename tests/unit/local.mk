@@ -124,6 +124,10 @@ unit_tests += %D%/test_store_place
 %C%_test_store_place_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 endif
 
+unit_tests += %D%/test_store
+%C%_test_store_SOURCES = %D%/test_store.c
+%C%_test_store_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
