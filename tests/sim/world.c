@@ -182,6 +182,9 @@ static void actor_turn(struct actor *actor)
         client_process(actor->kind->client(actor), world->now);
     if (!actor->restarted)
         actor->kind->turn(actor);
+    /* It learns at once when it has sent what it sent now: the machine may sleep for an hour from here. */
+    if (!actor->restarted && actor->kind->client)
+        client_process(actor->kind->client(actor), world->now);
     if (actor->restarted) {
         actor->kind->crash(actor);
         actor->up = false;
