@@ -140,7 +140,8 @@ struct engine_operations {
      * relay then calls put_session() and delete_session(). */
     enum mp_error (*commit)(struct engine *engine, enum mp_error (*snapshot)(void *context), void *context,
                             struct fault *fault);
-    /* Forgets the turn. Nothing in memory is valid afterwards until load(). Subscriptions stay, without members. */
+    /* Forgets the turn. Nothing in memory is valid afterwards until load(). Subscriptions stay, without members; those
+     * of groups that were made in the turn are not `known` after the load. */
     enum mp_error (*rollback)(struct engine *engine, struct fault *fault);
     /* Whether the turn has changed anything. */
     bool (*changed)(const struct engine *engine);
@@ -159,7 +160,7 @@ struct engine_operations {
     /*
      * The subscription of GROUP on TOPIC (checked names; both not terminated). A group that is not there is made for
      * SESSION, starting at FROM and VALUE; for one that is there MP_ERR_EXISTS when FROM is other than the default,
-     * unless this session made it. An empty group makes nothing.
+     * unless this session made it. An empty group makes nothing. MP_ERR_TOO_LARGE: a limit, before anything changed.
      */
     enum mp_error (*subscribe)(struct engine *engine, const char *topic, size_t topic_size, bool pattern,
                                const char *group, size_t group_size, uint64_t session, enum engine_from from,

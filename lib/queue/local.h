@@ -14,7 +14,8 @@
 #include "queue/states.h"
 #include "store/store.h"
 
-enum { TOPICS_MAX = 1 << 19, CACHE_SLOTS = 64 };
+/* Ids are below TOPICS_MAX: the key of the last one's successor, which ends its range, has to fit 63 bits as well. */
+enum { TOPICS_MAX = (1 << 19) - 1, CACHE_SLOTS = 64 };
 #define OFFSET_MAX ((UINT64_C(1) << 44) - 1)
 
 struct topic;

@@ -159,7 +159,7 @@ enum mp_error local_topic_join(struct local *local, struct topic *topic, bool ma
     }
     for (size_t i = 0; !error && i < local->patterns_count; i++) {
         struct subscription *subscription = local->patterns_list[i];
-        if (!name_matches(subscription->shared.topic, topic->name))
+        if (!name_matches(subscription->shared.topic, topic->name) || (!is_reader(subscription) && !subscription->made))
             continue;
         if (is_reader(subscription)) {
             if (members_add(&subscription->members, topic) || members_add(&topic->readers, subscription))
@@ -282,8 +282,10 @@ enum mp_error local_subscribe(struct engine *engine, const char *topic, size_t t
     struct subscription *subscription = map_get(&local->subscriptions, key, size);
     if (!subscription) {
         if (pattern && local->patterns_count == sizeof local->patterns_list / sizeof *local->patterns_list)
-            return fault_set(fault, MP_ERR_FULL, "the relay has %zu patterns, and can have no more",
+            return fault_set(fault, MP_ERR_TOO_LARGE, "the relay has %zu patterns, and can have no more",
                              local->patterns_count);
+        if (!pattern && group_size > 0 && local->next_topic >= TOPICS_MAX && !local_topic(local, topic, topic_size))
+            return fault_set(fault, MP_ERR_TOO_LARGE, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
         if (subscription_make(local, topic, topic_size, pattern, group, group_size, &subscription) ||
             (group_size == 0 && readers_fill(local, subscription)))
             return fault_memory(fault);
@@ -342,7 +344,7 @@ void local_subscriptions_detach(struct local *local)
         subscription->members.count = 0;
         subscription->turn = 0;
         subscription->shared.ready = false;
-        subscription->shared.created = false;
+        subscription->shared.created = subscription->shared.known = false;
         subscription->shared.creator = 0;
         subscription->shared.known = false;
         subscription->made = false;

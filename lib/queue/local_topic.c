@@ -65,6 +65,8 @@ enum mp_error local_topic_make(struct local *local, const char *name, size_t siz
                                struct fault *fault)
 {
     char text[NAME_MAX_BYTES + 1];
+    if (local->next_topic >= TOPICS_MAX)
+        return fault_set(fault, MP_ERR_FULL, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
     memcpy(text, name, size);
     text[size] = '\0';
     struct store_topic row = {.id = local->next_topic, .name = text, .created = local->now.wall};

@@ -423,6 +423,19 @@ static void orphans_answer(struct core *core, const char *text)
     }
 }
 
+/* Who waits on a group that was made in the turn waits on nothing now, and has to make it again. */
+static void send_orphans_back(struct core *core, const char *text)
+{
+    for (struct request *request = core->polls, *next; request; request = next) {
+        next = request->next_poll;
+        const struct engine_subscription *subscription = request->subscription;
+        if (!subscription || subscription->group[0] == '\0' || subscription->known)
+            continue;
+        core_reply_text(core, request, MP_ERR_AGAIN, text);
+        core_request_free(core, request);
+    }
+}
+
 static void undo(struct core *core, const struct fault *fault)
 {
     struct fault again = {0};
@@ -433,6 +446,7 @@ static void undo(struct core *core, const struct fault *fault)
     reload(core, &again);
     if (core->unloaded)
         tell_trouble(core, again.code, fault_text(&again));
+    send_orphans_back(core, fault_text(fault));
     orphans_answer(core, fault_text(fault));
 }
 

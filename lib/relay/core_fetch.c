@@ -176,7 +176,7 @@ bool core_fetch(struct core *core, struct request *request, struct fault *fault)
     enum mp_error error =
         core->engine->operations->subscribe(core->engine, fetch.topic, fetch.topic_size, pattern, fetch.group,
                                             fetch.group_size, session->id, from, fetch.value, &subscription, &detail);
-    if (error == MP_ERR_EXISTS || error == MP_ERR_FULL) {
+    if (error == MP_ERR_EXISTS || error == MP_ERR_TOO_LARGE) {
         core_reply_text(core, request, error, fault_text(&detail));
         return true;
     }
@@ -185,10 +185,10 @@ bool core_fetch(struct core *core, struct request *request, struct fault *fault)
         core_reply_text(core, request, MP_ERR_AGAIN, fault_text(&detail));
         return true;
     }
-    request->subscription = subscription;
     struct request_list *waiters = core_waiters(subscription);
     if (!waiters)
-        return true;
+        return true; /* no memory, no answer */
+    request->subscription = subscription;
     bool answered = true;
     if (turn == TURN_REPEAT)
         repeat_fetch(core, request, fault);

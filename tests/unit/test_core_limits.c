@@ -226,6 +226,39 @@ static void reopen(void)
     open_core();
 }
 
+/*
+ * A group that was made in a turn that is undone is made again by whoever waits on it, and no part of it is left: a
+ * topic that comes later does not join the pattern.
+ */
+static void test_undone_group(void **state)
+{
+    (void)state;
+    static const struct asked pattern = {.topic = "*", .group = "g", .from = PROTOCOL_FROM_NEW, .wait = 30000};
+    uint64_t session = greet(1);
+    store_fail_commit(rig.store, 1);
+    fetch(1, session, 1, &pattern);
+    turn(1);
+    assert_int_equal(last_reply().status, MP_ERR_AGAIN);
+    publish(1, session, 1, "a", 1, 10);
+    turn(1);
+    assert_int_equal(last_reply().status, MP_OK);
+    fetch(1, session, 1, &pattern);
+    turn(1);
+    unsigned replies = rig.replies;
+    publish(1, session, 2, "a", 2, 10);
+    turn(1);
+    assert_int_equal(rig.replies, replies + 2);
+    assert_int_equal(messages_of(last_fetched()), 2);
+    reopen();
+    struct buffer out = {0};
+    assert_int_equal(rig.real->describe_groups(rig.engine, &out), MP_OK);
+    assert_int_equal(buffer_append(&out, "", 1), MP_OK);
+    const char *text = (const char *)out.data;
+    assert_non_null(strstr(text, "\"pattern\":\"*\""));
+    assert_null(strstr(text, "\"pattern\":\"\"")); /* no group on the topic alone */
+    buffer_free(&out);
+}
+
 /* A frame at END of topic 1 whose own checksum does not fit. */
 static void add_damaged(uint64_t end)
 {
@@ -286,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_snapshot_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_damaged_frame, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_undone_group, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
