@@ -8,7 +8,8 @@ enum {
     GRACE = 5000,
     SESSIONS = 65536,
     TURN_BYTES = 2 * 1024 * 1024, /* of requests that a turn applies */
-    ROOM_PERIOD = 100000          /* microseconds between two looks whether there is room */
+    ROOM_PERIOD = 100000,         /* microseconds between two looks whether there is room */
+    RETRY_PERIOD = 100000         /* microseconds between two tries to do what the store refuses */
 };
 
 /* ---- requests that wait --------------------------------------------------------------------------------------- */
@@ -441,11 +442,14 @@ static void undo(struct core *core, const struct fault *fault)
     struct fault again = {0};
     core->counters.undone++;
     core->in_trouble = true;
+    core->retry_at = core->now.monotonic + RETRY_PERIOD;
     tell_trouble(core, fault->code, fault_text(fault));
     replies_undo(core, fault_text(fault));
-    reload(core, &again);
-    if (core->unloaded)
-        tell_trouble(core, again.code, fault_text(&again));
+    if (!core->unloaded) {
+        reload(core, &again);
+        if (core->unloaded)
+            tell_trouble(core, again.code, fault_text(&again));
+    }
     send_orphans_back(core, fault_text(fault));
     orphans_answer(core, fault_text(fault));
 }
@@ -464,7 +468,10 @@ void core_turn(struct core *core, struct moment now)
     core->now = now;
     core->counters.turns++;
     engine->begin(core->engine, now);
-    if (core->unloaded)
+    bool pause = core->unloaded && now.monotonic < core->retry_at;
+    if (pause)
+        fault_set(&fault, MP_ERR_AGAIN, "the store cannot be read");
+    else if (core->unloaded)
         reload(core, &fault);
     apply_list(core, &core->submitted, TURN_BYTES, &fault);
     apply_list(core, &core->publications, TURN_BYTES, &fault);
@@ -477,7 +484,9 @@ void core_turn(struct core *core, struct moment now)
     if (!fault.code && engine->changed(core->engine))
         take_error(&fault, engine->commit(core->engine, core_sessions_save, core, &fault),
                    "the turn could not be committed");
-    if (fault.code) {
+    if (pause) {
+        replies_undo(core, fault_text(&fault));
+    } else if (fault.code) {
         undo(core, &fault);
     } else {
         end_trouble(core);
@@ -498,5 +507,6 @@ int64_t core_due(const struct core *core)
         due = core->now.monotonic + ROOM_PERIOD;
     if (core->submitted.first || core->publications.first || core->replies || core->dropped_count > 0)
         due = core->now.monotonic;
-    return due;
+    /* What was due and could not be done is still due: not at once again. */
+    return core->in_trouble && due < core->retry_at ? core->retry_at : due;
 }

@@ -223,7 +223,10 @@ void core_serve(struct core *core, struct fault *fault)
 static void answer_expired(struct core *core, struct request *request)
 {
     struct fault fault = {0};
-    if (request->head.type == PROTOCOL_FETCH) {
+    if (core->unloaded) {
+        /* What is in memory is not what is there: it must not look like an end, or as if all were settled. */
+        core_reply_text(core, request, MP_ERR_AGAIN, "the store cannot be read");
+    } else if (request->head.type == PROTOCOL_FETCH) {
         struct protocol_fetch fetch;
         bool pattern;
         engine_deliveries_clear(&core->deliveries);

@@ -85,7 +85,8 @@ struct core {
     int64_t started; /* monotonic */
     bool draining;
     bool in_trouble;
-    bool unloaded; /* what is in memory is not what is on the disk: load before anything else */
+    int64_t retry_at; /* monotonic: while in trouble, nothing that is due is tried before */
+    bool unloaded;    /* what is in memory is not what is on the disk: load before anything else */
 
     struct request_list submitted, publications;
     size_t pending;

@@ -33,7 +33,7 @@ struct relay {
     struct event *signals[3];
     struct address addresses[RELAY_LISTEN_MAX + 1];
     unsigned addresses_count;
-    struct log_limit trouble_limit;
+    struct log_limit trouble_limit, undone_limit;
     bool stopping;
     server_connection last[LAST_REPLIES]; /* who was answered while stopping */
     unsigned last_count;
@@ -111,12 +111,16 @@ static uint64_t random_bits(void *context)
 
 static void core_trouble(void *context, enum mp_error error, const char *text)
 {
+    struct relay *relay = context;
     struct log_line line;
-    (void)context;
+    if (error && log_limited(&relay->undone_limit, clock_monotonic()))
+        return;
     log_begin(&line, error ? LOG_ERROR : LOG_INFO,
               error ? "a turn was undone, clients send again" : "the store works again");
-    if (error)
+    if (error) {
         log_field(&line, "reason", "%s", text);
+        log_field_suppressed(&line, &relay->undone_limit);
+    }
     log_end(&line);
 }
 

@@ -20,6 +20,7 @@ static struct {
     struct buffer reply; /* the last */
     unsigned replies;
     uint64_t random;
+    unsigned loads;
     size_t unsent;
 } rig;
 
@@ -314,12 +315,60 @@ static void test_damaged_frame(void **state)
     assert_int_equal(messages_of(last_fetched()), 4);
 }
 
+static enum mp_error refuse_load(struct engine *engine, struct moment now, const struct engine_load *load,
+                                 struct fault *fault)
+{
+    enum mp_error error = rig.real->load(engine, now, load, fault);
+    rig.loads++;
+    return error ? error : MP_ERR_IO; /* without words */
+}
+
+static enum mp_error refuse_rollback(struct engine *engine, struct fault *fault)
+{
+    rig.real->rollback(engine, fault);
+    return fault_set(fault, MP_ERR_IO, "no");
+}
+
+/* A store that cannot be read: nobody is told an end, and what is due does not keep the relay busy. */
+static void test_unloaded(void **state)
+{
+    (void)state;
+    static const struct asked reader = {.topic = "a", .group = "", .wait = 100};
+    uint64_t session = greet(1);
+    fetch(1, session, 0, &reader);
+    turn(1);
+    store_fail_commit(rig.store, 1);
+    rig.operations.load = refuse_load;
+    rig.operations.rollback = refuse_rollback;
+    publish(1, session, 1, "b", 1, 10);
+    turn(1);
+    assert_int_equal(last_reply().status, MP_ERR_AGAIN);
+    turn(INT64_C(120) * SECOND); /* sessions are looked after once a minute */
+    assert_int_equal(last_reply().type, PROTOCOL_FETCH);
+    assert_int_equal(last_reply().status, MP_ERR_AGAIN);
+    unsigned loads = rig.loads;
+    for (unsigned i = 0; i < 100; i++) {
+        publish(1, session, 1, "b", 1, 10);
+        turn(1);
+        assert_int_equal(last_reply().status, MP_ERR_AGAIN);
+        assert_true(core_due(rig.core) > rig.now.monotonic);
+    }
+    assert_int_equal(rig.loads, loads);
+    rig.operations.load = rig.real->load;
+    rig.operations.rollback = rig.real->rollback;
+    turn(SECOND);
+    publish(1, session, 1, "b", 1, 10);
+    turn(1);
+    assert_int_equal(last_reply().status, MP_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_snapshot_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_damaged_frame, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_undone_group, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_unloaded, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
