@@ -195,7 +195,8 @@ static const struct option_program program = {
 static int tell_failure(const struct fault *fault)
 {
     tell("%s", fault_text(fault));
-    return fault->code == MP_ERR_EXISTS ? EXIT_LATER : exit_code_of(fault->code);
+    /* The store is no input of which a part was rejected. */
+    return fault->code == MP_ERR_FORMAT || fault->code == MP_ERR_TOO_LARGE ? EXIT_FAILED : exit_code_of(fault->code);
 }
 
 /* Starts this program again in the background, with its log beside the store. */

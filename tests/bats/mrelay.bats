@@ -81,15 +81,22 @@ is_gone() {
     mkdir -m 700 "$XDG_RUNTIME_DIR/msgpipe"
     echo precious >"$XDG_RUNTIME_DIR/msgpipe/default.sock"
     run mrelay --background
-    assert_failure
+    assert_failure 1
+    assert_output --partial 'a file that is no socket is in the way'
     assert_equal "$(cat "$XDG_RUNTIME_DIR/msgpipe/default.sock")" precious
 }
 
 @test "a store that is none is refused, and left as it was" {
     head -c 20000 /dev/zero | tr '\0' z >some.db
+    chmod 644 some.db
     cp some.db before.db
     run mrelay --store "$PWD/some.db"
-    assert_failure
+    assert_failure 77
+    assert_output --partial 'chmod 600'
+    chmod 600 some.db
+    run mrelay --store "$PWD/some.db"
+    assert_failure 1
+    assert_output --partial 'some.db: '
     run cmp some.db before.db
     assert_success
 }
