@@ -9,11 +9,15 @@
  *                          "acked","dead","oldest_time_us"}]}
  *     {"verb":"wait","topic":T,"group":G,"wait_ms":N}
  *                         {"drained":true} when G has settled all of T; {"drained":false} after the wait
+ *     {"verb":"nearest","topic":T}
+ *                         {"nearest":N}: the topic whose name is so near to T that it may have been meant; "" if none
  */
 #include "relay/private.h"
 
 #include <jansson.h>
 #include <unistd.h>
+
+enum { WAIT_BYTES = 4096 };
 
 static enum mp_error put_counters(const struct core *core, struct buffer *out)
 {
@@ -80,6 +84,23 @@ static void reply_json(struct core *core, const struct request *request, struct 
     buffer_free(json);
 }
 
+static void reply_nearest(struct core *core, const struct request *request, json_t *asked)
+{
+    const char *topic = json_string_value(json_object_get(asked, "topic"));
+    struct fault detail = {0};
+    struct buffer out = {0};
+    bool pattern;
+    enum mp_error error = topic ? name_check_pattern(topic, strlen(topic), &pattern, &detail)
+                                : fault_set(&detail, MP_ERR_INVALID, "nearest needs a topic");
+    if (error) {
+        core_reply_text(core, request, error, fault_text(&detail));
+        return;
+    }
+    const char *nearest = core->engine->operations->nearest_topic(core->engine, topic);
+    error = buffer_append_format(&out, "{\"nearest\":\"%s\"}", nearest ? nearest : "");
+    reply_json(core, request, &out, error);
+}
+
 /* True when the request was answered. A second call for the same request is the last: its wait is over. */
 static bool wait_for_group(struct core *core, struct request *request, json_t *asked)
 {
@@ -90,6 +111,9 @@ static bool wait_for_group(struct core *core, struct request *request, json_t *a
     bool pattern, drained = false;
     enum mp_error error = topic && group ? name_check_pattern(topic, strlen(topic), &pattern, &detail)
                                          : fault_set(&detail, MP_ERR_INVALID, "wait needs a topic and a group");
+    /* It is read again in each turn while it waits. */
+    if (request->head.body_size > WAIT_BYTES)
+        error = fault_set(&detail, MP_ERR_TOO_LARGE, "a request to wait takes %d bytes at most", WAIT_BYTES);
     if (!error)
         error = name_check_group(group, strlen(group), &detail);
     if (!error)
@@ -99,7 +123,10 @@ static bool wait_for_group(struct core *core, struct request *request, json_t *a
         return true;
     }
     bool over = request->list && request->deadline <= core->now.monotonic;
-    if (!drained && !over && wait != 0) {
+    if (!drained && !over && wait != 0 && (request->list || core_may_wait(core, request))) {
+        if (wait > UINT32_MAX)
+            wait = UINT32_MAX;
+        request->session = NULL; /* it may be gone before the wait is over */
         if (!request->list)
             core_wait(core, request, &core->waits, wait < 0 ? CLOCK_NEVER : core->now.monotonic + wait * 1000);
         return false;
@@ -126,6 +153,8 @@ bool core_admin(struct core *core, struct request *request)
         reply_json(core, request, &out, put_list(core, "topics", engine->describe_topics, &out));
     else if (strcmp(verb, "groups") == 0)
         reply_json(core, request, &out, put_list(core, "groups", engine->describe_groups, &out));
+    else if (strcmp(verb, "nearest") == 0)
+        reply_nearest(core, request, asked);
     else if (strcmp(verb, "wait") == 0)
         answered = wait_for_group(core, request, asked);
     else
