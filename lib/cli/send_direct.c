@@ -286,8 +286,12 @@ static void judge(struct send_direct *direct)
         return;
     }
     if (left || direct->result.unread) {
-        if (left)
+        if (left && peer_count(direct->peer) == 0)
             tell("%" PRIu64 " messages could not be delivered: %s", left, nobody(direct));
+        else if (left && direct->pattern == PEER_REQ)
+            tell("waited (--wait) in vain for a reply to %" PRIu64 " messages", left);
+        else if (left)
+            tell("%" PRIu64 " messages could not be delivered: the other end does not read", left);
         else
             tell("the other end has not read the last %" PRIu64 " bytes", direct->result.unread);
         send_engine_end(engine, EXIT_TIMEOUT);
