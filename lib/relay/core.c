@@ -8,8 +8,9 @@ enum {
     GRACE = 5000,
     SESSIONS = 65536,
     TURN_BYTES = 2 * 1024 * 1024, /* of requests that a turn applies */
-    ROOM_PERIOD = 100000,         /* microseconds between two looks whether there is room */
-    RETRY_PERIOD = 100000         /* microseconds between two tries to do what the store refuses */
+    WAITING_BYTES = 16 * 1024 * 1024,
+    ROOM_PERIOD = 100000, /* microseconds between two looks whether there is room */
+    RETRY_PERIOD = 100000 /* microseconds between two tries to do what the store refuses */
 };
 
 /* ---- requests that wait --------------------------------------------------------------------------------------- */
@@ -41,9 +42,16 @@ static void list_remove(struct request *request)
     request->next = request->previous = NULL;
 }
 
+bool core_may_wait(const struct core *core, const struct request *request)
+{
+    return core->waiting + request->blob->size <= WAITING_BYTES;
+}
+
 void core_wait(struct core *core, struct request *request, struct request_list *list, int64_t deadline)
 {
     list_add(list, request);
+    request->waiting = true;
+    core->waiting += request->blob->size;
     request->deadline = deadline;
     if (deadline == CLOCK_NEVER)
         return;
@@ -71,6 +79,9 @@ void core_unwait(struct core *core, struct request *request)
     struct request_list *list = request->list;
     if (list)
         list_remove(request);
+    if (request->waiting)
+        core->waiting -= request->blob->size;
+    request->waiting = false;
     struct engine_subscription *subscription = request->subscription;
     request->subscription = NULL;
     if (!subscription || list->first)

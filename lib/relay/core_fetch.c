@@ -193,7 +193,7 @@ bool core_fetch(struct core *core, struct request *request, struct fault *fault)
     if (turn == TURN_REPEAT)
         repeat_fetch(core, request, fault);
     else
-        answered = try_fetch(core, request, fetch.wait == 0, fault);
+        answered = try_fetch(core, request, fetch.wait == 0 || !core_may_wait(core, request), fault);
     core_wait(core, request, waiters, answered ? CLOCK_NEVER : core->now.monotonic + (int64_t)fetch.wait * 1000);
     if (!answered)
         session->fetching = request;

@@ -84,7 +84,8 @@ bool core_room(struct core *core, struct request *request)
                                       : name_check_topic(topic, size, &detail);
     if (!error)
         error = core->engine->operations->room(core->engine, topic, size, &detail);
-    if (error == MP_ERR_FULL && wait > 0 && !request->list) {
+    if (error == MP_ERR_FULL && wait > 0 && !request->list && core_may_wait(core, request)) {
+        request->session = NULL; /* it may be gone before the wait is over */
         core_wait(core, request, &core->rooms, core->now.monotonic + (int64_t)wait * 1000);
         return false;
     }

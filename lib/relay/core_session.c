@@ -61,6 +61,7 @@ static void session_bind(struct core *core, uint64_t connection, struct session 
         return;
     if (binding) {
         session_lost(core, binding->session);
+        binding->shared = true;
     } else {
         if (!(binding = calloc(1, sizeof *binding)))
             return;
@@ -102,6 +103,16 @@ static void drop_requests(struct core *core, struct request_list *list, uint64_t
     }
 }
 
+/* The fetches of other sessions that came over this connection. */
+static void drop_polls(struct core *core, uint64_t connection)
+{
+    for (struct request *request = core->polls, *next; request; request = next) {
+        next = request->next_poll;
+        if (request->connection == connection)
+            core_request_free(core, request);
+    }
+}
+
 void core_disconnected(struct core *core, uint64_t connection)
 {
     drop_requests(core, &core->submitted, connection);
@@ -112,6 +123,8 @@ void core_disconnected(struct core *core, uint64_t connection)
     struct request *fetching = binding ? binding->session->fetching : NULL;
     if (fetching && fetching->connection == connection)
         core_request_free(core, fetching); /* nobody is there to be answered */
+    if (binding && binding->shared)
+        drop_polls(core, connection);
     session_unbind(core, connection);
 }
 

@@ -20,14 +20,14 @@ struct request {
     struct request *next, *previous;           /* of the list that it is on */
     struct request_list *list;                 /* NULL: none */
     struct request *next_poll, *previous_poll; /* of all that wait with a deadline */
-    bool polling;
+    bool polling, waiting;
     uint64_t connection;
     uint32_t ids[SERVER_HOPS];
     unsigned ids_count;
     struct blob *blob;
     struct protocol_request head;
-    struct session *session;
-    int64_t deadline;                         /* of a long poll, monotonic */
+    struct session *session; /* NULL before it is applied, and while it waits for other than messages */
+    int64_t deadline;        /* of a long poll, monotonic */
     struct engine_subscription *subscription; /* whose waiters are the list */
 };
 
@@ -69,6 +69,7 @@ struct session {
 struct binding {
     uint64_t connection;
     struct session *session;
+    bool shared; /* it spoke for others before */
 };
 
 struct core_counters {
@@ -102,6 +103,7 @@ struct core {
     uint64_t *dropped; /* sessions that lost their last connection */
     size_t dropped_count, dropped_capacity;
 
+    size_t waiting;        /* bytes of requests that wait */
     struct request *polls; /* everything that waits with a deadline */
     int64_t poll_due;      /* none of them ends earlier */
     struct request_list rooms, waits;
@@ -117,6 +119,11 @@ void core_reply_text(struct core *core, const struct request *request, enum mp_e
 /* The bytes that were put into the head since the last piece become one. */
 enum mp_error core_reply_blob(struct reply *reply, struct blob *blob, const uint8_t *data, size_t size);
 void core_request_free(struct core *core, struct request *request);
+/*
+ * Whether REQUEST may wait. Requests that wait keep the bytes that they came in, which count against what the server
+ * may hold: past a quarter of that they are answered at once, as if their wait was over.
+ */
+bool core_may_wait(const struct core *core, const struct request *request);
 /* Puts REQUEST at the end of LIST, to wait until DEADLINE (monotonic; CLOCK_NEVER: without an end). */
 void core_wait(struct core *core, struct request *request, struct request_list *list, int64_t deadline);
 /* Takes it off. */

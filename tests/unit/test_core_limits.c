@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -362,6 +363,91 @@ static void test_unloaded(void **state)
     assert_int_equal(last_reply().status, MP_OK);
 }
 
+static enum mp_error no_room(struct engine *engine, const char *name, size_t size, struct fault *fault)
+{
+    (void)engine;
+    (void)name;
+    (void)size;
+    return fault_set(fault, MP_ERR_FULL, "full");
+}
+
+/* A connection speaks for one session after the other; what the first waits for outlives it, or ends with it. */
+static void test_shared_connection(void **state)
+{
+    (void)state;
+    static const struct asked reader = {.topic = "a", .group = "", .wait = UINT32_MAX};
+    uint64_t first = greet(1), other = greet(2);
+    struct buffer body = {0};
+    rig.operations.room = no_room;
+    assert_int_equal(protocol_put_room(&body, "a", UINT32_MAX), MP_OK);
+    submit(1, PROTOCOL_ROOM, PROTOCOL_LANE_CONTROL, first, 1, &body);
+    buffer_free(&body);
+    fetch(2, other, 0, &reader);
+    turn(1);
+    uint64_t second = greet(1), third = greet(2);
+    for (unsigned i = 0; i < 80; i++) { /* the first session is evicted */
+        static const struct asked look = {.topic = "x", .group = ""};
+        turn(INT64_C(60) * SECOND);
+        fetch(1, second, 0, &look);
+        fetch(2, third, 0, &look);
+    }
+    turn(1);
+    unsigned replies = rig.replies;
+    core_disconnected(rig.core, 2); /* with it goes the fetch of the session before */
+    publish(1, second, 1, "a", 1, 10);
+    turn(1);
+    assert_int_equal(last_reply().status, MP_ERR_FULL);
+    assert_int_equal(rig.replies, replies + 1);
+    rig.operations.room = rig.real->room;
+    publish(1, second, 1, "a", 1, 10);
+    turn(1);
+    assert_int_equal(rig.replies, replies + 3); /* the publication's and the room's */
+    core_disconnected(rig.core, 1);
+}
+
+static void ask(uint64_t connection, uint64_t session, const char *json)
+{
+    struct buffer body = {0};
+    assert_int_equal(buffer_append(&body, json, strlen(json)), MP_OK);
+    submit(connection, PROTOCOL_ADMIN, PROTOCOL_LANE_CONTROL, session, 1, &body);
+    buffer_free(&body);
+}
+
+/* Waits are bounded in bytes, and their times do not overflow. */
+static void test_waits(void **state)
+{
+    (void)state;
+    static const struct asked group = {.topic = "a", .group = "g"};
+    uint64_t session = greet(1);
+    publish(1, session, 1, "a", 1, 10);
+    fetch(1, session, 1, &group);
+    turn(1);
+    unsigned replies = rig.replies;
+    ask(1, session, "{\"verb\":\"wait\",\"topic\":\"a\",\"group\":\"g\",\"wait_ms\":9223372036854775807}");
+    turn(1);
+    assert_int_equal(rig.replies, replies);
+    char *text = malloc(8192);
+    snprintf(text, 8192, "{\"verb\":\"wait\",\"topic\":\"a\",\"group\":\"g\",\"wait_ms\":1000%*s}", 5000, "");
+    ask(1, session, text);
+    free(text);
+    turn(1);
+    assert_int_equal(last_reply().status, MP_ERR_TOO_LARGE);
+    for (unsigned i = 0; i < 40; i++) { /* more than 16 MiB that want to wait */
+        struct buffer body = {0};
+        assert_int_equal(protocol_put_room(&body, "a", 1000), MP_OK);
+        assert_int_equal(buffer_reserve(&body, 1024 * 1024), MP_OK);
+        memset(body.data + body.size, 0, 1024 * 1024);
+        body.size += 1024 * 1024;
+        rig.operations.room = no_room;
+        submit(1, PROTOCOL_ROOM, PROTOCOL_LANE_CONTROL, session, 1, &body);
+        buffer_free(&body);
+    }
+    replies = rig.replies;
+    for (unsigned i = 0; i < 40; i++)
+        turn(1);
+    assert_in_range(rig.replies - replies, 20, 30);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +455,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_frame, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_undone_group, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unloaded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shared_connection, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_waits, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
