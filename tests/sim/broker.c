@@ -416,3 +416,9 @@ bool broker_forgets(const struct world *world)
 {
     return world->stepped || world->weather.long_pauses || world->broker->settings.sessions > 0;
 }
+
+void broker_sleep(struct world *world, int64_t duration)
+{
+    for (unsigned i = 0; i < world->broker->outstanding_count; i++)
+        world->broker->outstanding[i].deadline += duration;
+}

@@ -64,6 +64,7 @@ static void long_pause(struct world *world)
     sim_say(world, "somebody is away for long");
     network_isolate(world, 3700 * SECOND);
     world->now += 3650 * SECOND;
+    broker_sleep(world, 3650 * SECOND);
 }
 
 void fault_happen(struct world *world)

@@ -152,6 +152,8 @@ void broker_fail_commit(struct world *world, unsigned nth);
 void broker_set_full(struct world *world, bool full);
 void broker_request(struct world *world, uint64_t connection, uint32_t id, struct blob *blob);
 void broker_closed(struct world *world, uint64_t connection);
+/* Time has passed in which nothing could be answered. */
+void broker_sleep(struct world *world, int64_t duration);
 /* When a turn is due; CLOCK_NEVER. */
 int64_t broker_due(const struct world *world);
 void broker_turn(struct world *world);
