@@ -172,11 +172,11 @@ struct engine_operations {
     enum mp_error (*grant)(struct engine *engine, struct engine_subscription *subscription,
                            const struct engine_origin *origin, const struct engine_limits *limits, uint32_t lease,
                            struct engine_deliveries *deliveries, struct fault *fault);
-    /* What is still leased to ORIGIN, again. */
+    /* What is still leased to ORIGIN, again, within LIMITS. */
     enum mp_error (*regrant)(struct engine *engine, struct engine_subscription *subscription,
-                             const struct engine_origin *origin, struct engine_deliveries *deliveries,
-                             struct fault *fault);
-    /* Reads without leasing: each topic from its position, or from FROM and VALUE. */
+                             const struct engine_origin *origin, const struct engine_limits *limits,
+                             struct engine_deliveries *deliveries, struct fault *fault);
+    /* Reads without leasing: each topic from its position (ascending by topic), or from FROM and VALUE. */
     enum mp_error (*read)(struct engine *engine, struct engine_subscription *subscription,
                           const struct engine_position *positions, size_t positions_count, enum engine_from from,
                           uint64_t value, const struct engine_limits *limits, struct engine_deliveries *deliveries,

@@ -38,6 +38,13 @@ struct subscription {
     size_t key_size;
 };
 
+/* Where a walk inside a frame stopped, so that cutting a frame message by message is not quadratic. */
+struct cut_hint {
+    uint64_t frame; /* first offset of the frame; UINT64_MAX: none */
+    uint32_t index;
+    size_t at;
+};
+
 struct topic {
     uint32_t id;
     char name[NAME_MAX_BYTES + 1];
@@ -47,15 +54,9 @@ struct topic {
     int64_t last_time;
     uint64_t bytes; /* published since the start of the relay */
     bool dirty;
+    struct cut_hint hint; /* of readers */
     struct member_list groups;
     struct member_list readers; /* struct subscription */
-};
-
-/* Where a walk inside a frame stopped, so that cutting a frame message by message is not quadratic. */
-struct cut_hint {
-    uint64_t frame; /* first offset of the frame; UINT64_MAX: none */
-    uint32_t index;
-    size_t at;
 };
 
 struct group {
@@ -186,8 +187,8 @@ enum mp_error local_grant(struct engine *engine, struct engine_subscription *sub
                           const struct engine_origin *origin, const struct engine_limits *limits, uint32_t lease,
                           struct engine_deliveries *deliveries, struct fault *fault);
 enum mp_error local_regrant(struct engine *engine, struct engine_subscription *subscription,
-                            const struct engine_origin *origin, struct engine_deliveries *deliveries,
-                            struct fault *fault);
+                            const struct engine_origin *origin, const struct engine_limits *limits,
+                            struct engine_deliveries *deliveries, struct fault *fault);
 enum mp_error local_read(struct engine *engine, struct engine_subscription *subscription,
                          const struct engine_position *positions, size_t positions_count, enum engine_from from,
                          uint64_t value, const struct engine_limits *limits, struct engine_deliveries *deliveries,

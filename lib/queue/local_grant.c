@@ -54,8 +54,9 @@ static bool is_full(const struct giving *giving)
 {
     const struct engine_deliveries *given = giving->deliveries;
     const struct engine_limits *limits = giving->limits;
-    return given->count > 0 && ((limits->messages > 0 && given->messages >= limits->messages) ||
-                                given->bytes >= limits->bytes || given->count >= limits->chunks);
+    return given->count >= limits->chunks ||
+           (given->messages > 0 &&
+            ((limits->messages > 0 && given->messages >= limits->messages) || given->bytes >= limits->bytes));
 }
 
 /* Puts CURSOR on message INDEX of the frame that begins at offset FIRST, from where the hint was, if that helps. */
@@ -136,10 +137,10 @@ static enum mp_error give_from_frame(struct giving *giving, uint64_t offset, uin
     size_t room = limits->bytes > deliveries->bytes ? limits->bytes - deliveries->bytes : 0;
     *given = 0;
     bool whole = index == 0 && take == cached.count;
-    if (whole && (cached.size <= room || (deliveries->count == 0 && cached.count == 1))) {
+    if (whole && (cached.size <= room || (deliveries->messages == 0 && cached.count == 1))) {
         error = give_whole(giving, &cached);
         *given = cached.count;
-    } else if (deliveries->count == 0 || room > (size_t)64 * 1024 || !whole) {
+    } else if (deliveries->messages == 0 || room > (size_t)64 * 1024 || !whole) {
         error = give_part(giving, &cached, index, (uint32_t)take, room, given);
     }
     blob_drop(cached.blob);
@@ -262,22 +263,24 @@ enum mp_error local_grant(struct engine *engine, struct engine_subscription *sha
 }
 
 enum mp_error local_regrant(struct engine *engine, struct engine_subscription *shared,
-                            const struct engine_origin *origin, struct engine_deliveries *deliveries,
-                            struct fault *fault)
+                            const struct engine_origin *origin, const struct engine_limits *limits,
+                            struct engine_deliveries *deliveries, struct fault *fault)
 {
     struct local *local = local_of(engine);
     struct subscription *subscription = (struct subscription *)shared;
-    static const struct engine_limits all = {.messages = 0, .bytes = SIZE_MAX, .chunks = SIZE_MAX};
-    struct giving giving = {.local = local, .limits = &all, .deliveries = deliveries, .fault = fault};
+    struct cut_hint hint;
+    struct giving giving = {.local = local, .hint = &hint, .limits = limits, .deliveries = deliveries, .fault = fault};
     enum mp_error error = MP_OK;
-    for (size_t i = 0; !error && i < subscription->members.count; i++) {
+    for (size_t i = 0; !error && i < subscription->members.count && !is_full(&giving); i++) {
         struct group *group = subscription->members.items[i];
         const struct lease *lease = local_lease(local, origin->session, origin->number, group);
         uint64_t offset = lease ? lease->first : 0, end = lease ? lease->end : 0;
         struct state_run run;
         giving.topic = group->topic;
         giving.group = group->id;
-        while (!error && offset < end && states_find(&group->states, STATE_LEASED, offset, &run) && run.first < end) {
+        hint.frame = UINT64_MAX;
+        while (!error && offset < end && !is_full(&giving) && states_find(&group->states, STATE_LEASED, offset, &run) &&
+               run.first < end) {
             offset = run.first + run.count;
             if (run.value.session != origin->session || run.value.lease != origin->number)
                 continue;
@@ -300,12 +303,18 @@ enum mp_error local_regrant(struct engine *engine, struct engine_subscription *s
 static bool position_of(const struct topic *topic, const struct engine_position *positions, size_t count,
                         uint64_t *offset)
 {
-    for (size_t i = 0; i < count; i++)
-        if (positions[i].topic == topic->id) {
-            *offset = positions[i].next < topic->first ? topic->first : positions[i].next;
-            return true;
-        }
-    return false;
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (positions[middle].topic < topic->id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == count || positions[low].topic != topic->id)
+        return false;
+    *offset = positions[low].next < topic->first ? topic->first : positions[low].next;
+    return true;
 }
 
 enum mp_error local_read(struct engine *engine, struct engine_subscription *shared,
@@ -318,16 +327,21 @@ enum mp_error local_read(struct engine *engine, struct engine_subscription *shar
     struct giving giving = {.local = local, .limits = limits, .deliveries = deliveries, .fault = fault};
     size_t members = subscription->members.count;
     enum mp_error error = MP_OK;
-    bool damaged = false;
+    bool damaged = false, all = true;
     deliveries->waiting = 0;
     for (size_t i = 0; !error && i < members; i++) {
         struct topic *topic = subscription->members.items[(subscription->turn + i) % members];
         uint64_t offset;
         bool known = position_of(topic, positions, positions_count, &offset);
+        if (!known && deliveries->count >= limits->chunks) {
+            all = false; /* no room to tell where it stands: the next read will */
+            continue;
+        }
         if (!known && (error = local_position(local, topic, from, value, &offset, fault)))
             break;
         uint32_t given = 0;
         giving.topic = topic;
+        giving.hint = &topic->hint;
         if (offset < topic->end && !is_full(&giving) &&
             pass_over(error = give(&giving, offset, topic->end - offset, &given), &damaged))
             error = MP_OK;
@@ -338,6 +352,6 @@ enum mp_error local_read(struct engine *engine, struct engine_subscription *shar
         error = engine_deliveries_add(deliveries, &stand) ? fault_memory(fault) : MP_OK;
     }
     subscription->turn++;
-    deliveries->end = deliveries->waiting == 0;
+    deliveries->end = deliveries->waiting == 0 && all;
     return damaged && !error && deliveries->messages == 0 ? MP_ERR_DAMAGED : error;
 }

@@ -50,6 +50,7 @@ enum mp_error local_topic_add(struct local *local, const struct store_topic *row
     topic->first = row->first;
     topic->end = row->end;
     topic->created = row->created;
+    topic->hint.frame = UINT64_MAX;
     enum mp_error error = map_put(&local->topics, topic->name, size, topic);
     if (error) {
         local_topic_free(topic);

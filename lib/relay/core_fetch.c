@@ -1,5 +1,7 @@
 #include "relay/private.h"
 
+#include <stdlib.h>
+
 enum { BYTES_DEFAULT = 1024 * 1024, BYTES_MAX = 8 * 1024 * 1024 };
 
 static void reply_fetched(struct core *core, const struct request *request, unsigned flags)
@@ -62,20 +64,39 @@ static struct engine_limits limits_of(const struct protocol_fetch *fetch)
         .messages = fetch->max_messages, .bytes = bytes < BYTES_MAX ? bytes : BYTES_MAX, .chunks = PROTOCOL_CHUNKS_MAX};
 }
 
-/* Fills core->deliveries for a reader. */
+static int by_topic(const void *one, const void *other)
+{
+    uint32_t a = ((const struct engine_position *)one)->topic, b = ((const struct engine_position *)other)->topic;
+    return a < b ? -1 : a > b;
+}
+
+/*
+ * Fills core->deliveries for a reader. One that reads what is new, or the last few, is told at once where it stands in
+ * the topics that are there. A topic that it has not heard of after that is a new one: all of it that came during the
+ * session is for the reader.
+ */
 static enum mp_error read_messages(struct core *core, const struct request *request, const struct protocol_fetch *fetch,
                                    struct fault *fault)
 {
     struct engine_position positions[PROTOCOL_POSITIONS_MAX];
     struct engine_limits limits = limits_of(fetch);
     uint32_t count = fetch->positions_count < PROTOCOL_POSITIONS_MAX ? fetch->positions_count : PROTOCOL_POSITIONS_MAX;
+    bool ascending = true;
     for (uint32_t i = 0; i < count; i++) {
         struct protocol_position position = protocol_fetch_position(fetch, i);
         positions[i] = (struct engine_position){position.topic, position.next};
+        ascending = ascending && (i == 0 || positions[i - 1].topic < position.topic);
     }
-    return core->engine->operations->read(core->engine, request->subscription, positions, count,
-                                          (enum engine_from)fetch->from, fetch->value, &limits, &core->deliveries,
-                                          fault);
+    if (!ascending)
+        qsort(positions, count, sizeof *positions, by_topic);
+    enum engine_from from = (enum engine_from)fetch->from;
+    uint64_t value = fetch->value;
+    if ((from == ENGINE_FROM_NEW || from == ENGINE_FROM_LAST) && (count > 0 || request->list)) {
+        from = ENGINE_FROM_TIME;
+        value = (uint64_t)request->session->created;
+    }
+    return core->engine->operations->read(core->engine, request->subscription, positions, count, from, value, &limits,
+                                          &core->deliveries, fault);
 }
 
 /*
@@ -109,7 +130,7 @@ static bool try_fetch(struct core *core, struct request *request, bool last, str
     } else if (error) {
         *fault = detail;
         core_reply_text(core, request, MP_ERR_AGAIN, fault_text(&detail));
-    } else if (deliveries->messages == 0 && !last) {
+    } else if (deliveries->count == 0 && !last) {
         engine_deliveries_clear(deliveries);
         return false;
     } else {
@@ -127,8 +148,9 @@ static void repeat_fetch(struct core *core, struct request *request, struct faul
     struct engine_origin origin = {request->session->id, request->head.number, PROTOCOL_LANE_FETCH};
     struct fault detail = {0};
     engine_deliveries_clear(&core->deliveries);
-    enum mp_error error =
-        core->engine->operations->regrant(core->engine, request->subscription, &origin, &core->deliveries, &detail);
+    static const struct engine_limits limits = {.messages = 0, .bytes = SIZE_MAX, .chunks = PROTOCOL_CHUNKS_MAX};
+    enum mp_error error = core->engine->operations->regrant(core->engine, request->subscription, &origin, &limits,
+                                                            &core->deliveries, &detail);
     if (!error)
         reply_fetched(core, request, core->deliveries.count == 0 ? PROTOCOL_FETCH_LAPSED : 0);
     else

@@ -152,6 +152,8 @@ struct asked {
     enum protocol_from from;
     uint64_t value;
     uint32_t messages, wait;
+    const struct protocol_position *positions;
+    uint32_t positions_count;
 };
 
 static void fetch(uint64_t connection, uint64_t session, uint64_t number, const struct asked *asked)
@@ -164,9 +166,10 @@ static void fetch(uint64_t connection, uint64_t session, uint64_t number, const 
                                      .value = asked->value,
                                      .max_messages = asked->messages,
                                      .max_bytes = 1024 * 1024,
-                                     .wait = asked->wait};
+                                     .wait = asked->wait,
+                                     .positions_count = asked->positions_count};
     struct buffer body = {0};
-    assert_int_equal(protocol_put_fetch(&body, &request, NULL), MP_OK);
+    assert_int_equal(protocol_put_fetch(&body, &request, asked->positions), MP_OK);
     submit(connection, PROTOCOL_FETCH, PROTOCOL_LANE_FETCH, session, number, &body);
     buffer_free(&body);
 }
@@ -448,6 +451,103 @@ static void test_waits(void **state)
     assert_in_range(rig.replies - replies, 20, 30);
 }
 
+/* Who reads what is new misses nothing that is published while it waits, in old topics or in new ones. */
+static void test_reader_of_new(void **state)
+{
+    (void)state;
+    struct asked reader = {.topic = "*", .group = "", .from = PROTOCOL_FROM_NEW, .wait = 30000};
+    struct protocol_position positions[2];
+    struct protocol_chunk chunk;
+    publish(1, greet(1), 1, "a", 3, 10);
+    turn(1);
+    turn(SECOND);
+    uint64_t session = greet(1);
+    fetch(1, session, 0, &reader);
+    turn(1);
+    struct protocol_fetched fetched = last_fetched();
+    assert_true(protocol_next_chunk(&fetched, &chunk));
+    assert_int_equal(chunk.frame_size, 0);
+    assert_int_equal(chunk.first, 3);
+    positions[0] = (struct protocol_position){chunk.topic, chunk.first};
+    reader.positions = positions;
+    reader.positions_count = 1;
+    fetch(1, session, 0, &reader);
+    turn(1);
+    publish(2, session, 1, "a", 2, 10);
+    turn(1);
+    assert_int_equal(messages_of(last_fetched()), 2);
+    positions[0].next = 5;
+    fetch(1, session, 0, &reader);
+    turn(1);
+    publish(2, session, 2, "b", 4, 10);
+    turn(1);
+    fetched = last_fetched();
+    assert_int_equal(messages_of(fetched), 4);
+    assert_true(protocol_next_chunk(&fetched, &chunk));
+    positions[1] = (struct protocol_position){chunk.topic, 4};
+    reader.positions_count = 2;
+    unsigned replies = rig.replies;
+    fetch(1, session, 0, &reader);
+    turn(1);
+    assert_int_equal(rig.replies, replies);
+}
+
+/* A reader of more topics than a reply has chunks gets to know them all. */
+static void test_many_topics(void **state)
+{
+    (void)state;
+    enum { TOPICS = 2500 };
+    static struct protocol_position positions[TOPICS];
+    struct asked reader = {.topic = ">", .group = "", .wait = 30000, .positions = positions};
+    uint64_t session = greet(1), messages = 0;
+    for (unsigned i = 0; i < TOPICS; i++) {
+        char name[20];
+        snprintf(name, sizeof name, "t.%u", i);
+        publish(1, session, i + 1, name, 1, 10);
+    }
+    turn(1);
+    for (unsigned round = 0; round < 4 && reader.positions_count < TOPICS; round++) {
+        struct protocol_chunk chunk;
+        fetch(1, session, 0, &reader);
+        turn(1);
+        struct protocol_fetched fetched = last_fetched();
+        assert_int_equal(fetched.flags & PROTOCOL_FETCH_END, round == 2 ? PROTOCOL_FETCH_END : 0);
+        messages += messages_of(fetched);
+        while (protocol_next_chunk(&fetched, &chunk)) /* in any order */
+            positions[reader.positions_count++] = (struct protocol_position){chunk.topic, chunk.first + 1};
+    }
+    assert_int_equal(reader.positions_count, TOPICS);
+    assert_int_equal(messages, TOPICS);
+}
+
+/* A lease of which every second message is settled is given again in as many chunks as a reply has. */
+static void test_repeat_of_pieces(void **state)
+{
+    (void)state;
+    static const struct asked group = {.topic = "a", .group = "g"};
+    static struct protocol_settlement items[4000];
+    uint64_t session = greet(1);
+    publish(1, session, 1, "a", 8000, 10);
+    turn(1);
+    fetch(1, session, 1, &group);
+    turn(1);
+    struct protocol_fetched fetched = last_fetched();
+    struct protocol_chunk chunk;
+    assert_true(protocol_next_chunk(&fetched, &chunk));
+    assert_int_equal(chunk.count, 8000);
+    for (unsigned i = 0; i < 4000; i++)
+        items[i] = (struct protocol_settlement){
+            .group = chunk.group, .lease = 1, .first = 2 * i, .count = 1, .action = PROTOCOL_ACK, .exit_code = -1};
+    struct buffer body = {0};
+    assert_int_equal(protocol_put_settle(&body, items, 4000, 0), MP_OK);
+    submit(1, PROTOCOL_SETTLE, PROTOCOL_LANE_SETTLE, session, 1, &body);
+    buffer_free(&body);
+    turn(1);
+    fetch(1, session, 1, &group);
+    turn(1);
+    assert_int_equal(messages_of(last_fetched()), PROTOCOL_CHUNKS_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +557,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unloaded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shared_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_waits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reader_of_new, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_many_topics, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_repeat_of_pieces, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
