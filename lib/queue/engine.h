@@ -20,10 +20,10 @@
 struct engine_origin {
     uint64_t session;
     uint64_t number;
-    unsigned lane; /* 0 publish, 1 settle, 2 fetch */
+    unsigned lane;
 };
 
-enum { ENGINE_LANES = 3 };
+enum { ENGINE_LANE_PUBLISH = 0, ENGINE_LANE_SETTLE = 1, ENGINE_LANE_FETCH = 2, ENGINE_LANES = 3 };
 
 /* What the relay keeps of a session across restarts. */
 struct engine_session {

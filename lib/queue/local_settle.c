@@ -92,14 +92,31 @@ static struct group *group_by_id(const struct local *local, uint32_t id)
     return map_get(&local->groups, &id, sizeof id);
 }
 
+/*
+ * The part of SETTLEMENT's range that lies within its lease: a stranger's settlement over all offsets there are costs
+ * nothing.
+ */
+static bool lease_overlaps(struct local *local, uint64_t session, const struct engine_settlement *settlement,
+                           const struct group *group, uint64_t *offset, uint64_t *end)
+{
+    const struct lease *lease = local_lease(local, session, settlement->lease, group);
+    if (!lease)
+        return false;
+    *offset = settlement->first > lease->first ? settlement->first : lease->first;
+    *end = settlement->first + settlement->count < lease->end ? settlement->first + settlement->count : lease->end;
+    return true;
+}
+
 uint32_t local_held(struct engine *engine, uint64_t session, const struct engine_settlement *settlement)
 {
     struct local *local = local_of(engine);
     const struct group *group = group_by_id(local, settlement->group);
-    uint64_t offset = settlement->first, end = offset + settlement->count;
+    uint64_t offset, end;
+    if (!group || !lease_overlaps(local, session, settlement, group, &offset, &end))
+        return 0;
     uint32_t held = 0;
     struct state_run run;
-    while (group && offset < end && states_find(&group->states, STATE_LEASED, offset, &run) && run.first < end) {
+    while (offset < end && states_find(&group->states, STATE_LEASED, offset, &run) && run.first < end) {
         if (run_is_held(&run, session, settlement))
             held += run.count;
         offset = run.first + run.count;
@@ -127,7 +144,7 @@ enum mp_error local_settle(struct engine *engine, const struct engine_origin *or
 {
     struct local *local = local_of(engine);
     struct group *group = group_by_id(local, settlement->group);
-    uint64_t offset = settlement->first, end = offset + settlement->count;
+    uint64_t offset, end;
     enum mp_error error = MP_OK;
     struct store_event event = {.kind = kind_of(settlement->action),
                                 .session = origin->session,
@@ -137,9 +154,11 @@ enum mp_error local_settle(struct engine *engine, const struct engine_origin *or
     if (event.kind == EVENT_RETRIED && settlement->delay > 0)
         event.due = local->now.wall + (int64_t)settlement->delay * 1000;
     *applied = 0;
+    if (!group || !lease_overlaps(local, origin->session, settlement, group, &offset, &end))
+        return MP_OK;
     /* Runs that follow one another with the same attempt become one event. */
     struct state_run run;
-    while (group && offset < end && states_find(&group->states, STATE_LEASED, offset, &run) && run.first < end) {
+    while (offset < end && states_find(&group->states, STATE_LEASED, offset, &run) && run.first < end) {
         bool held = run_is_held(&run, origin->session, settlement);
         offset = run.first + run.count;
         if (!held)

@@ -109,17 +109,28 @@ void local_cache_clear(struct local *local)
         cache_evict(local, &local->cache[i]);
 }
 
-/* First in, first out: what was published last is what consumers that keep up ask for. */
-static void cache_add(struct local *local, const struct cached_frame *frame)
+/*
+ * First in, first out: what was published last is what consumers that keep up ask for. Bytes that came in a request are
+ * copied (16 GB/s): the request may be far longer than the frame, and what it occupies counts against what the server
+ * may receive, which would stop for good when the cache, or consumers that stopped to read, hold on to all of it.
+ */
+static void cache_add(struct local *local, const struct cached_frame *original)
 {
-    if (frame->size > local->settings.cache / 4)
+    if (original->size > local->settings.cache / 4)
         return;
+    struct cached_frame own = *original, *frame = &own;
+    uint8_t *bytes;
+    if (!original->blob->release)
+        blob_hold(own.blob);
+    else if ((own.blob = blob_make(own.size, &bytes)))
+        own.data = memcpy(bytes, original->data, own.size);
+    else
+        return; /* it can be read from the store */
     struct cached_frame *slot = &local->cache[local->cache_next % CACHE_SLOTS];
     cache_evict(local, slot);
     for (unsigned i = 1; i < CACHE_SLOTS && local->cache_bytes + frame->size > local->settings.cache; i++)
         cache_evict(local, &local->cache[(local->cache_next + i) % CACHE_SLOTS]);
     *slot = *frame;
-    blob_hold(slot->blob);
     local->cache_bytes += frame->size;
     local->cache_next++;
 }

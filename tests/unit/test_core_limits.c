@@ -87,6 +87,15 @@ static void turn(int64_t microseconds)
 
 /* ---- requests ------------------------------------------------------------------------------------------------- */
 
+/* Takes the bytes out of REQUEST. */
+static void submit_bytes(uint64_t connection, struct buffer *request)
+{
+    struct blob *blob = blob_of_buffer(request); /* with a release, as a server's has */
+    uint32_t id = 0x80000001;
+    assert_non_null(blob);
+    core_submit(rig.core, connection, &id, 1, blob);
+}
+
 static void submit(uint64_t connection, enum protocol_type type, unsigned lane, uint64_t session, uint64_t number,
                    const struct buffer *body)
 {
@@ -94,12 +103,7 @@ static void submit(uint64_t connection, enum protocol_type type, unsigned lane, 
     assert_int_equal(protocol_put_request(&bytes, type, lane, session, number), MP_OK);
     if (body)
         assert_int_equal(buffer_append(&bytes, body->data, body->size), MP_OK);
-    uint8_t *copy;
-    struct blob *blob = blob_make(bytes.size, &copy);
-    memcpy(copy, bytes.data, bytes.size);
-    buffer_free(&bytes);
-    uint32_t id = 0x80000001;
-    core_submit(rig.core, connection, &id, 1, blob);
+    submit_bytes(connection, &bytes);
 }
 
 static struct protocol_reply last_reply(void)
@@ -548,6 +552,44 @@ static void test_repeat_of_pieces(void **state)
     assert_int_equal(messages_of(last_fetched()), PROTOCOL_CHUNKS_MAX);
 }
 
+/* Tells a repeat of a settlement that published, after a restart, what it had been told before. */
+static void test_repeat_after_restart(void **state)
+{
+    (void)state;
+    static const struct asked group = {.topic = "a", .group = "g"};
+    uint64_t session = greet(1);
+    publish(1, session, 1, "a", 5, 10);
+    turn(1);
+    fetch(1, session, 1, &group);
+    turn(1);
+    struct protocol_fetched fetched = last_fetched();
+    struct protocol_chunk chunk;
+    assert_true(protocol_next_chunk(&fetched, &chunk));
+    struct protocol_settlement item = {
+        .group = chunk.group, .lease = 1, .first = 0, .count = 5, .action = PROTOCOL_ACK, .exit_code = -1};
+    struct frame_builder builder = {0};
+    struct buffer body = {0}, request = {0};
+    build_frame(&builder, 9, 10);
+    assert_int_equal(protocol_put_settle(&body, &item, 1, 1), MP_OK);
+    assert_int_equal(protocol_put_settle_publish(&body, "b", builder.bytes.data, (uint32_t)builder.bytes.size), MP_OK);
+    for (unsigned time = 0; time < 2; time++) {
+        uint32_t applied, stale;
+        assert_int_equal(protocol_put_request(&request, PROTOCOL_SETTLE, PROTOCOL_LANE_SETTLE, session, 1), MP_OK);
+        protocol_set_flags(&request, 0, PROTOCOL_ATOMIC);
+        assert_int_equal(buffer_append(&request, body.data, body.size), MP_OK);
+        submit_bytes(1, &request);
+        turn(1);
+        struct protocol_reply reply = last_reply();
+        assert_int_equal(reply.status, MP_OK);
+        assert_int_equal(protocol_read_settled(&reply, &applied, &stale), MP_OK);
+        assert_int_equal(applied, 5);
+        assert_int_equal(stale, 0);
+        reopen();
+    }
+    buffer_free(&body);
+    frame_builder_free(&builder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -560,6 +602,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reader_of_new, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_topics, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_repeat_of_pieces, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_repeat_after_restart, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
