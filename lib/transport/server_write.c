@@ -220,11 +220,11 @@ void server_cork(struct server *server, bool corked)
         if (event_pending(connection->writable, EV_WRITE, NULL)) {
             continue; /* the socket was full, and the loop will tell */
         }
-        if (event_add(connection->writable, NULL) != 0) {
-            connection_end(connection);
-            continue;
-        }
+        /* Mostly all of it goes at once: the loop is asked to watch only for what is left. */
         connection_writable(connection->descriptor, EV_WRITE, connection);
+        if (!connection_ended(connection) && connection->first != NULL && event_add(connection->writable, NULL) != 0) {
+            connection_end(connection);
+        }
     }
 }
 
