@@ -98,6 +98,8 @@ void progress_begin(struct progress *progress, uint64_t total, int64_t now)
 
 void progress_show(struct progress *progress, const char *verb, uint64_t bytes, uint64_t messages, int64_t now)
 {
+    if (bytes == progress->bytes && messages == progress->messages)
+        return;
     progress->bytes = bytes;
     progress->messages = messages;
     if (!progress->wanted || now - progress->started < PROGRESS_AFTER || now - progress->drawn < PROGRESS_EVERY)

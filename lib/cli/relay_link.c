@@ -15,6 +15,7 @@
 
 enum {
     FIRST_WAIT = 1000000, /* microseconds for the first greeting, unless --wait says otherwise */
+    LEAST_WAIT = 100000,  /* one attempt takes this, also with --wait 0 */
     LOOK_EVERY = 200000,  /* how often the connection is looked at */
     TELL_AFTER = 500000   /* how long a relay is away before anybody is told */
 };
@@ -48,16 +49,23 @@ static void on_readable(evutil_socket_t descriptor, short what, void *context)
     client_process(link->client, clock_monotonic());
 }
 
-/* When the link has to be looked at again. */
+/* When to give up on the first greeting. */
+static int64_t first_limit(const struct relay_link *link)
+{
+    int64_t wait = link->wait < 0 ? FIRST_WAIT : link->wait < LEAST_WAIT ? LEAST_WAIT : link->wait;
+    return link->opened + wait;
+}
+
+/* When the link has to be looked at again. That a connection has ended is an event of its own. */
 static int64_t link_due(void *context, int64_t now)
 {
     struct relay_link *link = context;
     int64_t due = client_due(link->client);
-    int64_t look = now + LOOK_EVERY;
-    if (!client_is_welcome(link->client)) {
-        int64_t limit = link->opened + (link->wait >= 0 ? link->wait : FIRST_WAIT);
-        look = limit < look ? limit : look;
-    }
+    int64_t look = CLOCK_NEVER;
+    if (!client_is_welcome(link->client))
+        look = first_limit(link);
+    else if (link->told || link->gone_since != CLOCK_NEVER || !relay_link_connected(link))
+        look = now + LOOK_EVERY;
     return due < look ? due : look;
 }
 
@@ -178,7 +186,7 @@ enum mp_error relay_link_check(struct relay_link *link, int64_t now, struct faul
         client_process(link->client, now);
     if (client_is_welcome(link->client))
         return check_gone(link, now, fault);
-    if (now - link->opened >= (link->wait >= 0 ? link->wait : FIRST_WAIT))
+    if (now >= first_limit(link))
         return diagnose(link, fault);
     return MP_OK;
 }

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void on_input(evutil_socket_t descriptor, short what, void *context)
 {
@@ -120,11 +121,10 @@ void send_engine_summary(struct send_engine *engine, const char *why, uint64_t u
     char command[1500];
     const char *deed = engine->settings->topic ? "acknowledged" : "sent";
     send_source_summary(engine->source);
+    tell("%s: %" PRIu64 " %s %s%s", why, engine->done, engine->done == 1 ? "message was" : "messages were", deed,
+         unknown ? "; whether those in flight were stored is not known" : "");
     if (unknown)
-        tell("%s: %" PRIu64 " messages were %s; whether the next %" PRIu64 " were stored is not known", why,
-             engine->done, deed, unknown);
-    else
-        tell("%s: %" PRIu64 " messages were %s", why, engine->done, deed);
+        tell("in flight: %" PRIu64 " %s", unknown, unknown == 1 ? "message" : "messages");
     if (engine->ended && !engine->has_item && engine->gone == send_source_counts(engine->source)->taken)
         return;
     if (engine->gone == 0 || !send_source_resumable(engine->source) ||
@@ -158,6 +158,9 @@ int send_run(const struct send_settings *settings, const struct options *options
         int64_t now = clock_monotonic();
         engine.pace = pace_of(settings->rate, now);
         progress_begin(&engine.progress, send_source_counts(engine.source)->total, now);
+        /* Not across the line that somebody types. */
+        if (!settings->data.count && !options->operands_count && output_is_terminal(STDIN_FILENO))
+            engine.progress.wanted = false;
         code = settings->topic ? send_by_relay(&engine) : send_directly(&engine);
         progress_end(&engine.progress);
     }

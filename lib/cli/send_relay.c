@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { LEAST_WAIT = 100000 }; /* microseconds: one round trip takes this, also with --wait 0 */
+
 struct send_relay {
     struct send_engine *engine;
     struct relay_link *link;
@@ -225,6 +227,8 @@ static bool check_waits(struct send_relay *relay, int64_t now, int64_t *due)
     int64_t wait = relay->engine->settings->wait;
     if (wait < 0 || !relay->flying)
         return true;
+    if (wait < LEAST_WAIT)
+        wait = LEAST_WAIT;
     int64_t since = relay->topic_full ? relay->topic_full_since : relay->flying_since;
     if (now - since < wait) {
         *due = since + wait < *due ? since + wait : *due;

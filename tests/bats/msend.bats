@@ -372,7 +372,7 @@ has_some() {
     assert_equal "$code" 124
     run cat out.err
     assert_line --partial '(--wait)'
-    assert_line --partial '1 messages were acknowledged'
+    assert_line --partial '1 message was acknowledged'
 }
 
 @test "several senders at once lose nothing" {
