@@ -200,6 +200,14 @@ static enum mp_error reply(struct receive_direct *direct, const struct receive_p
     return error == MP_ERR_CLOSED ? MP_OK : error; /* who asked has gone */
 }
 
+/* With -F lines and without -F, the end of the output's last line is not part of the answer. */
+static size_t trimmed(const struct receive_direct *direct, const uint8_t *output, size_t size)
+{
+    int format = direct->engine->settings->format;
+    bool lines = format == RECEIVE_FORMAT_UNSET || format == FORMAT_LINES;
+    return lines && size > 0 && output[size - 1] == '\n' ? size - 1 : size;
+}
+
 /* Answers when there is one for each message of the request. Without a command's success there is none. */
 static void answer(void *context, struct receive_parcel *parcel, uint32_t index, const void *output, size_t size)
 {
@@ -208,7 +216,7 @@ static void answer(void *context, struct receive_parcel *parcel, uint32_t index,
     enum mp_error error = MP_OK;
     if (!parcel->answers)
         parcel->answers = memory_allocate_array(parcel->count, sizeof(*parcel->answers));
-    if (!parcel->answers || buffer_append(&parcel->answers[index], output, size))
+    if (!parcel->answers || buffer_append(&parcel->answers[index], output, trimmed(direct, output, size)))
         error = fault_memory(&fault);
     else if (++parcel->answered == parcel->count)
         error = reply(direct, parcel, &fault);
