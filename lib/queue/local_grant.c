@@ -69,7 +69,7 @@ static void seek(struct frame_cursor *cursor, uint64_t first, uint32_t index, co
     frame_skip(cursor, index - cursor->index);
 }
 
-/* Gives up to COUNT messages of one frame from INDEX on, as a new frame. */
+/* Gives up to COUNT messages of one frame from INDEX on, as a new frame. *GIVEN 0: no room. */
 static enum mp_error give_part(struct giving *giving, const struct cached_frame *cached, uint32_t index, uint32_t count,
                                size_t room, uint32_t *given)
 {
@@ -77,6 +77,11 @@ static enum mp_error give_part(struct giving *giving, const struct cached_frame 
     frame_trust(&frame, cached->data, cached->size);
     struct frame_cursor cursor = frame_cursor(&frame);
     seek(&cursor, cached->first, index, giving->hint);
+    *given = 0;
+    struct frame_cursor look = cursor;
+    struct record record;
+    if (giving->deliveries->messages > 0 && frame_next(&look, &record) && look.at - cursor.at > room)
+        return MP_OK; /* only the first message of all may be over the limit */
     struct buffer bytes = {0};
     enum mp_error error = frame_cut(&cursor, count, room, &bytes);
     struct blob *blob = error ? NULL : blob_of_buffer(&bytes);
