@@ -161,8 +161,8 @@ enum { PROTOCOL_POSITIONS_MAX = 4096, PROTOCOL_CHUNKS_MAX = 1024, PROTOCOL_SETTL
 
 /*
  * A group of "" is a reader: nothing is leased or recorded. The reply has as many messages as are there, within the
- * limits, but one at least; when there are none it waits. A reader that stands in topics for which it gave no position is
- * answered at once, so that it knows where.
+ * limits, but one at least; when there are none it waits. A reader of what is new, or of the last few, that stands in topics
+ * for which it gave no position is answered at once, so that it knows where.
  *
  *     body: string topic or pattern, string group, u8 from, u64 value, u32 max messages, u32 max bytes, u32 wait (ms),
  *     u32 lease (ms, 0: the relay's), u16 count of positions, then per position u32 topic, u64 next

@@ -257,5 +257,7 @@ enum mp_error local_tick(struct engine *engine, struct fault *fault)
 int64_t local_due(const struct engine *engine)
 {
     const struct local *local = (const struct local *)engine;
+    if (local->ready)
+        return local->now.monotonic; /* a turn that had answered enough left them */
     return local->lease_due < local->delay_due ? local->lease_due : local->delay_due;
 }

@@ -79,6 +79,7 @@ static void reply_json(struct core *core, const struct request *request, struct 
     struct reply *reply = error ? NULL : core_reply(core, request, MP_OK);
     if (error)
         core_reply_text(core, request, error, mp_error_text(error));
+    core->answering += json->size;
     if (reply)
         buffer_append(&reply->head, json->data, json->size);
     buffer_free(json);

@@ -8,8 +8,9 @@ enum {
     GRACE = 5000,
     SESSIONS = 65536,
     TURN_BYTES = 2 * 1024 * 1024, /* of requests that a turn applies */
+    UNSENT_MAX = 4 * 1024 * 1024, /* bytes that a connection may leave unread and still be served */
     WAITING_BYTES = 16 * 1024 * 1024,
-    ROOM_PERIOD = 100000, /* microseconds between two looks whether there is room */
+    ROOM_PERIOD = 100000, /* microseconds between two looks whether there is room, or a connection reads again */
     RETRY_PERIOD = 100000 /* microseconds between two tries to do what the store refuses */
 };
 
@@ -162,7 +163,8 @@ static size_t head_done(const struct reply *reply)
     return 0;
 }
 
-enum mp_error core_reply_blob(struct reply *reply, struct blob *blob, const uint8_t *data, size_t size)
+enum mp_error core_reply_blob(struct core *core, struct reply *reply, struct blob *blob, const uint8_t *data,
+                              size_t size)
 {
     size_t done = head_done(reply);
     struct piece head = {.offset = done, .size = reply->head.size - done};
@@ -172,6 +174,7 @@ enum mp_error core_reply_blob(struct reply *reply, struct blob *blob, const uint
     if (piece_add(reply, &body))
         return MP_ERR_MEMORY;
     blob_hold(blob);
+    core->answering += size;
     return MP_OK;
 }
 
@@ -221,6 +224,7 @@ static void replies_send(struct core *core)
         reply_free(reply);
     }
     core->replies_last = NULL;
+    core->answering = 0;
 }
 
 /* The turn is undone: what its replies said is not true. */
@@ -329,6 +333,7 @@ void core_submit(struct core *core, uint64_t connection, const uint32_t *ids, un
         return;
     }
     core->pending += blob->size;
+    core->more = true;
     list_add(request->head.type == PROTOCOL_PUBLISH ? &core->publications : &core->submitted, request);
 }
 
@@ -376,14 +381,28 @@ static bool apply(struct core *core, struct request *request, struct fault *faul
     return true;
 }
 
+/* Whether replies pile up that REQUEST's connection does not read. */
+static bool is_stalled(const struct core *core, const struct request *request)
+{
+    return core->settings.unsent && core->settings.unsent(core->settings.context, request->connection) > UNSENT_MAX;
+}
+
 /*
- * Applies LIST in order, until BUDGET bytes are used up; what is left is for the next turn. After a fault the rest is
+ * Applies LIST in order, until the turn's bytes of requests or of replies are used up; what is left is for the next
+ * turn, and what came from a connection that does not read its replies waits until it does. After a fault the rest is
  * told to send again, like all of the turn.
  */
-static void apply_list(struct core *core, struct request_list *list, size_t budget, struct fault *fault)
+static void apply_list(struct core *core, struct request_list *list, struct fault *fault)
 {
-    for (size_t used = 0; list->first && used < budget;) {
-        struct request *request = list->first;
+    size_t used = 0;
+    for (struct request *request = list->first, *next; request; request = next) {
+        next = request->next;
+        if (used >= TURN_BYTES || core->answering >= ANSWER_BYTES) {
+            core->more = true;
+            return;
+        }
+        if (is_stalled(core, request))
+            continue;
         list_remove(request);
         core->pending -= request->blob->size;
         used += request->blob->size;
@@ -484,8 +503,9 @@ void core_turn(struct core *core, struct moment now)
         fault_set(&fault, MP_ERR_AGAIN, "the store cannot be read");
     else if (core->unloaded)
         reload(core, &fault);
-    apply_list(core, &core->submitted, TURN_BYTES, &fault);
-    apply_list(core, &core->publications, TURN_BYTES, &fault);
+    core->more = false;
+    apply_list(core, &core->submitted, &fault);
+    apply_list(core, &core->publications, &fault);
     if (!fault.code)
         core_sessions_tick(core);
     if (!fault.code)
@@ -514,9 +534,10 @@ int64_t core_due(const struct core *core)
         due = core->poll_due;
     if (core->evict_due < due)
         due = core->evict_due;
-    if (core->rooms.first && core->now.monotonic + ROOM_PERIOD < due)
+    bool looking = core->rooms.first || core->submitted.first || core->publications.first;
+    if (looking && core->now.monotonic + ROOM_PERIOD < due)
         due = core->now.monotonic + ROOM_PERIOD;
-    if (core->submitted.first || core->publications.first || core->replies || core->dropped_count > 0)
+    if (core->more || core->replies || core->dropped_count > 0)
         due = core->now.monotonic;
     /* What was due and could not be done is still due: not at once again. */
     return core->in_trouble && due < core->retry_at ? core->retry_at : due;

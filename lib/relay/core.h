@@ -30,6 +30,11 @@ struct core_settings {
     /* Sends a reply; each part's release is called once it is written or cannot be. */
     void (*reply)(void *context, uint64_t connection, const uint32_t *ids, unsigned ids_count,
                   const struct server_part *parts, unsigned count);
+    /*
+     * Bytes of replies that wait to be written to CONNECTION: with more than 4 MiB of them its requests wait. May be
+     * NULL.
+     */
+    size_t (*unsent)(void *context, uint64_t connection);
     /* The session of CONNECTION is known: it may send large messages. May be NULL. */
     void (*trust)(void *context, uint64_t connection);
     /* Appends JSON members about the owner (connections, addresses) for `status`. May be NULL. */

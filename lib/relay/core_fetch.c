@@ -31,7 +31,7 @@ static void reply_fetched(struct core *core, const struct request *request, unsi
                                        .frame_size = (uint32_t)delivery->size};
         error = protocol_put_chunk(&reply->head, &chunk);
         if (!error && delivery->blob)
-            error = core_reply_blob(reply, delivery->blob, delivery->data, delivery->size);
+            error = core_reply_blob(core, reply, delivery->blob, delivery->data, delivery->size);
     }
     core->counters.delivered += deliveries->messages;
     if (subscription)
@@ -99,6 +99,13 @@ static enum mp_error read_messages(struct core *core, const struct request *requ
                                           &core->deliveries, fault);
 }
 
+/* Whether a reader has to know where it stands before it waits: the end moves, and a reply takes so many topics only. */
+static bool must_tell(const struct protocol_fetch *fetch, const struct engine_deliveries *deliveries)
+{
+    bool moves = fetch->from == PROTOCOL_FROM_NEW || fetch->from == PROTOCOL_FROM_LAST;
+    return deliveries->count > 0 && (moves || deliveries->count >= PROTOCOL_CHUNKS_MAX);
+}
+
 /*
  * Looks for messages for REQUEST and answers if there are some, or anyhow when LAST: nothing came within its wait.
  * True when it was answered.
@@ -130,7 +137,7 @@ static bool try_fetch(struct core *core, struct request *request, bool last, str
     } else if (error) {
         *fault = detail;
         core_reply_text(core, request, MP_ERR_AGAIN, fault_text(&detail));
-    } else if (deliveries->count == 0 && !last) {
+    } else if (deliveries->messages == 0 && !last && !must_tell(&fetch, deliveries)) {
         engine_deliveries_clear(deliveries);
         return false;
     } else {
@@ -225,7 +232,8 @@ bool core_fetch(struct core *core, struct request *request, struct fault *fault)
 void core_serve(struct core *core, struct fault *fault)
 {
     struct engine_subscription *subscription;
-    while (!fault->code && (subscription = core->engine->operations->next_ready(core->engine))) {
+    while (!fault->code && core->answering < ANSWER_BYTES &&
+           (subscription = core->engine->operations->next_ready(core->engine))) {
         struct request_list *waiters = subscription->waiters;
         struct request *request = waiters ? waiters->first : NULL;
         while (request && !fault->code) {

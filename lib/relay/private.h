@@ -10,6 +10,8 @@
 #include "base/map.h"
 #include "relay/core.h"
 
+enum { ANSWER_BYTES = 16 * 1024 * 1024 }; /* of messages in a turn's replies, exceeded by one reply at most */
+
 struct session;
 
 struct request_list {
@@ -91,7 +93,9 @@ struct core {
 
     struct request_list submitted, publications;
     size_t pending;
+    bool more; /* there are requests that a turn could apply now */
 
+    size_t answering; /* bytes of messages and texts in the turn's replies */
     struct reply *replies, *replies_last;
 
     struct map sessions; /* by id */
@@ -117,7 +121,8 @@ struct core {
 struct reply *core_reply(struct core *core, const struct request *request, enum mp_error status);
 void core_reply_text(struct core *core, const struct request *request, enum mp_error status, const char *text);
 /* The bytes that were put into the head since the last piece become one. */
-enum mp_error core_reply_blob(struct reply *reply, struct blob *blob, const uint8_t *data, size_t size);
+enum mp_error core_reply_blob(struct core *core, struct reply *reply, struct blob *blob, const uint8_t *data,
+                              size_t size);
 void core_request_free(struct core *core, struct request *request);
 /*
  * Whether REQUEST may wait. Requests that wait keep the bytes that they came in, which count against what the server

@@ -94,6 +94,12 @@ static void send_reply(void *context, uint64_t connection, const uint32_t *ids, 
         relay->last[relay->last_count++] = connection;
 }
 
+static size_t unsent(void *context, uint64_t connection)
+{
+    const struct relay *relay = context;
+    return server_unsent(relay->server, connection);
+}
+
 static void trust(void *context, uint64_t connection)
 {
     struct relay *relay = context;
@@ -273,6 +279,7 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
         .context = relay,
         .random = random_bits,
         .reply = send_reply,
+        .unsent = unsent,
         .trust = trust,
         .describe = describe,
         .trouble = core_trouble,

@@ -47,9 +47,16 @@ static void on_reply(void *context, uint64_t connection, const uint32_t *ids, un
     }
 }
 
+static size_t unsent(void *context, uint64_t connection)
+{
+    (void)context;
+    return connection == 1 ? rig.unsent : 0;
+}
+
 static void open_core(void)
 {
-    struct core_settings settings = {.name = "test", .version = "1", .random = next_random, .reply = on_reply};
+    struct core_settings settings = {
+        .name = "test", .version = "1", .random = next_random, .reply = on_reply, .unsent = unsent};
     struct fault fault = {0};
     assert_int_equal(
         engine_local_open(rig.store, &(struct engine_local_settings){.keep_store = true}, &rig.engine, &fault), MP_OK);
@@ -590,6 +597,34 @@ static void test_repeat_after_restart(void **state)
     frame_builder_free(&builder);
 }
 
+/* A turn's replies are bounded, and who does not read them is not served meanwhile; nobody else waits for it. */
+static void test_replies(void **state)
+{
+    (void)state;
+    static const struct asked reader = {.topic = "a", .group = ""};
+    uint64_t session = greet(1), other = greet(2);
+    for (unsigned i = 1; i <= 20; i++)
+        publish(1, session, i, "a", 1, 900 * 1024);
+    for (unsigned i = 0; i < 20; i++)
+        turn(1);
+    for (unsigned i = 0; i < 100; i++)
+        fetch(1, session, 0, &reader);
+    unsigned replies = rig.replies;
+    turn(1);
+    assert_in_range(rig.replies - replies, 16, 20);
+    assert_int_equal(core_due(rig.core), rig.now.monotonic);
+    rig.unsent = 5 * 1024 * 1024;
+    replies = rig.replies;
+    fetch(2, other, 0, &reader);
+    turn(1);
+    assert_int_equal(rig.replies, replies + 1);
+    assert_true(core_due(rig.core) > rig.now.monotonic);
+    rig.unsent = 0;
+    for (unsigned i = 0; i < 10; i++)
+        turn(100000);
+    assert_int_equal(core_pending(rig.core), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -603,6 +638,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_topics, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_repeat_of_pieces, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_repeat_after_restart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_replies, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
