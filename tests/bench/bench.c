@@ -1,5 +1,6 @@
 #include "bench.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,6 +9,8 @@
 #include <time.h>
 
 enum { SEQUENCE_DIGITS = 12 };
+
+static const char *samples_file;
 
 void bench_die(const char *format, ...)
 {
@@ -49,17 +52,14 @@ static uint64_t parse_count(const char *text, const char *option)
 struct bench_options bench_parse(int argc, char **argv)
 {
     static const struct option table[] = {
-        {"address", required_argument, NULL, 'a'},
-        {"messages", required_argument, NULL, 'n'},
-        {"seconds", required_argument, NULL, 's'},
-        {"connections", required_argument, NULL, 'c'},
-        {"window", required_argument, NULL, 'w'},
-        {"variant", required_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"address", required_argument, NULL, 'a'}, {"messages", required_argument, NULL, 'n'},
+        {"seconds", required_argument, NULL, 's'}, {"connections", required_argument, NULL, 'c'},
+        {"window", required_argument, NULL, 'w'},  {"variant", required_argument, NULL, 'v'},
+        {"samples", required_argument, NULL, 'p'}, {NULL, 0, NULL, 0},
     };
     struct bench_options options = {.role = "", .address = "", .messages = 100000, .variant = ""};
     int letter;
-    while ((letter = getopt_long(argc, argv, "a:n:s:c:w:v:", table, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, "a:n:s:c:w:v:p:", table, NULL)) != -1) {
         switch (letter) {
         case 'a':
             options.address = optarg;
@@ -78,6 +78,9 @@ struct bench_options bench_parse(int argc, char **argv)
             break;
         case 'v':
             options.variant = optarg;
+            break;
+        case 'p':
+            samples_file = optarg;
             break;
         default:
             exit(2);
@@ -167,6 +170,10 @@ void bench_ledger_mark(struct bench_ledger *ledger, const void *body, size_t len
     }
     ledger->seen[sequence / 64] |= bit;
     ledger->distinct++;
+    if (sequence < ledger->next)
+        ledger->reordered++;
+    else
+        ledger->next = sequence + 1;
 }
 
 bool bench_ledger_complete(const struct bench_ledger *ledger)
@@ -189,6 +196,25 @@ void bench_samples_add(struct bench_samples *samples, int64_t nanoseconds)
             bench_die("out of memory");
     }
     samples->nanoseconds[samples->count++] = nanoseconds;
+}
+
+static void append_samples(const char *path, const struct bench_samples *samples)
+{
+    FILE *file = fopen(path, "ab");
+    if (!file || fwrite(samples->nanoseconds, sizeof *samples->nanoseconds, samples->count, file) != samples->count ||
+        fclose(file) != 0)
+        bench_die("%s: %s", path, strerror(errno));
+}
+
+void bench_samples_read(struct bench_samples *samples, const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    int64_t nanoseconds;
+    if (!file)
+        bench_die("%s: %s", path, strerror(errno));
+    while (fread(&nanoseconds, sizeof nanoseconds, 1, file) == 1)
+        bench_samples_add(samples, nanoseconds);
+    fclose(file);
 }
 
 void bench_samples_free(struct bench_samples *samples)
@@ -214,10 +240,13 @@ void bench_report(uint64_t messages, int64_t begin, int64_t end, const struct be
 {
     printf("result messages=%llu begin=%lld end=%lld", (unsigned long long)messages, (long long)begin, (long long)end);
     if (ledger)
-        printf(" missing=%llu duplicated=%llu altered=%llu", (unsigned long long)(ledger->expected - ledger->distinct),
-               (unsigned long long)ledger->duplicated, (unsigned long long)ledger->altered);
+        printf(" missing=%llu duplicated=%llu altered=%llu reordered=%llu",
+               (unsigned long long)(ledger->expected - ledger->distinct), (unsigned long long)ledger->duplicated,
+               (unsigned long long)ledger->altered, (unsigned long long)ledger->reordered);
     if (samples && samples->count > 0) {
         size_t last = samples->count - 1;
+        if (samples_file)
+            append_samples(samples_file, samples);
         qsort(samples->nanoseconds, samples->count, sizeof *samples->nanoseconds, compare_samples);
         printf(" p50_us=%.1f p99_us=%.1f max_us=%.1f", (double)samples->nanoseconds[last / 2] / 1e3,
                (double)samples->nanoseconds[last * 99 / 100] / 1e3, (double)samples->nanoseconds[last] / 1e3);

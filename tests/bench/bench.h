@@ -66,6 +66,8 @@ struct bench_ledger {
     uint64_t distinct;   /* arrived at least once, unaltered */
     uint64_t duplicated; /* arrivals beyond the first */
     uint64_t altered;    /* not a body of this run, or not as it was sent */
+    uint64_t reordered;  /* arrived for the first time behind one that was sent later */
+    uint64_t next;       /* one more than the highest sequence so far */
     uint64_t *seen;      /* a bit a sequence */
 };
 
@@ -83,6 +85,9 @@ struct bench_samples {
 
 void bench_samples_add(struct bench_samples *samples, int64_t nanoseconds);
 void bench_samples_free(struct bench_samples *samples);
+
+/* Adds what `--samples FILE` had bench_report append to a file. */
+void bench_samples_read(struct bench_samples *samples, const char *path);
 
 /* Tells tests/bench/run that a consumer listens. */
 void bench_say_ready(void);

@@ -6,6 +6,7 @@
  *   measure check --messages N               reads lines, and accounts for them
  *   measure spawn --messages N -- CMD...     runs CMD so often, one after the other; p50 and p99 of the whole process
  *   measure flush --address F --messages N   appends 4 KiB to file F and flushes it, so often; p50 and p99
+ *   measure percentiles --address F          p50 and p99 of the durations that `--samples F` gathered
  *   measure timed --address F -- CMD...      runs CMD once, and writes when it began, when it ended and its peak memory
  *                                            to F; exits as CMD did
  *   measure connect --address SOCKET         waits until a Unix socket accepts connections
@@ -143,6 +144,16 @@ static void await_socket(const char *path)
     bench_die("%s: nobody listens", path);
 }
 
+/* Writes to the disk what a database or a log must have there before it acknowledges. */
+static int flush_data(int file)
+{
+#ifdef __APPLE__
+    return fcntl(file, F_FULLFSYNC);
+#else
+    return fdatasync(file);
+#endif
+}
+
 static void flush(const char *path, uint64_t times)
 {
     static char page[4096];
@@ -153,7 +164,7 @@ static void flush(const char *path, uint64_t times)
     int64_t begin = bench_now();
     for (uint64_t each = 0; each < times; each++) {
         int64_t started = bench_now();
-        if (write(file, page, sizeof page) != (ssize_t)sizeof page || fsync(file) != 0)
+        if (write(file, page, sizeof page) != (ssize_t)sizeof page || flush_data(file) != 0)
             bench_die("%s: %s", path, strerror(errno));
         bench_samples_add(&samples, bench_now() - started);
     }
@@ -161,6 +172,14 @@ static void flush(const char *path, uint64_t times)
     bench_samples_free(&samples);
     close(file);
     unlink(path);
+}
+
+static void percentiles(const char *path)
+{
+    struct bench_samples samples = {0};
+    bench_samples_read(&samples, path);
+    bench_report(samples.count, 0, 0, NULL, &samples);
+    bench_samples_free(&samples);
 }
 
 int main(int argc, char **argv)
@@ -182,6 +201,8 @@ int main(int argc, char **argv)
         spawn(argv + own + 1, options.messages);
     else if (bench_role(&options, "flush"))
         flush(options.address, options.messages);
+    else if (bench_role(&options, "percentiles"))
+        percentiles(options.address);
     else
         bench_die("measure has no role '%s'", options.role);
     return 0;

@@ -22,12 +22,12 @@ rate() { # MESSAGES BEGIN END
 
 # record ROW SYSTEM METRIC VALUE [MESSAGES]
 record() {
-  printf '%s,%s,%s,%s,%s,%s,%s,%s,%s\n' "$run" "$1" "$2" "$3" "$4" "${5-}" \
-    "${result[missing]-}" "${result[duplicated]-}" "${result[altered]-}" >>"$results"
+  printf '%s,%s,%s,%s,%s,%s,%s,%s,%s,%s\n' "$run" "$1" "$2" "$3" "$4" "${5-}" \
+    "${result[missing]-}" "${result[duplicated]-}" "${result[altered]-}" "${result[reordered]-}" >>"$results"
 }
 
 progress() {
-  printf '  run %s of %s: %-16s %s\n' "$run" "$runs" "$1" "$2" >&2
+  printf '%4d s  run %s of %s: %-16s %s\n' "$SECONDS" "$run" "$runs" "$1" "$2" >&2
 }
 
 failed() { # SYSTEM ROW
@@ -98,7 +98,15 @@ await_lines() { # COUNT
   wait "${started[consumer]}"
   unset 'started[consumer]'
   "$programs/measure" check --messages "$1" <"$work/received" >"$work/account" || return 1
+  rm "$work/received"
   read_result "$work/account" && read_result "$work/consumed"
+}
+
+# What flushing costs just now, on the disk of the measurement that follows.
+row_flush() { # SYSTEM
+  result=()
+  "$programs/measure" flush --address "$work/flush" --messages 100 >"$work/flushes"
+  read_result "$work/flushes" && record flush "$1" p50_us "${result[p50_us]}" 100
 }
 
 row_publish() { # SYSTEM
@@ -152,41 +160,67 @@ row_end_to_end() { # SYSTEM
   record end-to-end "$1" rate "$(rate "${result[messages]}" "$begin" "${result[end]}")" "$published"
 }
 
-row_one_at_a_time() { # SYSTEM
+# One at a time, and a tool's start: what counts there is the time that the disk takes to flush, which drifts within
+# seconds. So all brokers run, idle but for one, and take turns in short slices, the bare disk among them; the
+# percentiles are over the durations of all slices of a run.
+measure_in_turns() {
+  local system slice measured=(disk)
+  rm -f "$work"/*.samples
+  for system in "${systems[@]}"; do
+    [[ -z ${missing[$system]-} ]] || continue
+    start_system "$system"
+    setup_system "$system"
+    measured+=("$system")
+  done
+  for ((slice = 1; slice <= slices; slice++)); do
+    for system in "${measured[@]}"; do
+      progress "$system" "one-at-a-time, start ($slice of $slices)"
+      [[ $system == disk ]] || choose_system "$system"
+      if wants one-at-a-time; then slice_one_at_a_time "$system" || failed "$system" one-at-a-time; fi
+      if wants start; then slice_start "$system" || failed "$system" start; fi
+    done
+  done
+  for system in "${measured[@]}"; do
+    record_samples one-at-a-time "$system"
+    record_samples start "$system"
+    [[ $system == disk ]] || stop_system "$system"
+  done
+}
+
+record_samples() { # ROW SYSTEM
+  local file=$work/$1.$2.samples
+  [[ -e $file ]] || return 0
   result=()
+  "$programs/measure" percentiles --address "$file" >"$work/percentiles"
+  read_result "$work/percentiles" || return
+  record "$1" "$2" p50_us "${result[p50_us]}" "${result[messages]}"
+  record "$1" "$2" p99_us "${result[p99_us]}" "${result[messages]}"
+}
+
+slice_one_at_a_time() { # SYSTEM
+  local how=(--messages "$singles" --seconds 0.5 --samples "$work/one-at-a-time.$1.samples")
   case $1 in
-  mosquitto-tools) return ;;
-  msgpipe)
-    "$latency" latency --address "$address" --messages "$singles" --seconds "$((2 * seconds))" \
-      >"$work/singles" || failed "$1" one-at-a-time || return
-    ;;
-  *)
-    peer "$1" latency --messages "$singles" --seconds "$((2 * seconds))" >"$work/singles" ||
-      failed "$1" one-at-a-time || return
-    ;;
-  esac
-  read_result "$work/singles"
-  record one-at-a-time "$1" p50_us "${result[p50_us]}" "${result[messages]}"
-  record one-at-a-time "$1" p99_us "${result[p99_us]}" "${result[messages]}"
+  mosquitto-tools) ;;
+  disk) "$programs/measure" flush --address "$work/flush" --messages 500 --samples "${how[-1]}" ;;
+  msgpipe) [[ -n ${missing[latency]-} ]] || "$latency" latency --address "$address" "${how[@]}" ;;
+  *) peer "$1" latency "${how[@]}" ;;
+  esac >/dev/null
 }
 
 # A whole process that sends one message and knows that it is acknowledged.
-row_start() { # SYSTEM
+slice_start() { # SYSTEM
   local command=()
-  result=()
   case $1 in
+  disk | mosquitto) return ;;
   msgpipe) command=("$tools/msend" -r "$address" -t x -d y) ;;
   nats-*) command=("$programs/nats" publish --address "$address" --messages 1) ;;
   redis-*) command=(redis-cli -s "$address" XADD x '*' d y) ;;
   beanstalkd) command=("$programs/beanstalk" publish --address "$address" --messages 1) ;;
-  mosquitto) return ;;
   mosquitto-tools) command=(mosquitto_pub --unix "$address" -q 1 -t x -m y) ;;
   esac
   command -v "${command[0]}" >/dev/null || return 0
-  "$programs/measure" spawn --messages "$starts" -- "${command[@]}" >"$work/starts" || failed "$1" start || return
-  read_result "$work/starts"
-  record start "$1" p50_us "${result[p50_us]}" "$starts"
-  record start "$1" p99_us "${result[p99_us]}" "$starts"
+  "$programs/measure" spawn --messages "$((starts / slices))" --samples "$work/start.$1.samples" -- \
+    "${command[@]}" >/dev/null
 }
 
 row_memory() { # SYSTEM
@@ -204,6 +238,8 @@ row_memory() { # SYSTEM
     ;;
   esac
   record memory "$1" rss_kib "$(broker_memory_kib)" "${result[messages]}"
+  [[ ! -e /proc/$broker/status ]] || record memory "$1" peak_kib \
+    "$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$broker/status")" "${result[messages]}"
 }
 
 # Direct mode: no broker. What libnng reaches by itself stands beside it.

@@ -58,49 +58,61 @@ mosquitto_configuration() { # FOLDER
     'max_queued_messages 0' 'max_inflight_messages 1000' 'log_type error' "user $(id -un)"
 }
 
-broker=        # the running one's process
+# Of the system that was started or chosen last:
+broker=        # its process
 address=       # how its program reaches it
 broker_folder= # its data
+declare -A address_of=()
 
-# Starts a command in the background as the broker.
-launch() {
+# Starts a command in the background as the broker of SYSTEM.
+launch() { # SYSTEM COMMAND…
+  local system=$1
+  shift
   "$@" >"$broker_folder/log" 2>&1 </dev/null &
   broker=$!
-  started[broker]=$broker
+  started["$system"]=$broker
+}
+
+# Several run at once where the measurements take turns.
+choose_system() { # SYSTEM
+  broker=${started[$1]}
+  broker_folder=$work/broker.$1
+  address=${address_of[$1]}
 }
 
 start_system() { # SYSTEM
-  broker_folder=$work/broker
+  broker_folder=$work/broker.$1
   rm -rf "$broker_folder"
   mkdir "$broker_folder"
   address=$broker_folder/sock
   case $1 in
   msgpipe)
-    launch "$tools/mrelay" --listen "ipc://$address" --store "$broker_folder/store.db"
+    launch "$1" "$tools/mrelay" --listen "ipc://$address" --store "$broker_folder/store.db"
     await_broker "$1"
     address=ipc://$address
     ;;
   nats-*)
     nats_configuration "$broker_folder" "$1" >"$broker_folder/conf"
-    launch "$NATS_SERVER" -c "$broker_folder/conf"
+    launch "$1" "$NATS_SERVER" -c "$broker_folder/conf"
     await_ports_file "$1"
     ;;
   redis-*)
-    launch redis-server --port 0 --unixsocket "$address" --dir "$broker_folder" --save '' --appendonly yes \
+    launch "$1" redis-server --port 0 --unixsocket "$address" --dir "$broker_folder" --save '' --appendonly yes \
       --appendfsync "${1#redis-}" --auto-aof-rewrite-percentage 0
     await_broker "$1"
     ;;
   beanstalkd)
     mkdir "$broker_folder/log.d"
-    launch beanstalkd -l "unix:$address" -b "$broker_folder/log.d" -f 0
+    launch "$1" beanstalkd -l "unix:$address" -b "$broker_folder/log.d" -f 0
     await_broker "$1"
     ;;
   mosquitto*)
     mosquitto_configuration "$broker_folder" >"$broker_folder/conf"
-    launch mosquitto -c "$broker_folder/conf"
+    launch "$1" mosquitto -c "$broker_folder/conf"
     await_broker "$1"
     ;;
   esac
+  address_of[$1]=$address
 }
 
 await_broker() { # SYSTEM
@@ -141,10 +153,10 @@ peer() { # SYSTEM ROLE [OPTION…]
   "$programs/$program" "$role" --address "$address" "$@"
 }
 
-stop_system() {
-  stop_process broker
+stop_system() { # SYSTEM
+  stop_process "$1"
   # What a lazy system left unwritten must not burden the next one.
-  rm -rf "$broker_folder"
+  rm -rf "$work/broker.$1"
   sync
 }
 

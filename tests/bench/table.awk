@@ -1,5 +1,5 @@
 # The tables of tests/bench/run, in Markdown. Reads lines of `system ID NAME PROMISE`, then the results' columns:
-# run, row, id, metric, value, messages, missing, duplicated, altered; all separated by tabs.
+# run, row, id, metric, value, messages, missing, duplicated, altered, reordered; all separated by tabs.
 
 BEGIN { FS = "\t" }
 
@@ -17,10 +17,15 @@ $1 == "system" {
   if ($6 + 0 > largest[key])
     largest[key] = $6 + 0
   seen[$2] = 1
+  if ($2 == "flush") {
+    fewest_us = !fewest_us || $5 + 0 < fewest_us ? $5 + 0 : fewest_us
+    most_us = $5 + 0 > most_us ? $5 + 0 : most_us
+  }
   if ($7 != "" && $7 + 0 > missing[$3, $2])
     missing[$3, $2] = $7 + 0
   twice[$3, $2] += $8
   altered[$3, $2] += $9
+  reordered[$3, $2] += $10
 }
 
 function median(key, i, j, n, kept, sorted) {
@@ -45,7 +50,7 @@ function amount(number) {
 }
 
 function times(ratio) {
-  return ratio >= 9.95 ? sprintf("%.0f×", ratio) : sprintf("%.1f×", ratio)
+  return sprintf(ratio >= 9.95 ? "%.0f×" : ratio >= 0.095 ? "%.1f×" : "%.2f×", ratio)
 }
 
 # How many times better msgpipe is: `more` is 1 where more is better.
@@ -81,16 +86,17 @@ function memory(id, key) {
 }
 
 # Whether every message arrived, once and as it was sent.
-function account(id, lost, row, rows, i, again, changed) {
-  split("consume end-to-end", rows, " ")
+function account(id, list, lost, row, rows, i, again, changed, behind) {
+  split(list, rows, " ")
   for (i = 1; i in rows; i++) {
     row = rows[i]
     lost = missing[id, row] > lost ? missing[id, row] : lost
     again += twice[id, row]
     changed += altered[id, row]
+    behind += reordered[id, row]
   }
   if (!lost && !again && !changed)
-    return "all, once"
+    return behind ? "all, once" : "all, once, in order"
   return (lost ? amount(lost) " lost " : "") (again ? amount(again) " twice " : "") (changed ? amount(changed) " altered" : "")
 }
 
@@ -101,12 +107,16 @@ function throughput(i, id) {
     id = order[i]
     printf "| %s | %s | %s | %s | %s | %s | %s |\n", name[id], promise[id], speed("publish", id), speed("end-to-end", id), \
       speed("consume", id), amount(largest["publish," id ",rate"]), \
-      (("consume," id ",rate") in count || ("end-to-end," id ",rate") in count) ? account(id) : "–"
+      (("consume," id ",rate") in count || ("end-to-end," id ",rate") in count) ? account(id, "consume end-to-end") : "–"
   }
   print ""
 }
 
 function singles(i, id) {
+  if (("one-at-a-time,disk,p50_us") in count) {
+    name["disk"] = "*the disk: append 4 KiB, flush*"
+    order[++systems] = "disk"
+  }
   print "| system | one at a time, p50 | p99 | broker's memory with a backlog | one message, whole process |"
   print "| --- | ---: | ---: | ---: | ---: |"
   for (i = 1; i <= systems; i++) {
@@ -120,12 +130,12 @@ function singles(i, id) {
 function direct_line(label, id, metric, key) {
   key = "direct," id "," metric
   if (key in count)
-    printf "| %s | %s/s | %s |\n", label, amount(median(key)), amount(largest[key])
+    printf "| %s | %s/s | %s | %s |\n", label, amount(median(key)), amount(largest[key]), account(id, "direct")
 }
 
 function direct() {
-  print "| direct, PUSH to PULL over a Unix socket | messages | sent |"
-  print "| --- | ---: | ---: |"
+  print "| direct, PUSH to PULL over a Unix socket | messages | sent | arrived |"
+  print "| --- | ---: | ---: | --- |"
   direct_line("**msgpipe**, framed", "msgpipe", "framed")
   direct_line("**msgpipe**, raw", "msgpipe", "raw")
   direct_line("libnng, raw, asynchronous sends", "nng", "raw")
@@ -140,8 +150,16 @@ END {
   if (seen["direct"])
     direct()
   if (("publish,msgpipe,rate" in count) || ("one-at-a-time,msgpipe,p50_us" in count))
-    print "In parentheses: how many times better msgpipe does. Its times hold its tools from their start to their end,"  \
+    print "In parentheses: how many times better msgpipe does. Its times hold its tools from their start to their end, " \
       "reading and writing files of lines; the peers' begin when their programs are connected."
+  if (("publish,msgpipe,sender_peak_kib" in count) && ("consume,msgpipe,receiver_peak_kib" in count))
+    printf "Peak memory: msend %.1f MiB, mrecv %.1f MiB.\n", median("publish,msgpipe,sender_peak_kib") / 1024, \
+      median("consume,msgpipe,receiver_peak_kib") / 1024
+  if (fewest_us)
+    printf "Before each system's publishing, appending 4 KiB and flushing took %.0f to %.0f µs (medians of 100).\n", \
+      fewest_us, most_us
+  if ("one-at-a-time,disk,p50_us" in count)
+    print "One at a time and one message: all brokers ran, and took turns in slices of half a second, the bare disk too."
   if (seen["start"])
     print "One message, whole process: msend, redis-cli XADD, mosquitto_pub; for NATS and beanstalkd the C program."
   if ("publish,mosquitto-tools,rate" in count)

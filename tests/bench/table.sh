@@ -2,11 +2,6 @@
 # shellcheck disable=SC2034,SC2154  # it shares its variables with tests/bench/run
 # What the run prints: the machine, and the tables. Sourced by tests/bench/run.
 
-measure_flush() { # p50 and p99 of appending 4 KiB and flushing, in microseconds
-  "$programs/measure" flush --address "$work/flush" --messages 500 |
-    sed -n 's/.*p50_us=\([^ ]*\) p99_us=\([^ ]*\).*/\1 and \2/p'
-}
-
 print_machine() {
   local system version versions='' folder=${TMPDIR:-/var/tmp}
   for system in "${systems[@]}"; do
@@ -18,8 +13,7 @@ print_machine() {
     "$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo 2>/dev/null | head -1 | grep . || uname -m)" \
     "$(getconf _NPROCESSORS_ONLN)" \
     "$(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo 2>/dev/null || echo '?')" "$(uname -sr)"
-  printf 'Data on %s; appending 4 KiB and flushing takes %s µs (p50 and p99) before the runs, %s after.\n' \
-    "$(df -T "$folder" 2>/dev/null | awk 'NR == 2 { print $2 }')" "$flush_before" "$flush_after"
+  printf 'Data on %s.\n' "$(df -T "$folder" 2>/dev/null | awk 'NR == 2 { print $2 }')"
   printf '%smessages of 100 bytes; %s.\n\n' "$versions" \
     "$([[ $runs == 1 ]] && echo 'one run' || echo "medians of $runs interleaved runs")"
 }
