@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-enum { SNAPSHOT_EVERY = 1024, CACHE_BYTES = 16 * 1024 * 1024 };
+enum { SNAPSHOT_EVERY = 1024, CACHE_BYTES = 16 * 1024 * 1024, LEASE = 30000 };
 
 enum mp_error local_write(struct local *local, struct fault *fault)
 {
@@ -379,6 +379,8 @@ enum mp_error engine_local_open(struct store *store, const struct engine_local_s
         local->settings.snapshot_every = SNAPSHOT_EVERY;
     if (local->settings.cache == 0)
         local->settings.cache = CACHE_BYTES;
+    if (local->settings.lease == 0)
+        local->settings.lease = LEASE;
     local->next_topic = local->next_group = local->next_pattern = 1;
     local->lease_due = local->delay_due = CLOCK_NEVER;
     *engine = &local->engine;

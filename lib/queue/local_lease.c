@@ -102,13 +102,11 @@ void local_leases_clear(struct local *local)
  * Who held a lease when the relay ended gets the time of a lease to come back: its connection, and so a sign of life,
  * may take a while.
  */
-enum { REBUILT_LEASE = 30 * 1000000 };
-
 enum mp_error local_leases_rebuild(struct local *local)
 {
     size_t at = 0;
     struct group *group;
-    int64_t deadline = local->now.monotonic + REBUILT_LEASE;
+    int64_t deadline = local->now.monotonic + (int64_t)local->settings.lease * 1000;
     while ((group = map_next(&local->groups, &at))) {
         struct state_run run;
         uint64_t offset = group->states.floor;

@@ -215,6 +215,7 @@ struct broker *broker_new(struct world *world)
     };
     broker->local = (struct engine_local_settings){
         .snapshot_every = snapshots[sim_below(world, 5)], .cache = caches[sim_below(world, 3)], .keep_store = true};
+    broker->local.lease = broker->settings.lease;
     broker->turn_at = CLOCK_NEVER;
     if (store_open(":memory:", &broker->store, &fault))
         sim_fail(world, "no store: %s", fault_text(&fault));
