@@ -22,7 +22,11 @@ struct core_settings {
     uint32_t max_message; /* bytes of a body; 0: 16 MiB */
     uint32_t lease;       /* milliseconds; 0: 30,000 */
     uint32_t grace;       /* milliseconds that leases outlive the last connection of their session; 0: 5,000 */
-    uint32_t sessions;    /* how many are kept; 0: 65,536 */
+    /*
+     * How many sessions are kept; 0: 65,536. More, up to twice as many, while all of them are connected or were used in
+     * the last two minutes; beyond that new ones are told to come again.
+     */
+    uint32_t sessions;
 
     void *context;
     /* 64 random bits: a part of a session's id. */

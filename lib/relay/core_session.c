@@ -130,8 +130,19 @@ void core_disconnected(struct core *core, uint64_t connection)
 
 /* ---- requests ------------------------------------------------------------------------------------------------- */
 
+/* Sessions that were used in the last two minutes stay, even when there are too many: but not without an end. */
+static bool has_room(struct core *core, const struct request *request)
+{
+    if (core->sessions.count < (size_t)core->settings.sessions * 2)
+        return true;
+    core_reply_text(core, request, MP_ERR_AGAIN, "the relay has too many sessions: wait a little");
+    return false;
+}
+
 void core_hello(struct core *core, struct request *request)
 {
+    if (!has_room(core, request))
+        return;
     uint64_t id;
     int64_t second = core->now.wall / SECOND;
     do
@@ -175,7 +186,10 @@ bool core_session(struct core *core, struct request *request)
 {
     const struct protocol_request *head = &request->head;
     struct session *session = session_get(core, head->session);
-    if (!session && is_believable(core, head))
+    bool believed = !session && is_believable(core, head);
+    if (believed && !has_room(core, request))
+        return false;
+    if (believed)
         session = session_make(core, head->session, created_of(core, head->session));
     if (!session) {
         core_reply_text(core, request, MP_ERR_SESSION, "the relay does not know this session, or no longer");
@@ -251,9 +265,18 @@ void core_leave(struct core *core, struct request *request, struct fault *fault)
 
 /* ---- keeping and forgetting ----------------------------------------------------------------------------------- */
 
+/* Nothing of it is to be kept: when it comes back with its number 1, believing it is right. */
+static bool is_blank(const struct session *session)
+{
+    bool used = session->saved;
+    for (unsigned lane = 0; lane < ENGINE_LANES; lane++)
+        used = used || session->numbers[lane] > 0;
+    return !used;
+}
+
 static void session_evict(struct core *core, struct session *session)
 {
-    if (session->created > core->horizon)
+    if (!is_blank(session) && session->created > core->horizon)
         core->horizon = session->created;
     if (session->saved || session->dirty) {
         if (core->evicted_count == core->evicted_capacity) {
@@ -274,19 +297,20 @@ static void session_evict(struct core *core, struct session *session)
 static int by_use(const void *a, const void *b)
 {
     const struct session *one = *(struct session *const *)a, *other = *(struct session *const *)b;
-    if (one->left != other->left)
-        return one->left ? -1 : 1;
+    bool first = one->left || is_blank(one), second = other->left || is_blank(other);
+    if (first != second)
+        return first ? -1 : 1;
     return one->used < other->used ? -1 : one->used > other->used;
 }
 
 /*
  * A client that is told that its session is gone, and had sent its request less than a minute before, takes the request
- * for not applied: so none that was used in the last two minutes goes, but the ones that left.
+ * for not applied: so none that was used in the last two minutes goes, but the ones that left or have done nothing.
  */
 static bool may_evict(const struct core *core, const struct session *session, bool surplus)
 {
     int64_t idle = core->now.monotonic - session->used;
-    return idle > SESSION_LIFE || (surplus && (session->left || idle > 120 * SECOND));
+    return idle > SESSION_LIFE || (surplus && (session->left || is_blank(session) || idle > 120 * SECOND));
 }
 
 /* Sessions that nobody has used for an hour, and when there are too many, the ones that left and the oldest. */
@@ -318,8 +342,11 @@ void core_sessions_tick(struct core *core)
             engine->shorten(core->engine, session->id, core->settings.grace);
     }
     core->dropped_count = 0;
-    if (core->now.monotonic >= core->evict_due || core->sessions.count > core->settings.sessions) {
+    bool surplus = core->sessions.count > core->settings.sessions && core->now.monotonic >= core->surplus_due;
+    if (core->now.monotonic >= core->evict_due || surplus) {
         evict(core);
+        if (core->sessions.count > core->settings.sessions)
+            core->surplus_due = core->now.monotonic + SECOND; /* in vain: looking costs, too */
         core->evict_due = core->sessions.count > 0 ? core->now.monotonic + EVICT_PERIOD : CLOCK_NEVER;
     }
 }

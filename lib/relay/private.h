@@ -102,6 +102,7 @@ struct core {
     struct map bindings; /* by connection */
     int64_t horizon;     /* sessions made before this and unknown were evicted; wall */
     int64_t evict_due;   /* monotonic */
+    int64_t surplus_due; /* monotonic: when there are too many, they are looked at no earlier */
     uint64_t *evicted;   /* ids whose rows are to be deleted */
     size_t evicted_count, evicted_capacity;
     uint64_t *dropped; /* sessions that lost their last connection */

@@ -269,7 +269,8 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
     }
     struct store *store;
     struct engine *engine;
-    if ((error = store_open(store_at, &store, fault)) || (error = engine_local_open(store, NULL, &engine, fault)))
+    struct engine_local_settings local = {.lease = relay->settings->lease};
+    if ((error = store_open(store_at, &store, fault)) || (error = engine_local_open(store, &local, &engine, fault)))
         return error;
     struct core_settings settings = {
         .name = relay->name,

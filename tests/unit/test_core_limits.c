@@ -625,6 +625,36 @@ static void test_replies(void **state)
     assert_int_equal(core_pending(rig.core), 0);
 }
 
+/* One connection that greets without an end gets no more than the relay keeps; sessions that did something stay. */
+static void test_many_sessions(void **state)
+{
+    (void)state;
+    enum { GREETINGS = 200000 };
+    struct buffer body = {0};
+    uint64_t session = greet(1);
+    publish(1, session, 1, "a", 1, 10);
+    turn(1);
+    assert_int_equal(protocol_put_hello(&body, "test"), MP_OK);
+    for (unsigned i = 0; i < GREETINGS; i++) {
+        submit(2, PROTOCOL_HELLO, PROTOCOL_LANE_CONTROL, 0, 1, &body);
+        if (i % 1000 == 999)
+            turn(1000);
+    }
+    buffer_free(&body);
+    turn(1);
+    ask(1, session, "{\"verb\":\"status\"}");
+    turn(1);
+    struct protocol_reply reply = last_reply();
+    assert_int_equal(reply.status, MP_OK);
+    assert_int_equal(buffer_append(&rig.reply, "", 1), MP_OK);
+    const char *count = strstr((const char *)rig.reply.data + PROTOCOL_REPLY_HEADER, "\"sessions\":");
+    assert_non_null(count);
+    assert_in_range(strtoul(count + 11, NULL, 10), 1000, 70000);
+    publish(1, session, 1, "a", 1, 10);
+    turn(1);
+    assert_int_equal(last_reply().status, MP_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -639,6 +669,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_repeat_of_pieces, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_repeat_after_restart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_replies, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_many_sessions, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
