@@ -4,7 +4,9 @@ EXTRA_PROGRAMS += %D%/latency
 %C%_latency_SOURCES = %D%/latency.c %D%/bench.c %D%/bench.h
 %C%_latency_LDADD = libmsgpipe.la
 
-bench: all %D%/latency$(EXEEXT)
+# Not a second prerequisite: `all` is a make of its own, and the two would build the library at once.
+bench: all
+	$(MAKE) $(AM_MAKEFLAGS) %D%/latency$(EXEEXT)
 	CC='$(CC)' MSGPIPE_BUILD='$(abs_top_builddir)' $(top_srcdir)/tests/bench/run $(BENCH_OPTIONS)
 .PHONY: bench
 CLEANFILES += bench-results.csv %D%/latency$(EXEEXT)
