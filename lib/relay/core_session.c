@@ -12,8 +12,6 @@
 #define SECOND INT64_C(1000000)
 #define SESSION_LIFE (3600 * SECOND)
 #define EVICT_PERIOD (60 * SECOND)
-/* A session lives that long after a start at least: only the wall clock tells how old it is, and may have been set. */
-#define AFTER_START (600 * SECOND)
 
 static struct session *session_get(const struct core *core, uint64_t id)
 {
@@ -386,14 +384,9 @@ enum mp_error core_session_load(void *context, const struct engine_session *row)
         return MP_OK;
     }
     struct session *session = session_get(core, row->id);
-    if (!session) {
-        if (!(session = session_make(core, row->id, row->created)))
-            return MP_ERR_MEMORY;
-        int64_t age = core->now.wall - row->used;
-        if (age > SESSION_LIFE - AFTER_START)
-            age = SESSION_LIFE - AFTER_START;
-        session->used = core->now.monotonic - (age > 0 ? age : 0);
-    }
+    /* Only the wall clock tells how old it is, and may have been set: it lives its time from the start of the relay. */
+    if (!session && !(session = session_make(core, row->id, row->created)))
+        return MP_ERR_MEMORY;
     memcpy(session->numbers, row->numbers, sizeof session->numbers);
     memcpy(session->results, row->results, sizeof session->results);
     memcpy(session->counts, row->counts, sizeof session->counts);
