@@ -132,6 +132,10 @@ unit_tests += %D%/test_core
 %C%_test_core_SOURCES = %D%/test_core.c %D%/core_rig.c %D%/core_rig.h
 %C%_test_core_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_command
+%C%_test_command_SOURCES = %D%/test_command.c
+%C%_test_command_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
