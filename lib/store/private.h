@@ -52,8 +52,8 @@ sqlite3_stmt *store_statement(struct store *store, enum statement which, struct 
 /* Turns SQLite's result into an mp_error, with words. */
 enum mp_error store_failed(struct store *store, int result, const char *doing, struct fault *fault);
 
-/* Brings the database's settings and tables into place. */
-enum mp_error store_prepare_schema(struct store *store, struct fault *fault);
+/* Brings the database's settings and tables into place; AGAIN: there have to be tables (MP_ERR_DAMAGED). */
+enum mp_error store_prepare_schema(struct store *store, bool again, struct fault *fault);
 
 /* Takes the lock beside the file. MP_ERR_BUSY, MP_ERR_IO. */
 enum mp_error store_take_lock(struct store *store, struct fault *fault);

@@ -113,16 +113,19 @@ static void close_database(struct store *store)
     store->database = NULL;
 }
 
-static enum mp_error open_database(struct store *store, struct fault *fault)
+/* AGAIN: the file was a store before, and one that is gone or empty now is no new one. */
+static enum mp_error open_database(struct store *store, bool again, struct fault *fault)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    if (!again)
+        flags |= SQLITE_OPEN_CREATE;
     int result = sqlite3_open_v2(store->path, &store->database, flags, NULL);
     if (result != SQLITE_OK) {
         enum mp_error error = store_failed(store, result, "open", fault);
         close_database(store);
         return error;
     }
-    enum mp_error error = store_prepare_schema(store, fault);
+    enum mp_error error = store_prepare_schema(store, again, fault);
     if (error)
         close_database(store);
     return error;
@@ -167,7 +170,7 @@ enum mp_error store_open(const char *path, struct store **result, struct fault *
             (error = prepare_file(path, fault)))
             goto fail;
     }
-    if ((error = open_database(store, fault)))
+    if ((error = open_database(store, false, fault)))
         goto fail;
     *result = store;
     return MP_OK;
@@ -224,7 +227,7 @@ enum mp_error store_rollback(struct store *store, struct fault *fault)
     if (store->memory || (!store->broken && !error && store->database))
         return error;
     close_database(store);
-    error = open_database(store, fault);
+    error = open_database(store, true, fault);
     store->broken = error != MP_OK;
     return error;
 }

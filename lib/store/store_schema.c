@@ -59,7 +59,7 @@ static const char settings[] = "PRAGMA page_size=16384;"
                                "PRAGMA trusted_schema=OFF;"
                                "PRAGMA cell_size_check=ON;";
 
-enum mp_error store_prepare_schema(struct store *store, struct fault *fault)
+enum mp_error store_prepare_schema(struct store *store, bool again, struct fault *fault)
 {
     sqlite3_busy_timeout(store->database, 2000); /* for readers that recover the WAL */
     int id = 0, version = 0, count = 0;
@@ -74,6 +74,8 @@ enum mp_error store_prepare_schema(struct store *store, struct fault *fault)
         return fault_set(fault, MP_ERR_VERSION,
                          "%s: a store of version %d, and this relay knows version %d: use the relay that made it",
                          store->path, version, STORE_VERSION);
+    if (count == 0 && again)
+        return fault_set(fault, MP_ERR_DAMAGED, "%s: the store is empty now, and was not before", store->path);
     if ((error = execute(store, settings, "settings", fault)))
         return error;
     if (count > 0)
