@@ -70,6 +70,7 @@ struct loading {
     struct fault *fault;
     struct topic *topic;
     struct group *group;
+    struct map topics; /* by id */
     uint64_t snapshot; /* the last event that the snapshot contains */
 };
 
@@ -113,7 +114,8 @@ static enum mp_error load_topic(void *context, const struct store_topic *row)
 {
     struct loading *loading = context;
     struct topic *topic;
-    return local_topic_add(loading->local, row, &topic);
+    enum mp_error error = local_topic_add(loading->local, row, &topic);
+    return error ? error : map_put(&loading->topics, &topic->id, sizeof topic->id, topic);
 }
 
 static enum mp_error load_pattern(void *context, const struct store_pattern *row)
@@ -125,7 +127,8 @@ static enum mp_error load_pattern(void *context, const struct store_pattern *row
 static enum mp_error load_group(void *context, const struct store_group *row)
 {
     const struct loading *loading = context;
-    return local_group_load(loading->local, row, loading->fault);
+    return local_group_load(loading->local, row, map_get(&loading->topics, &row->topic, sizeof row->topic),
+                            loading->fault);
 }
 
 static enum mp_error load_block(void *context, uint32_t block, const uint8_t *data, size_t size)
@@ -216,8 +219,11 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
     if (error && error != MP_ERR_NOT_FOUND)
         return error;
     loading.snapshot = local->last_event = (uint64_t)snapshot;
-    if ((error = store_each_session(local->store, load_session, &loading, fault)) || (error = load_topics(&loading)) ||
-        (error = load_groups(&loading)) || (error = check_groups(&loading)))
+    error = store_each_session(local->store, load_session, &loading, fault);
+    if (!error && !(error = load_topics(&loading)))
+        error = load_groups(&loading);
+    map_free(&loading.topics);
+    if (error || (error = check_groups(&loading)))
         return error;
     if (local_readers_attach(local) || local_leases_rebuild(local))
         return fault_memory(fault);

@@ -168,7 +168,9 @@ enum mp_error local_subscribe(struct engine *engine, const char *topic, size_t t
 void local_forget(struct engine *engine, struct engine_subscription *subscription);
 /* Joins TOPIC, which is new, with every pattern that matches it; MAKE: makes the groups that are missing. */
 enum mp_error local_topic_join(struct local *local, struct topic *topic, bool make, struct fault *fault);
-enum mp_error local_group_load(struct local *local, const struct store_group *row, struct fault *fault);
+/* TOPIC: the row's; NULL: it is not there. */
+enum mp_error local_group_load(struct local *local, const struct store_group *row, struct topic *topic,
+                               struct fault *fault);
 enum mp_error local_pattern_load(struct local *local, const struct store_pattern *row, struct fault *fault);
 void local_subscriptions_detach(struct local *local);
 /* Finds the topics of every readers' subscription again. */

@@ -391,12 +391,10 @@ static struct subscription *pattern_by_id(const struct local *local, uint32_t id
     return NULL;
 }
 
-enum mp_error local_group_load(struct local *local, const struct store_group *row, struct fault *fault)
+enum mp_error local_group_load(struct local *local, const struct store_group *row, struct topic *topic,
+                               struct fault *fault)
 {
-    struct topic *topic = NULL;
-    size_t at = 0, size = strlen(row->name);
-    while ((topic = map_next(&local->topics, &at)) && topic->id != row->topic)
-        ;
+    size_t size = strlen(row->name);
     struct subscription *subscription = row->pattern ? pattern_by_id(local, row->pattern) : NULL;
     if (!topic || size > NAME_MAX_BYTES || (row->pattern && !subscription))
         return fault_set(fault, MP_ERR_DAMAGED, "group %u belongs to a topic or pattern that is not there", row->id);

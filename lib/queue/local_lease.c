@@ -194,38 +194,43 @@ enum mp_error local_release(struct engine *engine, uint64_t session, uint64_t *m
     return error;
 }
 
-/* Ends the leases of one holder that are over; true when there may be more (the list has changed). */
-static enum mp_error lapse_one(struct local *local, const struct holder *holder, bool *again, struct fault *fault)
+/* Ends the leases of one holder that are over; the holder goes with its last one. */
+static enum mp_error lapse_holder(struct local *local, const struct holder *holder, bool *changed, struct fault *fault)
 {
-    *again = false;
-    for (const struct lease *lease = holder->leases; lease; lease = lease->next) {
+    const uint64_t session = holder->session;
+    const struct lease *next;
+    *changed = false;
+    for (const struct lease *lease = holder->leases; lease; lease = next) {
+        next = lease->next;
         if (lease->deadline > local->now.monotonic) {
             if (lease->deadline < local->lease_due)
                 local->lease_due = lease->deadline;
             continue;
         }
-        *again = true;
+        *changed = true;
         uint64_t messages = 0;
-        enum mp_error error = lease_end(local, holder->session, lease, EVENT_LAPSED, &messages, fault);
+        enum mp_error error = lease_end(local, session, lease, EVENT_LAPSED, &messages, fault);
         local->lapsed += messages;
-        return error || messages > 0 ? error : fault_set(fault, MP_ERR_INTERNAL, "a lease without messages");
+        if (error || messages == 0)
+            return error ? error : fault_set(fault, MP_ERR_INTERNAL, "a lease without messages");
     }
     return MP_OK;
 }
 
 static enum mp_error lapse(struct local *local, struct fault *fault)
 {
-    enum mp_error error = MP_OK;
-    bool again = true;
-    while (!error && again) {
-        size_t at = 0;
-        const struct holder *holder;
-        again = false;
-        local->lease_due = CLOCK_NEVER;
-        while (!error && !again && (holder = map_next(&local->holders, &at)))
-            error = lapse_one(local, holder, &again, fault);
+    size_t at = 0;
+    const struct holder *holder;
+    local->lease_due = CLOCK_NEVER;
+    while ((holder = map_next(&local->holders, &at))) {
+        bool changed;
+        enum mp_error error = lapse_holder(local, holder, &changed, fault);
+        if (error)
+            return error;
+        if (changed)
+            at--; /* a removal moves others towards its place, none past it: look there again */
     }
-    return error;
+    return MP_OK;
 }
 
 static void wake(struct local *local)
