@@ -108,6 +108,9 @@ struct engine_settlement {
     int32_t exit_code;
 };
 
+/* Bytes of a frame that an engine stores: SQLite takes 10^9 in a row. */
+#define ENGINE_FRAME_MAX ((size_t)999000000)
+
 struct engine;
 
 enum engine_capability {

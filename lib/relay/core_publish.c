@@ -4,6 +4,9 @@ enum mp_error core_check_publication(const struct core *core, const char *topic,
                                      size_t size, struct frame *frame, struct fault *fault)
 {
     enum mp_error error = name_check_topic(topic, topic_size, fault);
+    if (!error && size > ENGINE_FRAME_MAX)
+        error = fault_set(fault, MP_ERR_TOO_LARGE, "a frame of %zu bytes: the store takes %zu at most", size,
+                          ENGINE_FRAME_MAX);
     if (!error)
         error = frame_open(frame, data, size, true, fault);
     if (!error && frame->longest > core->settings.max_message)
