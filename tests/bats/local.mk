@@ -1,7 +1,9 @@
 # Bats tests, a line each; helpers that they load go into bats_helpers.
 # One file alone: make check TESTS=tests/bats/msend.bats
 bats_tests =
+bats_tests += %D%/checker.bats
 bats_tests += %D%/disk.bats
+bats_tests += %D%/kills.bats
 bats_tests += %D%/library.bats
 bats_tests += %D%/mrelay.bats
 bats_tests += %D%/msend.bats

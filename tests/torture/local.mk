@@ -1,0 +1,14 @@
+# The torture: programs that write down what they did, kills, and the checker
+# that reads it. tests/bats/checker.bats and kills.bats run the short form; the
+# long one is
+#	tests/torture/kills --kills 200 --tools bin
+check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer
+torture_history = %D%/history.c %D%/history.h
+
+%C%_checker_SOURCES = %D%/checker.c $(torture_history)
+%C%_checker_LDADD = $(BASE_LIBS)
+%C%_consumer_SOURCES = %D%/consumer.c $(torture_history)
+%C%_consumer_LDADD = libmsgpipe.la
+%C%_kills_SOURCES = %D%/kills.c $(torture_history)
+%C%_producer_SOURCES = %D%/producer.c $(torture_history)
+%C%_producer_LDADD = libmsgpipe.la
