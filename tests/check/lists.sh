@@ -14,6 +14,6 @@ forgotten() { # forgotten FILE…: prints those that no list has
 }
 
 holds "every source file is in a list" nothing forgotten lib/*.h lib/*/*.[ch] bin/*.[ch]
-holds "every test is in a list" nothing forgotten tests/unit/*.[ch] tests/bats/*.b* tests/fuzz/*.[ch] tests/check/*.sh
+holds "every test is in a list" nothing forgotten tests/*/*.[ch] tests/bats/*.b* tests/check/*.sh
 holds "a file that is in no list is found" something forgotten lib/base/local.mk
 plan
