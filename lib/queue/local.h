@@ -74,10 +74,16 @@ struct group {
     struct cut_hint hint;
 };
 
+struct lease_key {
+    uint64_t session;
+    uint64_t number; /* of the fetch */
+    uint64_t group;  /* its id; no byte of a key is padding */
+};
+
 /* Messages of one group that one fetch was given; UNSETTLED of them are still out. */
 struct lease {
     struct lease *next, *previous; /* of its holder */
-    uint64_t number;
+    struct lease_key key;
     struct group *group;
     uint64_t first, end; /* they lie between */
     uint64_t unsettled;
@@ -111,6 +117,7 @@ struct local {
     struct map groups;        /* by id */
     struct map subscriptions; /* by key */
     struct map holders;       /* by session */
+    struct map leases;        /* by lease_key */
     struct subscription *patterns_list[4096];
     size_t patterns_count;
     uint32_t next_topic, next_group, next_pattern;

@@ -237,11 +237,14 @@ static void count_left(const struct local *local, const struct subscription *sub
         deliveries->waiting += local_group_waiting(group);
         elsewhere += group->states.counts[STATE_LEASED] + group->states.counts[STATE_DELAYED];
     }
+    deliveries->end = false;
+    if (deliveries->waiting > 0) /* the leases need not be counted */
+        return;
     const struct holder *holder = map_get(&local->holders, &session, sizeof session);
     for (const struct lease *lease = holder ? holder->leases : NULL; lease; lease = lease->next)
         if (lease->group->subscription == subscription)
             elsewhere -= lease->unsettled;
-    deliveries->end = deliveries->waiting == 0 && elsewhere == 0;
+    deliveries->end = elsewhere == 0;
 }
 
 enum mp_error local_grant(struct engine *engine, struct engine_subscription *shared, const struct engine_origin *origin,

@@ -9,11 +9,8 @@ static struct holder *holder_of(const struct local *local, uint64_t session)
 
 struct lease *local_lease(struct local *local, uint64_t session, uint64_t number, const struct group *group)
 {
-    const struct holder *holder = holder_of(local, session);
-    for (struct lease *lease = holder ? holder->leases : NULL; lease; lease = lease->next)
-        if (lease->number == number && lease->group == group)
-            return lease;
-    return NULL;
+    struct lease_key key = {session, number, group->id};
+    return map_get(&local->leases, &key, sizeof key);
 }
 
 enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t number, struct group *group,
@@ -43,12 +40,16 @@ enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t nu
     if (!(lease = calloc(1, sizeof *lease)))
         return MP_ERR_MEMORY;
     *lease = (struct lease){.next = holder->leases,
-                            .number = number,
+                            .key = {session, number, group->id},
                             .group = group,
                             .first = first,
                             .end = first + count,
                             .unsettled = count,
                             .deadline = deadline};
+    if (map_put(&local->leases, &lease->key, sizeof lease->key, lease)) {
+        free(lease);
+        return MP_ERR_MEMORY; /* the turn is undone, and with it a holder without leases */
+    }
     if (lease->next)
         lease->next->previous = lease;
     holder->leases = lease;
@@ -64,6 +65,7 @@ static void lease_remove(struct local *local, struct holder *holder, struct leas
         holder->leases = lease->next;
     if (lease->next)
         lease->next->previous = lease->previous;
+    map_remove(&local->leases, &lease->key, sizeof lease->key);
     free(lease);
     if (--holder->count == 0) {
         map_remove(&local->holders, &holder->session, sizeof holder->session);
@@ -95,6 +97,7 @@ void local_leases_clear(struct local *local)
         free(holder);
     }
     map_free(&local->holders);
+    map_free(&local->leases);
     local->lease_due = CLOCK_NEVER;
 }
 
@@ -159,7 +162,8 @@ static enum mp_error lease_end(struct local *local, uint64_t session, const stru
                                enum store_event_kind kind, uint64_t *messages, struct fault *fault)
 {
     struct group *group = lease->group;
-    uint64_t number = lease->number, offset = lease->first, end = lease->end; /* the lease goes with its last message */
+    uint64_t number = lease->key.number, offset = lease->first,
+             end = lease->end; /* the lease goes with its last message */
     struct state_run run;
     enum mp_error error = MP_OK;
     while (!error && offset < end && states_find(&group->states, STATE_LEASED, offset, &run) && run.first < end) {
