@@ -207,7 +207,7 @@ struct broker *broker_new(struct world *world)
         .max_message = MAX_MESSAGE,
         .lease = (uint32_t)(3000 + sim_below(world, 20000)),
         .grace = (uint32_t)(500 + sim_below(world, 5000)),
-        .sessions = sim_chance(world, 200) ? (uint32_t)(6 + sim_below(world, 20)) : 0,
+        .sessions = sim_chance(world, 200) ? (uint32_t)(24 + sim_below(world, 30)) : 0,
         .context = world,
         .random = random_bits,
         .reply = reply,

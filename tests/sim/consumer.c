@@ -179,6 +179,14 @@ static void settle_due(struct consumer *consumer)
         }
         if (holding->ignore && !world->calm) {
             client_abandon(consumer->client, holding->settlement.lease, holding->settlement.count);
+            if (sim_chance(world, 500)) { /* and comes back to it, when its lease may have ended */
+                holding->ignore = false;
+                holding->at = world->now + (int64_t)sim_below(world, 60) * SECOND;
+                if (holding->at < next)
+                    next = holding->at;
+                i++;
+                continue;
+            }
         } else {
             consumer->handed += holding->settlement.count;
             enum mp_error error = client_settle(consumer->client, &holding->settlement);

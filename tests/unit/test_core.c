@@ -221,6 +221,20 @@ static void a_lease_that_has_ended_cannot_be_settled(void **state)
     expect_settled(rig, rig_settle(rig, 4, other, 1, &item, NULL), 10, 0);
 }
 
+static void a_lease_that_ended_is_not_the_next_one_of_the_same_session(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t session = rig_hello(rig, 1);
+    struct protocol_chunk chunk = lease_ten(rig, session);
+    struct protocol_settlement item = all_of(&chunk, 1, PROTOCOL_ACK);
+    rig_pass(rig, 10 * SECOND + 1);
+    rig_turn(rig);
+    assert_int_equal(attempt_of(rig, session, 2), 2);
+    expect_settled(rig, rig_settle(rig, 1, session, 1, &item, NULL), 0, 10);
+    item.lease = 2;
+    expect_settled(rig, rig_settle(rig, 1, session, 2, &item, NULL), 10, 0);
+}
+
 static void what_arrived_is_applied_before_leases_end(void **state)
 {
     struct rig *rig = *state;
@@ -539,6 +553,7 @@ int main(void)
         RIGGED(a_repeated_fetch_returns_the_same_leases),
         RIGGED(a_settlement_counts_once),
         RIGGED(a_lease_that_has_ended_cannot_be_settled),
+        RIGGED(a_lease_that_ended_is_not_the_next_one_of_the_same_session),
         RIGGED(what_arrived_is_applied_before_leases_end),
         RIGGED(retry_waits_and_charges_release_does_neither),
         RIGGED(a_lease_that_is_extended_lasts),
