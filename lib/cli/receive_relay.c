@@ -158,7 +158,11 @@ static enum mp_error ask(struct receive_relay *relay, int64_t now, int64_t *due,
         *due = relay->ask_at < *due ? relay->ask_at : *due;
         return MP_OK;
     }
-    relay->asked_retried = engine->retried;
+    /* A retry that is still on its way to the relay looks like a lease of ours there: that end would be a false one. */
+    bool settling = engine->retried && client_is_settling(client);
+    if (at_end && relay->end && settling)
+        return MP_OK;
+    relay->asked_retried = settling ? UINT64_MAX : engine->retried;
     return client_fetch(client, room == UINT32_MAX ? 0 : room, at_end ? 0 : POLL, fault);
 }
 

@@ -1,0 +1,280 @@
+#!/usr/bin/env bats
+# mrecv with commands: what they are given, and what becomes of their messages.
+#
+# The scripts of the commands are in single quotes: their own shell expands them.
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154 # Bats and tools.bash set variables
+
+load tools
+
+setup() {
+    tools_setup
+}
+
+teardown() {
+    tools_teardown
+}
+
+group_count() {
+    mrelay groups --json | grep -o '{"topic":"'"$2"'","group":"'"$3"'"[^}]*' | grep -o '"'"$1"'":[0-9]*' |
+        cut -d: -f2
+}
+
+group_has() {
+    [ "$(group_count "$2" "$3" "$4")" = "$1" ]
+}
+
+wrong() {
+    local text=$1
+    shift
+    run --separate-stderr "$@" </dev/null
+    assert_equal "$status" 64
+    assert_equal "$output" ''
+    assert_equal "$stderr" "$text"
+}
+
+# Whether a process has gone; one that nobody has waited for yet has.
+gone() {
+    ! kill -0 "$1" 2>/dev/null || [[ $(ps -o stat= -p "$1") == Z* ]]
+}
+
+@test "a command gets the body on stdin, byte for byte, and its exit 0 acknowledges" {
+    start_relay
+    head -c 300000 /dev/urandom >body
+    msend -t x -F whole body
+    mrecv -t x -g g -n 1 -- cat >got
+    cmp body got
+    assert_equal "$(group_count acked x g)" 1
+}
+
+@test "the environment tells of the message" {
+    start_relay
+    msend -t orders.new -k 42 -H 'x-colour: b lue' --id first -d body
+    export MSG_OLD=1
+    run mrecv -t orders.new -g g -n 1 -- \
+        sh -c 'echo "$MSG_ID|$MSG_TOPIC|$MSG_KEY|$MSG_ATTEMPT|$MSG_OFFSET|$MSG_X_COLOUR|$MSG_OLD|$(cat)"'
+    assert_success
+    assert_output 'first|orders.new|42|1|0|b lue||body'
+}
+
+@test "what a command sends belongs to the trace of its message" {
+    start_relay
+    TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 msend -t x -d one
+    mrecv -t x -g g -n 1 -- msend -t y
+    run mrecv -t y -e --template '%{traceparent} %{body}'
+    assert_output '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 one'
+    msend -t x --id 7 -d two
+    run mrecv -t x -g g -n 1 -- sh -c 'echo "$TRACEPARENT"'
+    assert_output --regexp '^00-[0-9a-f]{32}-[0-9a-f]{16}-01$'
+}
+
+@test "what a message contains is never put into a command line" {
+    start_relay
+    msend -t x -d '$(touch hacked); `touch hacked`'
+    mrecv -t x -g g -n 1 --shell 'cat >got'
+    assert_equal "$(cat got)" '$(touch hacked); `touch hacked`'
+    assert_file_not_exists hacked
+}
+
+@test "any exit but 0 and 65 tries again, with a growing attempt" {
+    start_relay
+    msend -t x -d one
+    run --separate-stderr mrecv -t x -g g -e -- sh -c 'echo "attempt $MSG_ATTEMPT"; [ "$MSG_ATTEMPT" = 3 ] || exit 9'
+    assert_success
+    assert_output $'attempt 1\nattempt 2\nattempt 3'
+    assert_regex "$stderr" 'sh exited with 9 at attempt 1: again in 100 ms'
+    assert_regex "$stderr" 'sh exited with 9 at attempt 2: again in 200 ms'
+    assert_equal "$(group_count acked x g)" 1
+}
+
+@test "a message that is still to be tried again is no success" {
+    start_relay
+    msend -t x -d one
+    run --separate-stderr mrecv -t x -g g -n 1 -- false
+    assert_equal "$status" 75
+    assert_regex "$stderr" '1 message failed and will be tried again'
+    assert_equal "$(mrecv -t x -g g -n 1 --template '%{body} %{attempt}')" 'one 2'
+}
+
+@test "exit 65 makes a dead letter, and is told by the exit code" {
+    start_relay
+    seq 1 3 | msend -t x
+    run --separate-stderr mrecv -t x -g g -e -- sh -c 'read -r n; [ "$n" != 2 ] || exit 65'
+    assert_equal "$status" 65
+    assert_regex "$stderr" '1 of 3 messages were dead-lettered'
+    assert_equal "$(group_count acked x g)" 2
+    assert_equal "$(group_count dead x g)" 1
+}
+
+@test "a command killed by a signal is tried again" {
+    start_relay
+    msend -t x -d one
+    run --separate-stderr mrecv -t x -g g -e -- sh -c '[ "$MSG_ATTEMPT" = 2 ] || kill -KILL $$'
+    assert_success
+    assert_regex "$stderr" 'was ended by signal 9'
+}
+
+@test "a command that takes too long is ended with all that it started" {
+    start_relay
+    msend -t x -d one
+    run --separate-stderr mrecv -t x -g g -n 1 --timeout 300ms -- sh -c 'sleep 71 & echo $! >pid; wait'
+    assert_equal "$status" 75
+    assert_regex "$stderr" 'took longer than 300 ms \(--timeout\)'
+    until_true gone "$(cat pid)"
+}
+
+@test "a command that is not there is 127 and charges no attempt" {
+    start_relay
+    seq 1 3 | msend -t x
+    run -127 mrecv -t x -g g -- no-such-command
+    assert_output 'mrecv: cannot run no-such-command: there is no such command'
+    run -127 mrecv -t x -g g --shell 'no-such-command 2>/dev/null'
+    assert_equal "$(mrecv -t x -g g -e --template '%{body} %{attempt};')" '1 1;2 1;3 1;'
+}
+
+@test "a file that is no command is 126 and charges no attempt" {
+    start_relay
+    msend -t x -d one
+    touch file
+    run mrecv -t x -g g -- ./file
+    assert_failure 126
+    assert_equal "$(mrecv -t x -g g -e --template '%{body} %{attempt};')" 'one 1;'
+}
+
+@test "workers run at once, and their outputs do not mix" {
+    start_relay
+    seq 1 40 | msend -t x
+    mrecv -t x -g g -e --workers 4 -- sh -c 'n=$(cat); for i in 1 2 3; do echo "$n $i"; sleep 0.01; done' >got
+    assert_equal "$(wc -l <got)" 120
+    # lines of one message are neighbours
+    assert_equal "$(cut -d' ' -f1 got | uniq | wc -l)" 40
+    assert_equal "$(sort -n got | cut -d' ' -f1 | uniq -c | awk '$1 != 3' | wc -l)" 0
+}
+
+@test "workers with a lot of output take turns, and nothing of it is lost" {
+    start_relay
+    seq 1 6 | msend -t x
+    mrecv -t x -g g -e --workers 3 -- sh -c 'n=$(cat); yes "$n" | head -n 400000' >got
+    assert_equal "$(uniq -c got | awk '{print $1}' | sort -u)" 400000
+    assert_equal "$(uniq got | sort -n)" "$(seq 1 6)"
+}
+
+@test "a worker holds no more than it should" {
+    start_relay
+    seq 1 100 | msend -t x
+    start got mrecv -t x -g g --workers 2 --max-in-flight 3 -- sh -c 'echo >>begun; sleep 60'
+    local pid=$started_pid
+    until_true has_lines 2 begun
+    until_true group_has 3 leased x g
+    assert_equal "$(group_count waiting x g)" 97
+    kill "$pid"
+    end "$pid" # a second signal ends it at once
+    assert_equal "$ended_code" 143
+}
+
+@test "a batch is one command for many, with one exit code" {
+    start_relay
+    seq 1 25 | msend -t x
+    run mrecv -t x -g g -e --mode batch --batch 10 -- sh -c 'echo "$MSG_COUNT $MSG_TOPIC $(paste -sd, -)"'
+    assert_success
+    assert_line '10 x 1,2,3,4,5,6,7,8,9,10'
+    assert_line '5 x 21,22,23,24,25'
+    assert_equal "$(group_count acked x g)" 25
+}
+
+@test "a batch that fails is tried again as a whole" {
+    start_relay
+    seq 1 4 | msend -t x
+    run --separate-stderr mrecv -t x -g g -e --mode batch -- \
+        sh -c 'cat >/dev/null; echo "$MSG_COUNT $MSG_ATTEMPT"; [ "$MSG_ATTEMPT" = 2 ]'
+    assert_success
+    assert_output $'4 1\n4 2'
+    assert_regex "$stderr" '4 messages: sh exited with 1 at attempt 1'
+}
+
+@test "a batch can be in any format" {
+    start_relay
+    seq 1 3 | msend -t x
+    run mrecv -t x -g g -e --mode batch -F json -- grep -c '"specversion":"1.0"'
+    assert_output 3
+    run mrecv -t x -g h -e --mode batch --template '%{offset},' -- cat
+    assert_output '0,1,2,'
+    run mrecv -t x -g i -n 1 -F json -- grep -o '"data":1'
+    assert_output '"data":1'
+}
+
+@test "a reader can run commands too, and tells when they fail" {
+    start_relay
+    seq 1 3 | msend -t x
+    run mrecv -t x -e -- cat
+    assert_success
+    assert_output 123
+    run --separate-stderr mrecv -t x -e -- false
+    assert_equal "$status" 1
+    assert_regex "$stderr" 'the command failed for 3 of 3 messages'
+}
+
+@test "interrupted, it lets commands finish and gives back the rest" {
+    start_relay
+    seq 1 10 | msend -t x
+    start got mrecv -t x -g g --workers 2 -- sh -c 'echo >>begun; until [ -e go ]; do sleep 0.05; done; cat; echo'
+    local pid=$started_pid
+    until_true has_lines 2 begun
+    kill "$pid"
+    sleep 0.2
+    touch go
+    ended_code=0
+    wait "$pid" || ended_code=$?
+    assert_equal "$ended_code" 143
+    assert_equal "$(sort got)" $'1\n2'
+    assert_equal "$(group_count acked x g)" 2
+    assert_equal "$(group_count leased x g)" 0
+    assert_equal "$(mrecv -t x -g g -n 1 --template '%{body} %{attempt}')" '3 1'
+}
+
+@test "a second signal ends it and its commands at once" {
+    start_relay
+    msend -t x -d one
+    start got mrecv -t x -g g -- sh -c 'trap "" TERM; echo $$ >pid; sleep 72; sleep 72'
+    local pid=$started_pid
+    until_true has_lines 1 pid
+    kill "$pid"
+    sleep 0.2
+    end "$pid"
+    assert_equal "$ended_code" 143
+    until_true gone "$(cat pid)"
+}
+
+@test "commands without a reader for their output are not begun" {
+    start_relay
+    seq 1 50 | msend -t x
+    run timeout 20 bash -c 'mrecv -t x -g g --workers 2 -- sh -c "cat; echo" | head -1 >/dev/null; echo "${PIPESTATUS[0]}"'
+    assert_output 141
+    assert [ "$(group_count acked x g)" -lt 50 ]
+    assert_equal "$(group_count leased x g)" 0
+}
+
+@test "wrong options for commands" {
+    wrong 'mrecv: --shell and -- COMMAND exclude each other: give one command' mrecv -t x --shell a -- b
+    wrong 'mrecv: no command stands behind --' mrecv -t x --
+    wrong "mrecv: --sync and -- COMMAND exclude each other: a command's exit code acknowledges its messages" \
+        mrecv -t x --sync -- a
+    wrong 'mrecv: --workers goes only with -- COMMAND or --shell: it is about commands' mrecv -t x --workers 2
+    wrong 'mrecv: --mode goes only with -- COMMAND or --shell: it is about commands' mrecv -t x --mode batch
+    wrong 'mrecv: --batch goes only with -- COMMAND or --shell: it is about commands' mrecv -t x --batch 2
+    wrong 'mrecv: --max-in-flight goes only with -- COMMAND or --shell: it is about commands' \
+        mrecv -t x --max-in-flight 2
+    wrong 'mrecv: --timeout goes only with -- COMMAND or --shell: it bounds one run of a command; --wait bounds the waiting for a message' \
+        mrecv -t x --timeout 2s
+    wrong 'mrecv: --batch goes only with --mode batch: a command has one message otherwise' mrecv -t x --batch 2 -- a
+    wrong 'mrecv: --mode batch and --rep exclude each other: each request has its own answer' \
+        mrecv --dial ipc:///x --rep --mode batch -- a
+    run mrecv -t x --workers 0 -- a
+    assert_failure 64
+    run mrecv -t x --mode stream -- a
+    assert_failure 64
+    assert_output --partial 'each, batch'
+    wrong 'mrecv: --rep goes only with -- COMMAND or --shell: a request needs a reply: the output of a command' \
+        mrecv --dial ipc:///x --rep
+    wrong 'mrecv: --respondent goes only with -- COMMAND or --shell: a survey needs an answer: the output of a command' \
+        mrecv --dial ipc:///x --respondent
+}
