@@ -80,12 +80,14 @@ static bool checksum_fits(struct row *row)
     return sqlite3_column_int64(row->statement, row->column++) == row_checksum(&row->hash);
 }
 
-static enum mp_error row_damaged(struct row *row, const char *table, struct fault *fault)
+/* Whether the row that was taken fits its checksum, its next column; *ERROR says it otherwise. */
+static bool row_fits(struct row *row, const char *table, enum mp_error *error, struct fault *fault)
 {
-    long long key = sqlite3_column_int64(row->statement, 0);
-    sqlite3_reset(row->statement);
-    return fault_set(fault, MP_ERR_DAMAGED, "%s: row %lld of %s is damaged: its checksum does not fit",
-                     row->store->path, key, table);
+    if (checksum_fits(row))
+        return true;
+    *error = fault_set(fault, MP_ERR_DAMAGED, "%s: row %lld of %s is damaged: its checksum does not fit",
+                       row->store->path, (long long)sqlite3_column_int64(row->statement, 0), table);
+    return false;
 }
 
 static enum mp_error no_statement(const struct fault *fault)
@@ -93,13 +95,21 @@ static enum mp_error no_statement(const struct fault *fault)
     return fault && fault->code ? fault->code : MP_ERR_IO;
 }
 
-/* The end of a walk: RESULT is SQLite's, ERROR what the caller's function returned. */
-static enum mp_error row_end(struct row *row, int result, enum mp_error error, const char *doing, struct fault *fault)
+/* The next row of a walk, to be taken column by column; false at the end, and with *ERROR when it cannot be had. */
+static bool row_next(struct row *row, const char *doing, enum mp_error *error, struct fault *fault)
+{
+    int result = sqlite3_step(row->statement);
+    row->column = 0;
+    row->hash.count = 0;
+    if (result != SQLITE_ROW && result != SQLITE_DONE)
+        *error = store_failed(row->store, result, doing, fault);
+    return result == SQLITE_ROW;
+}
+
+static enum mp_error row_end(const struct row *row, enum mp_error error)
 {
     sqlite3_reset(row->statement);
-    if (error)
-        return error;
-    return result == SQLITE_DONE ? MP_OK : store_failed(row->store, result, doing, fault);
+    return error;
 }
 
 enum mp_error store_get_number(struct store *store, const char *name, int64_t *value, struct fault *fault)
@@ -156,22 +166,17 @@ enum mp_error store_each_topic(struct store *store, enum mp_error (*each)(void *
     if (!row_open(&row, store, SQL_EACH_TOPIC, fault))
         return no_statement(fault);
     enum mp_error error = MP_OK;
-    int result;
-    while ((result = sqlite3_step(row.statement)) == SQLITE_ROW) {
-        row.column = 0;
-        row.hash.count = 0;
+    while (row_next(&row, "read the topics", &error, fault)) {
         struct store_topic topic;
         topic.id = (uint32_t)take_number(&row);
         topic.name = take_text(&row);
         topic.first = take_number(&row);
         topic.end = take_number(&row);
         topic.created = (int64_t)take_number(&row);
-        if (!checksum_fits(&row))
-            return row_damaged(&row, "topics", fault);
-        if ((error = each(context, &topic)))
+        if (!row_fits(&row, "topics", &error, fault) || (error = each(context, &topic)))
             break;
     }
-    return row_end(&row, result, error, "read the topics", fault);
+    return row_end(&row, error);
 }
 
 enum mp_error store_put_pattern(struct store *store, const struct store_pattern *pattern, struct fault *fault)
@@ -194,21 +199,16 @@ enum mp_error store_each_pattern(struct store *store, enum mp_error (*each)(void
     if (!row_open(&row, store, SQL_EACH_PATTERN, fault))
         return no_statement(fault);
     enum mp_error error = MP_OK;
-    int result;
-    while ((result = sqlite3_step(row.statement)) == SQLITE_ROW) {
-        row.column = 0;
-        row.hash.count = 0;
+    while (row_next(&row, "read the patterns", &error, fault)) {
         struct store_pattern pattern;
         pattern.id = (uint32_t)take_number(&row);
         pattern.pattern = take_text(&row);
         pattern.group = take_text(&row);
         pattern.created = (int64_t)take_number(&row);
-        if (!checksum_fits(&row))
-            return row_damaged(&row, "patterns", fault);
-        if ((error = each(context, &pattern)))
+        if (!row_fits(&row, "patterns", &error, fault) || (error = each(context, &pattern)))
             break;
     }
-    return row_end(&row, result, error, "read the patterns", fault);
+    return row_end(&row, error);
 }
 
 enum mp_error store_put_group(struct store *store, const struct store_group *group, struct fault *fault)
@@ -237,10 +237,7 @@ enum mp_error store_each_group(struct store *store, enum mp_error (*each)(void *
     if (!row_open(&row, store, SQL_EACH_GROUP, fault))
         return no_statement(fault);
     enum mp_error error = MP_OK;
-    int result;
-    while ((result = sqlite3_step(row.statement)) == SQLITE_ROW) {
-        row.column = 0;
-        row.hash.count = 0;
+    while (row_next(&row, "read the groups", &error, fault)) {
         struct store_group group;
         group.id = (uint32_t)take_number(&row);
         group.topic = (uint32_t)take_number(&row);
@@ -252,12 +249,10 @@ enum mp_error store_each_group(struct store *store, enum mp_error (*each)(void *
         group.dead = take_number(&row);
         group.event = take_number(&row);
         group.created = (int64_t)take_number(&row);
-        if (!checksum_fits(&row))
-            return row_damaged(&row, "groups", fault);
-        if ((error = each(context, &group)))
+        if (!row_fits(&row, "groups", &error, fault) || (error = each(context, &group)))
             break;
     }
-    return row_end(&row, result, error, "read the groups", fault);
+    return row_end(&row, error);
 }
 
 enum mp_error store_put_session(struct store *store, const struct store_session *session, struct fault *fault)
@@ -294,10 +289,7 @@ enum mp_error store_each_session(struct store *store, enum mp_error (*each)(void
     if (!row_open(&row, store, SQL_EACH_SESSION, fault))
         return no_statement(fault);
     enum mp_error error = MP_OK;
-    int result;
-    while ((result = sqlite3_step(row.statement)) == SQLITE_ROW) {
-        row.column = 0;
-        row.hash.count = 0;
+    while (row_next(&row, "read the sessions", &error, fault)) {
         struct store_session session = {0};
         session.id = take_number(&row);
         session.created = (int64_t)take_number(&row);
@@ -308,12 +300,10 @@ enum mp_error store_each_session(struct store *store, enum mp_error (*each)(void
             session.results[lane] = take_number(&row);
         for (unsigned lane = 0; lane < 2; lane++)
             session.counts[lane] = (uint32_t)take_number(&row);
-        if (!checksum_fits(&row))
-            return row_damaged(&row, "sessions", fault);
-        if ((error = each(context, &session)))
+        if (!row_fits(&row, "sessions", &error, fault) || (error = each(context, &session)))
             break;
     }
-    return row_end(&row, result, error, "read the sessions", fault);
+    return row_end(&row, error);
 }
 
 enum mp_error store_put_block(struct store *store, uint32_t group, uint32_t block, const void *data, size_t size,
@@ -349,20 +339,15 @@ enum mp_error store_each_block(struct store *store, uint32_t group,
     bind_number(&row, (uint64_t)group << 32);
     bind_number(&row, ((uint64_t)group + 1) << 32);
     enum mp_error error = MP_OK;
-    int result;
-    while ((result = sqlite3_step(row.statement)) == SQLITE_ROW) {
-        row.column = 0;
-        row.hash.count = 0;
+    while (row_next(&row, "read a group's blocks", &error, fault)) {
         uint64_t id = take_number(&row);
         const void *data = sqlite3_column_blob(row.statement, row.column);
         size_t size = (size_t)sqlite3_column_bytes(row.statement, row.column++);
         row_bytes(&row.hash, data ? data : "", size);
-        if (!checksum_fits(&row))
-            return row_damaged(&row, "blocks", fault);
-        if ((error = each(context, (uint32_t)id, data, size)))
+        if (!row_fits(&row, "blocks", &error, fault) || (error = each(context, (uint32_t)id, data, size)))
             break;
     }
-    return row_end(&row, result, error, "read a group's blocks", fault);
+    return row_end(&row, error);
 }
 
 enum mp_error store_add_event(struct store *store, const struct store_event *event, struct fault *fault)
@@ -396,10 +381,7 @@ enum mp_error store_each_event(struct store *store, uint64_t after,
         return no_statement(fault);
     bind_number(&row, after);
     enum mp_error error = MP_OK;
-    int result;
-    while ((result = sqlite3_step(row.statement)) == SQLITE_ROW) {
-        row.column = 0;
-        row.hash.count = 0;
+    while (row_next(&row, "read the events", &error, fault)) {
         struct store_event event;
         event.id = take_number(&row);
         event.kind = (enum store_event_kind)take_number(&row);
@@ -414,12 +396,10 @@ enum mp_error store_each_event(struct store *store, uint64_t after,
         event.due = (int64_t)take_number(&row);
         event.lease = take_number(&row);
         event.code = (int32_t)take_number(&row);
-        if (!checksum_fits(&row))
-            return row_damaged(&row, "events", fault);
-        if ((error = each(context, &event)))
+        if (!row_fits(&row, "events", &error, fault) || (error = each(context, &event)))
             break;
     }
-    return row_end(&row, result, error, "read the events", fault);
+    return row_end(&row, error);
 }
 
 enum mp_error store_last_event(struct store *store, uint64_t *id, struct fault *fault)
