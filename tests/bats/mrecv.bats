@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # mrecv with a relay, printing what it receives.
 #
-# shellcheck disable=SC2030,SC2031,SC2154 # Bats and tools.bash set variables
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154 # Bats and tools.bash set variables
 
 load tools
 
@@ -152,9 +152,9 @@ wrong() {
     msend -t x -H 'colour: blue' -k k --type order.new -d '{"a": [1,  2]}'
     head -c 3000 /dev/urandom | msend -t x -F whole
     mrecv -t x -e -F json | msend -t y -F json
-    mrecv -t x -e -F length >x
-    mrecv -t y -e -F length >y
-    cmp x y
+    mrecv -t x -e -F length >first
+    mrecv -t y -e -F length >second
+    cmp first second
     local all='%{id} %{colour} %{key}\n'
     assert_equal "$(mrecv -t y -e --template "$all")" "$(mrecv -t x -e --template "$all")"
 }
