@@ -227,19 +227,22 @@ static void replies_send(struct core *core)
     core->answering = 0;
 }
 
+void core_reply_again(struct reply *reply, const char *text)
+{
+    for (unsigned i = 0; i < reply->pieces_count; i++)
+        blob_drop(reply->pieces[i].blob);
+    reply->pieces_count = 0;
+    reply->head.size = 0;
+    if (!protocol_put_reply(&reply->head, reply->type, MP_ERR_AGAIN, reply->number))
+        buffer_append_string(&reply->head, text);
+}
+
 /* The turn is undone: what its replies said is not true. */
 static void replies_undo(struct core *core, const char *text)
 {
-    for (struct reply *reply = core->replies; reply; reply = reply->next) {
-        if (reply->harmless)
-            continue;
-        for (unsigned i = 0; i < reply->pieces_count; i++)
-            blob_drop(reply->pieces[i].blob);
-        reply->pieces_count = 0;
-        reply->head.size = 0;
-        if (!protocol_put_reply(&reply->head, reply->type, MP_ERR_AGAIN, reply->number))
-            buffer_append_string(&reply->head, text);
-    }
+    for (struct reply *reply = core->replies; reply; reply = reply->next)
+        if (!reply->harmless)
+            core_reply_again(reply, text);
 }
 
 /* ---- life ----------------------------------------------------------------------------------------------------- */

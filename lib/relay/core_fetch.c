@@ -33,6 +33,8 @@ static void reply_fetched(struct core *core, const struct request *request, unsi
         if (!error && delivery->blob)
             error = core_reply_blob(core, reply, delivery->blob, delivery->data, delivery->size);
     }
+    if (error)
+        core_reply_again(reply, mp_error_text(error)); /* the number is used up: a repeat gets the same leases */
     core->counters.delivered += deliveries->messages;
     if (subscription)
         subscription->created = false;

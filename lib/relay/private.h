@@ -121,6 +121,8 @@ struct core {
  * again. */
 struct reply *core_reply(struct core *core, const struct request *request, enum mp_error status);
 void core_reply_text(struct core *core, const struct request *request, enum mp_error status, const char *text);
+/* Makes REPLY, which cannot be given as it is, tell the client to send the request again. */
+void core_reply_again(struct reply *reply, const char *text);
 /* The bytes that were put into the head since the last piece become one. */
 enum mp_error core_reply_blob(struct core *core, struct reply *reply, struct blob *blob, const uint8_t *data,
                               size_t size);
