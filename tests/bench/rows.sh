@@ -227,9 +227,11 @@ row_memory() { # SYSTEM
   result=()
   case $1 in
   msgpipe)
-    "$programs/measure" generate --messages "$backlog" | "$tools/msend" -r "$address" -t bench ||
+    "$programs/measure" generate --messages "$backlog" |
+      "$programs/measure" timed --address "$work/published" -- "$tools/msend" -r "$address" -t bench ||
       failed "$1" memory || return
-    result[messages]=$backlog
+    read_result "$work/published" && result[messages]=$backlog
+    record memory "$1" sender_peak_kib "${result[peak_kib]}" "$backlog"
     ;;
   *)
     peer "$1" publish --messages "$backlog" --seconds "$backlog_seconds" >"$work/published" ||

@@ -153,8 +153,12 @@ END {
     print "In parentheses: how many times better msgpipe does. Its times hold its tools from their start to their end, " \
       "reading and writing files of lines; the peers' begin when their programs are connected."
   if (("publish,msgpipe,sender_peak_kib" in count) && ("consume,msgpipe,receiver_peak_kib" in count))
-    printf "Peak memory: msend %.1f MiB, mrecv %.1f MiB.\n", median("publish,msgpipe,sender_peak_kib") / 1024, \
-      median("consume,msgpipe,receiver_peak_kib") / 1024
+    printf "Peak memory with %s messages: msend %.1f MiB, mrecv %.1f MiB.\n", amount(largest["publish,msgpipe,rate"]), \
+      median("publish,msgpipe,sender_peak_kib") / 1024, median("consume,msgpipe,receiver_peak_kib") / 1024
+  if (("memory,msgpipe,sender_peak_kib" in count) && ("memory,msgpipe,peak_kib" in count))
+    printf "While the backlog of %s was made: msend %.1f MiB at most, mrelay %.1f MiB.\n", \
+      amount(largest["memory,msgpipe,rss_kib"]), median("memory,msgpipe,sender_peak_kib") / 1024, \
+      median("memory,msgpipe,peak_kib") / 1024
   if (fewest_us)
     printf "Before each system's publishing, appending 4 KiB and flushing took %.0f to %.0f µs (medians of 100).\n", \
       fewest_us, most_us
