@@ -64,7 +64,7 @@ static const struct option_spec specs[] = {
      .at = AT(exit_at_end),
      .section = "How long",
      .help = "end when there are no more messages",
-     .man = "End when there are no more messages: none is waiting, delayed, or with another consumer of the group."},
+     .man = "End when there are no more messages: none is waiting,\ndelayed, or with another consumer of the group."},
 
     {.name = "format",
      .letter = 'F',
@@ -124,7 +124,7 @@ static const struct option_spec specs[] = {
      .argument = "TIME",
      .section = "Commands",
      .help = "end a command that runs for longer, and try again",
-     .man = "End a command that runs for longer, with all that it has started: SIGTERM, and 5 seconds later SIGKILL.\n"
+     .man = "End a command that runs for longer, with all that it has started: SIGTERM,\nand 5 seconds later SIGKILL.\n"
             "Its messages are tried again."},
     {.name = "batch",
      .kind = OPTION_NUMBER,
