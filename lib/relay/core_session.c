@@ -172,12 +172,17 @@ static int64_t created_of(const struct core *core, uint64_t id)
     return (now + (int32_t)((uint32_t)id - (uint32_t)now)) * SECOND;
 }
 
+/*
+ * A client that is told that its session is gone takes what it had under way for not applied, and sends it in a new
+ * session. So nothing that a greeted client may ask may be answered like that while a copy of its first numbered
+ * request, still on its way, would be believed.
+ */
 static bool is_believable(const struct core *core, const struct protocol_request *request)
 {
     int64_t created = created_of(core, request->session);
     int64_t age = core->now.wall - created;
-    return request->number == 1 && request->lane < ENGINE_LANES && request->session >> 32 != 0 &&
-           created > core->horizon && age < SESSION_LIFE && age > -SESSION_LIFE;
+    bool first = request->lane >= ENGINE_LANES || request->number <= 1;
+    return first && request->session >> 32 != 0 && created > core->horizon && age < SESSION_LIFE && age > -SESSION_LIFE;
 }
 
 bool core_session(struct core *core, struct request *request)
