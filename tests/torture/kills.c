@@ -4,7 +4,7 @@
  *
  *     kills [--kills N] [--seed S] [--producers N] [--consumers N] [--rate N] [--keep] [--tools DIRECTORY]
  *
- * --tools: where mrelay is (default: in $PATH); producer, consumer and checker stand beside this program. Everything is
+ * --tools: where mrelay, msend and mrecv are (default: in $PATH); the other programs stand beside this one. Everything is
  * in a new temporary folder, which is kept when something is wrong, or with --keep. Prints the checker's findings and
  * the longest time until a killed relay served again. Exits 0, 1 when something is wrong, 64, or 71.
  */
@@ -26,10 +26,10 @@
 
 extern char **environ;
 
-enum { PROGRAMS_MAX = 64, PATH_BYTES = 512, WORDS_MAX = 12 };
+enum { PROGRAMS_MAX = 64, PATH_BYTES = 512 };
 
-enum role { RELAY, PRODUCER, CONSUMER };
-static const char *const role_names[] = {"relay", "producer", "consumer"};
+enum role { RELAY, PRODUCER, CONSUMER, SENDER, MRECV, ROLES };
+static const char *const role_names[] = {"relay", "producer", "consumer", "sender", "mrecv"};
 
 struct program {
     enum role role;
@@ -42,12 +42,12 @@ struct torture {
     unsigned kills, producers, consumers, rate;
     bool keep;
     uint64_t random;
-    char folder[PATH_BYTES], here[PATH_BYTES], tools[PATH_BYTES];
-    char histories[PATH_BYTES + 16];
+    char folder[PATH_BYTES / 2], here[PATH_BYTES], tools[PATH_BYTES];
+    char histories[2][PATH_BYTES + 16]; /* of the library's programs, and of the tools */
     struct program programs[PROGRAMS_MAX];
     unsigned programs_count;
-    unsigned killed[3];
-    int history;
+    unsigned killed[ROLES];
+    int history[2];
     int64_t longest_start;
 };
 
@@ -109,27 +109,46 @@ static pid_t spawn(struct torture *torture, char *const words[], const char *log
     return pid;
 }
 
+/* The path of one of the tools. */
+static void tool(const struct torture *torture, char path[PATH_BYTES + 16], const char *name)
+{
+    snprintf(path, PATH_BYTES + 16, "%s%s%s", torture->tools, torture->tools[0] ? "/" : "", name);
+}
+
 static void start(struct torture *torture, struct program *program)
 {
     char path[PATH_BYTES + 16], name[32], group[16], history[PATH_BYTES + 64], rate[16], log[48];
+    char taker[PATH_BYTES + 16];
+    bool tools = program->role == SENDER || program->role == MRECV;
     program->life++;
     snprintf(name, sizeof name, "%c%u.%u", role_names[program->role][0], program->number, program->life);
-    snprintf(history, sizeof history, "%s/%s", torture->histories, name);
+    snprintf(history, sizeof history, "%s/%s", torture->histories[tools], name);
     snprintf(log, sizeof log, "%s%u", role_names[program->role], program->number);
     snprintf(rate, sizeof rate, "%u", torture->rate);
     snprintf(group, sizeof group, "group%u", program->number % 2);
+    snprintf(taker, sizeof taker, "%s/taker", torture->here);
     if (program->role == RELAY) {
-        const char *dash = torture->tools[0] ? "/" : "";
-        snprintf(path, sizeof path, "%s%smrelay", torture->tools, dash);
+        tool(torture, path, "mrelay");
         char *words[] = {path, "-r", "torture", "--lease", "4s", NULL};
         program->pid = spawn(torture, words, log);
     } else if (program->role == PRODUCER) {
         snprintf(path, sizeof path, "%s/producer", torture->here);
         char *words[] = {path, "torture", name, "t.one,t.two,t.three", history, rate, NULL};
         program->pid = spawn(torture, words, log);
-    } else {
+    } else if (program->role == CONSUMER) {
         snprintf(path, sizeof path, "%s/consumer", torture->here);
         char *words[] = {path, "torture", name, group, "t.*", history, NULL};
+        program->pid = spawn(torture, words, log);
+    } else if (program->role == SENDER) {
+        char msend[PATH_BYTES + 16];
+        snprintf(path, sizeof path, "%s/sender", torture->here);
+        tool(torture, msend, "msend");
+        char *words[] = {path, msend, "torture", name, "tools.lines", history, rate, NULL};
+        program->pid = spawn(torture, words, log);
+    } else {
+        tool(torture, path, "mrecv");
+        char *words[] = {path,        "-r", "torture", "-t",  "tools.lines", "-g",    "tools",
+                         "--workers", "2",  "--",      taker, "tools",       history, NULL};
         program->pid = spawn(torture, words, log);
     }
 }
@@ -178,14 +197,11 @@ static void check_all(struct torture *torture)
 
 /* ---- the torture ----------------------------------------------------------------------------------------------- */
 
-static int ask_status(struct torture *torture, const char *wait)
+static int ask_status(struct torture *torture)
 {
     char path[PATH_BYTES + 16];
-    const char *dash = torture->tools[0] ? "/" : "";
-    snprintf(path, sizeof path, "%s%smrelay", torture->tools, dash);
-    char limit[16];
-    snprintf(limit, sizeof limit, "%s", wait);
-    char *words[] = {path, "status", "-r", "torture", "--wait", limit, NULL};
+    tool(torture, path, "mrelay");
+    char *words[] = {path, "status", "-r", "torture", "--wait", "10s", NULL};
     return run(torture, words, "status");
 }
 
@@ -195,7 +211,8 @@ static void kill_one(struct torture *torture)
     struct program *program = &torture->programs[0];
     if (below(torture, 10) >= 3)
         program = &torture->programs[1 + below(torture, torture->programs_count - 1)];
-    history_write(torture->history, "kill", "%s%u", role_names[program->role], program->number);
+    for (unsigned i = 0; i < 2; i++)
+        history_write(torture->history[i], "kill", "%s%u", role_names[program->role], program->number);
     kill(program->pid, SIGKILL);
     wait_for(program);
     torture->killed[program->role]++;
@@ -205,7 +222,7 @@ static void kill_one(struct torture *torture)
     start(torture, program);
     if (program->role != RELAY)
         return;
-    if (ask_status(torture, "10s") != 0)
+    if (ask_status(torture) != 0)
         give_up(torture, "the relay does not serve again");
     if (history_now() - began > torture->longest_start)
         torture->longest_start = history_now() - began;
@@ -216,36 +233,50 @@ static void tell(struct torture *torture, enum role role)
     for (unsigned i = 0; i < torture->programs_count; i++)
         if (torture->programs[i].role == role)
             kill(torture->programs[i].pid, SIGTERM);
-    for (unsigned i = 0; i < torture->programs_count; i++)
-        if (torture->programs[i].role == role && wait_for(&torture->programs[i]) != 0)
+    for (unsigned i = 0; i < torture->programs_count; i++) {
+        if (torture->programs[i].role != role)
+            continue;
+        int status = wait_for(&torture->programs[i]);
+        /* mrecv tidies up and dies by the signal. */
+        bool by_signal = role == MRECV && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
+        if (status != 0 && !by_signal)
             give_up(torture, "a program did not end well when it was told to");
+    }
 }
 
 /* Producers end, groups work off what is there, consumers and the relay end. */
 static void wind_up(struct torture *torture)
 {
-    char path[PATH_BYTES + 16];
-    const char *dash = torture->tools[0] ? "/" : "";
-    snprintf(path, sizeof path, "%s%smrelay", torture->tools, dash);
+    static const char *const groups[][2] = {{"group0", "t.*"}, {"group1", "t.*"}, {"tools", "tools.lines"}};
+    char path[PATH_BYTES + 16], group[16], topic[16];
+    tool(torture, path, "mrelay");
     tell(torture, PRODUCER);
-    for (unsigned i = 0; i < 2; i++) {
-        char group[] = "group0";
-        group[5] = (char)('0' + i);
-        char *words[] = {path, "wait", "-r", "torture", "-t", "t.*", "-g", group, "--wait", "120s", NULL};
+    tell(torture, SENDER);
+    for (unsigned i = 0; i < 3; i++) {
+        snprintf(group, sizeof group, "%s", groups[i][0]);
+        snprintf(topic, sizeof topic, "%s", groups[i][1]);
+        char *words[] = {path, "wait", "-r", "torture", "-t", topic, "-g", group, "--wait", "120s", NULL};
         if (run(torture, words, "wait") != 0)
             give_up(torture, "a group did not work off its topics");
     }
     tell(torture, CONSUMER);
+    tell(torture, MRECV);
     tell(torture, RELAY);
 }
 
 static int check_histories(struct torture *torture)
 {
     char command[4 * PATH_BYTES];
-    snprintf(command, sizeof command, "'%s/checker' --groups 2 '%s'/*", torture->here, torture->histories);
-    fflush(stdout);
-    int status = system(command);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    int worst = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(command, sizeof command, "'%s/checker' --groups %u '%s'/*", torture->here, i ? 1 : 2,
+                 torture->histories[i]);
+        printf("%s: ", i ? "msend and mrecv" : "libmsgpipe");
+        fflush(stdout);
+        int status = system(command);
+        worst |= WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    }
+    return worst;
 }
 
 static void remove_folder(const struct torture *torture)
@@ -260,23 +291,26 @@ static void prepare(struct torture *torture)
 {
     const char *place = getenv("TMPDIR");
     char file[PATH_BYTES + 32];
-    snprintf(torture->folder, sizeof torture->folder, "%s/msgpipe-kills.XXXXXX", place ? place : "/tmp");
+    snprintf(torture->folder, sizeof torture->folder, "%.200s/msgpipe-kills.XXXXXX", place ? place : "/tmp");
     if (!mkdtemp(torture->folder)) {
         perror(torture->folder);
         exit(71);
     }
-    snprintf(torture->histories, sizeof torture->histories, "%s/histories", torture->folder);
+    snprintf(torture->histories[0], sizeof torture->histories[0], "%s/library", torture->folder);
+    snprintf(torture->histories[1], sizeof torture->histories[1], "%s/tools", torture->folder);
     char command[4 * PATH_BYTES];
-    snprintf(command, sizeof command, "mkdir -m 700 '%s' '%s/run' '%s/state'", torture->histories, torture->folder,
-             torture->folder);
+    snprintf(command, sizeof command, "mkdir -m 700 '%s' '%s' '%s/run' '%s/state'", torture->histories[0],
+             torture->histories[1], torture->folder, torture->folder);
     if (system(command) != 0)
         exit(71);
     snprintf(file, sizeof file, "%s/run", torture->folder);
     setenv("XDG_RUNTIME_DIR", file, 1);
     snprintf(file, sizeof file, "%s/state", torture->folder);
     setenv("XDG_STATE_HOME", file, 1);
-    snprintf(file, sizeof file, "%s/kills", torture->histories);
-    torture->history = history_open(file);
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(file, sizeof file, "%s/kills", torture->histories[i]);
+        torture->history[i] = history_open(file);
+    }
 }
 
 static void read_options(struct torture *torture, int argc, char **argv)
@@ -332,12 +366,15 @@ int main(int argc, char **argv)
     signal(SIGINT, on_signal);
     int64_t began = history_now();
     add(&torture, RELAY, 0);
-    if (ask_status(&torture, "10s") != 0)
+    if (ask_status(&torture) != 0)
         give_up(&torture, "the relay does not serve");
     for (unsigned i = 0; i < torture.consumers; i++)
         add(&torture, CONSUMER, i);
     for (unsigned i = 0; i < torture.producers; i++)
         add(&torture, PRODUCER, i);
+    for (unsigned i = 0; i < 2; i++)
+        add(&torture, MRECV, i);
+    add(&torture, SENDER, 0);
     for (unsigned i = 0; i < torture.kills; i++) {
         poll(NULL, 0, (int)(30 + below(&torture, 350))); /* the moment of a kill is chance */
         check_all(&torture);
@@ -345,12 +382,13 @@ int main(int argc, char **argv)
     }
     wind_up(&torture);
     int status = check_histories(&torture);
-    printf("kills: %u relays, %u producers, %u consumers killed in %.1f s; a relay served again within %" PRId64
-           " ms\n",
-           torture.killed[RELAY], torture.killed[PRODUCER], torture.killed[CONSUMER],
-           (double)(history_now() - began) / 1e6, torture.longest_start / 1000);
+    printf(
+        "kills: killed %u relays, %u producers, %u consumers, %u pipes into msend, %u mrecv in %.1f s; a relay served "
+        "again within %" PRId64 " ms\n",
+        torture.killed[RELAY], torture.killed[PRODUCER], torture.killed[CONSUMER], torture.killed[SENDER],
+        torture.killed[MRECV], (double)(history_now() - began) / 1e6, torture.longest_start / 1000);
     if (status != 0 || torture.keep)
-        printf("kills: the histories are in %s\n", torture.histories);
+        printf("kills: the histories are in %s\n", torture.folder);
     else
         remove_folder(&torture);
     return status;

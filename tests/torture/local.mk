@@ -2,7 +2,7 @@
 # that reads it. tests/bats/checker.bats and kills.bats run the short form; the
 # long one is
 #	tests/torture/kills --kills 200 --tools bin
-check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer
+check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer %D%/sender %D%/taker
 torture_history = %D%/history.c %D%/history.h
 
 %C%_checker_SOURCES = %D%/checker.c $(torture_history)
@@ -12,3 +12,5 @@ torture_history = %D%/history.c %D%/history.h
 %C%_kills_SOURCES = %D%/kills.c $(torture_history)
 %C%_producer_SOURCES = %D%/producer.c $(torture_history)
 %C%_producer_LDADD = libmsgpipe.la
+%C%_sender_SOURCES = %D%/sender.c $(torture_history)
+%C%_taker_SOURCES = %D%/taker.c $(torture_history)
