@@ -59,6 +59,28 @@ static const char settings[] = "PRAGMA page_size=16384;"
                                "PRAGMA trusted_schema=OFF;"
                                "PRAGMA cell_size_check=ON;";
 
+/*
+ * What the log holds may be in the system's memory only: a relay that was killed between writing a commit and flushing
+ * it, or whose flush failed, leaves it like that, and a repeat of its requests would be answered as stored. So nothing
+ * is served before the log is flushed and copied into the database, which is flushed as well.
+ */
+static const char settle_log[] = "PRAGMA wal_checkpoint(PASSIVE);";
+
+/* Asked for the log, SQLite answers with the mode that it could have. */
+static enum mp_error check_journal(struct store *store, struct fault *fault)
+{
+    int is_log = 0;
+    if (store->memory)
+        return MP_OK;
+    enum mp_error error = read_pragma(store, "SELECT journal_mode = 'wal' FROM pragma_journal_mode", &is_log, fault);
+    if (error || is_log)
+        return error;
+    return fault_set(fault, MP_ERR_UNSUPPORTED,
+                     "%s: its file system cannot keep a write-ahead log: "
+                     "choose another directory with --store",
+                     store->path);
+}
+
 enum mp_error store_prepare_schema(struct store *store, bool again, struct fault *fault)
 {
     sqlite3_busy_timeout(store->database, 2000); /* for readers that recover the WAL */
@@ -76,10 +98,10 @@ enum mp_error store_prepare_schema(struct store *store, bool again, struct fault
                          store->path, version, STORE_VERSION);
     if (count == 0 && again)
         return fault_set(fault, MP_ERR_DAMAGED, "%s: the store is empty now, and was not before", store->path);
-    if ((error = execute(store, settings, "settings", fault)))
+    if ((error = execute(store, settings, "settings", fault)) || (error = check_journal(store, fault)))
         return error;
     if (count > 0)
-        return MP_OK;
+        return execute(store, settle_log, "bring the log's commits to the disk", fault);
     char numbers[120];
     snprintf(numbers, sizeof numbers, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;", application,
              STORE_VERSION);
