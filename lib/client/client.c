@@ -43,6 +43,7 @@ enum mp_error client_send(struct client *client, enum channel_lane lane, enum pr
         state->type = type;
         state->number = number;
         state->session = session;
+        state->proofs = client->proofs;
         state->asked = -1;
         state->probe = CLOCK_NEVER;
         state->orphaned = CLOCK_NEVER;
@@ -124,6 +125,11 @@ static void orphan_others(struct client *client)
 void client_session_lost(struct client *client, enum channel_lane lane)
 {
     if (!client->greeted || client->lanes[lane].session != client->welcome.session) {
+        return;
+    }
+    if (!is_heavy(lane) && client->lanes[lane].proofs != client->proofs) {
+        /* A late answer, from before the relay took this young session's first request: it knows the session now. */
+        client_pause(client, lane);
         return;
     }
     client->greeted = false;
@@ -311,6 +317,9 @@ static void answered(struct client *client, enum channel_lane lane, const struct
         return;
     }
     state->busy = false;
+    if (reply->status == MP_OK && reply->type != PROTOCOL_HELLO && state->session == client->welcome.session) {
+        client->proofs++;
+    }
     switch (lane) {
     case CHANNEL_PUBLISH:
         client_publish_answered(client, reply);

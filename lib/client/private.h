@@ -27,6 +27,7 @@ struct client_lane {
     enum protocol_type type;
     uint64_t number;
     uint64_t session;
+    uint64_t proofs;  /* the client's, when it was sent */
     int64_t wake;     /* nothing is sent before */
     int64_t pause;    /* the last wait before a repeat; grows from one to the next */
     int64_t asked;    /* when the request was sent; -1: since the last client_process() */
@@ -93,6 +94,7 @@ struct client {
     int64_t now;
     bool broken;      /* failed() was called */
     bool greeted;     /* WELCOME is of a session that the relay knows */
+    uint64_t proofs;  /* answers that only a relay gives that knows the session */
     unsigned in_vain; /* sessions that ended before anything was done in them */
     struct protocol_welcome welcome;
     uint64_t held; /* messages leased and not settled */
