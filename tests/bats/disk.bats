@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # Full disks, on either side: nothing acknowledged is lost, nothing lost looks
 # like success, and work goes on when there is room again.
+#
+# shellcheck disable=SC2154 # tools.bash and bats set what is read here
 
 setup() {
     load tools
