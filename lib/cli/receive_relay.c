@@ -10,6 +10,7 @@
 #include "cli/relay_link.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,7 +39,9 @@ struct receive_relay {
     int64_t ask_at;   /* --exit-at-end: when to ask again */
     int64_t ask_pause;
     uint64_t stale; /* messages settled too late */
-    bool unknown_topic;
+    bool looked;    /* the first fetch was asked, which does not wait */
+    bool asking;    /* for the name of a topic that was perhaps meant */
+    bool told;
 };
 
 /* ---- what the client tells ------------------------------------------------------------------------------------ */
@@ -77,6 +80,35 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
         receive_engine_add(engine, parcel, clock_monotonic());
 }
 
+/* The topic did not exist: perhaps it was mistyped. */
+static void ask_nearest(struct receive_relay *relay)
+{
+    char request[NAME_MAX_BYTES + 64];
+    struct fault fault = {0};
+    if (relay->asking || relay->told)
+        return;
+    snprintf(request, sizeof(request), "{\"verb\":\"nearest\",\"topic\":\"%s\"}", relay->engine->settings->topic);
+    relay->asking = client_ask(relay_link_client(relay->link), request, strlen(request), &fault) == MP_OK;
+}
+
+static void on_answered(void *context, enum mp_error status, const char *text, size_t size)
+{
+    struct receive_relay *relay = context;
+    const struct receive_settings *settings = relay->engine->settings;
+    json_t *answer = status == MP_OK ? json_loadb(text, size, 0, NULL) : NULL;
+    const char *nearest = json_string_value(json_object_get(answer, "nearest"));
+    bool meant = nearest && *nearest;
+    relay->asking = false;
+    relay->told = true;
+    if (meant)
+        tell("topic %s %s: did you mean %s?", settings->topic, settings->group ? "is new" : "does not exist", nearest);
+    else if (!settings->group && (settings->exit_at_end || output_is_terminal(STDERR_FILENO)))
+        tell("topic %s does not exist%s", settings->topic, settings->exit_at_end ? "" : " yet: waiting for it");
+    if (!settings->group && settings->exit_at_end)
+        receive_engine_end(relay->engine, EXIT_NO_INPUT);
+    json_decref(answer);
+}
+
 static void on_fetch_done(void *context, unsigned flags, uint64_t waiting)
 {
     (void)waiting;
@@ -85,7 +117,8 @@ static void on_fetch_done(void *context, unsigned flags, uint64_t waiting)
         relay->ask_pause = 0;
     relay->end = (flags & PROTOCOL_FETCH_END) != 0;
     relay->end_retried = relay->asked_retried;
-    relay->unknown_topic = (flags & PROTOCOL_FETCH_NEW_TOPIC) != 0;
+    if (flags & PROTOCOL_FETCH_NEW_TOPIC)
+        ask_nearest(relay);
     relay->fetched = 0;
     if (relay->engine->settings->exit_at_end && !relay->end) {
         relay->ask_at = clock_monotonic() + relay->ask_pause;
@@ -163,14 +196,16 @@ static enum mp_error ask(struct receive_relay *relay, int64_t now, int64_t *due,
     if (at_end && relay->end && settling)
         return MP_OK;
     relay->asked_retried = settling ? UINT64_MAX : engine->retried;
-    return client_fetch(client, room == UINT32_MAX ? 0 : room, at_end ? 0 : POLL, fault);
+    bool look = at_end || !relay->looked;
+    relay->looked = true;
+    return client_fetch(client, room == UINT32_MAX ? 0 : room, look ? 0 : POLL, fault);
 }
 
 /* Whether all that was wanted is done. */
 static bool finished(const struct receive_relay *relay)
 {
     const struct receive_engine *engine = relay->engine;
-    if (!receive_engine_idle(engine))
+    if (!receive_engine_idle(engine) || relay->asking)
         return false;
     if (receive_engine_wanted(engine) == 0)
         return true;
@@ -296,6 +331,7 @@ void receive_by_relay(struct receive_engine *engine)
                    .fetched = on_fetched,
                    .fetch_done = on_fetch_done,
                    .settled = on_settled,
+                   .answered = on_answered,
                    .failed = on_failed},
     };
     engine->settle = settle;

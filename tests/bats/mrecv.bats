@@ -318,6 +318,23 @@ wrong() {
     assert_equal "$ended_code" 124
 }
 
+@test "a topic that does not exist cannot be read to its end, and the nearest is named" {
+    start_relay
+    msend -t orders.new -d x
+    run mrecv -t orders.nwe -e
+    assert_failure 66
+    assert_output 'mrecv: topic orders.nwe does not exist: did you mean orders.new?'
+    run mrecv -t something.else -e
+    assert_failure 66
+    assert_output 'mrecv: topic something.else does not exist'
+    run mrecv -t 'nothing.*' -e
+    assert_success
+    assert_output ''
+    run mrecv -t something.else -g g -e
+    assert_success
+    assert_output ''
+}
+
 @test "without a relay it is 69, and says how to start one" {
     run --separate-stderr mrecv -t x -g g
     assert_equal "$status" 69
