@@ -83,11 +83,13 @@ uint32_t ledger_add(struct world *world, uint32_t producer, uint8_t topic, uint3
 static void fill(uint8_t *body, uint32_t size, uint32_t producer, uint32_t number)
 {
     uint64_t mixed = ((uint64_t)producer << 32 | number) * UINT64_C(0x9e3779b97f4a7c15) + 1;
-    for (uint32_t i = 0; i < size; i++) {
+    for (uint32_t i = 0; i < size; i += 8) {
+        uint8_t bytes[8];
         mixed ^= mixed << 13;
         mixed ^= mixed >> 7;
         mixed ^= mixed << 17;
-        body[i] = (uint8_t)mixed;
+        store_u64(bytes, mixed);
+        memcpy(body + i, bytes, size - i < 8 ? size - i : 8);
     }
     if (size < IDENTITY_SIZE)
         return;

@@ -1,7 +1,7 @@
 /*
  * sim: runs the simulation for many seeds, as a test (TAP).
  *
- *     sim                       the seeds of `make check` (MSGPIPE_SIM_SEEDS, default 2000, from 1 on)
+ *     sim                       the seeds of `make check` (MSGPIPE_SIM_SEEDS, default 3000, from 1 on)
  *     sim --seeds N [--from S]  N of them from S on
  *     sim --seed S [--verbose]  one of them, again
  */
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SEEDS = 2000 };
+enum { SEEDS = 3000 };
 
 static volatile uint64_t current;
 
