@@ -214,11 +214,10 @@ static void output_that_nobody_takes_stops_the_command(void **state)
     struct run run = {.lazy = true};
     struct stage_command_settings settings = settings_of(&run, argv);
     settings.output_limit = 10000;
-    settings.timeout = 300000;
-    settings.grace = 100000;
     start(&run, &settings);
     while (stage_command_output(run.command)->size < 10000)
         event_base_loop(base, EVLOOP_ONCE);
+    stage_command_end(run.command);
     /* Only taking what was kept brings it to its end, though it has been ended long since. */
     while (stage_command_group(run.command))
         event_base_loop(base, EVLOOP_ONCE);
@@ -226,7 +225,7 @@ static void output_that_nobody_takes_stops_the_command(void **state)
     run.lazy = false;
     on_output(&run);
     await(&run);
-    assert_true(run.result.timed_out);
+    assert_true(run.result.ended_early);
     assert_int_equal(run.error.size, 0);
     finish(&run);
 }
@@ -293,14 +292,16 @@ static void a_command_that_takes_too_long_is_terminated(void **state)
 static void one_that_does_not_hear_is_killed(void **state)
 {
     (void)state;
-    char *argv[] = {"sh", "-c", "trap '' TERM; sleep 60; sleep 60", NULL};
+    char *argv[] = {"sh", "-c", "trap '' TERM; echo up; sleep 60; sleep 60", NULL};
     struct run run = {0};
     struct stage_command_settings settings = settings_of(&run, argv);
-    settings.timeout = 200000;
     settings.grace = 100000;
     start(&run, &settings);
+    while (run.output.size < 3)
+        event_base_loop(base, EVLOOP_ONCE);
+    stage_command_end(run.command);
     await(&run);
-    assert_true(run.result.timed_out);
+    assert_true(run.result.ended_early);
     assert_int_equal(run.result.signal, SIGKILL);
     finish(&run);
 }
