@@ -347,18 +347,37 @@ static enum mp_error take_port(struct address *address, int descriptor, struct f
     return MP_OK;
 }
 
+static bool stands_for_all(const struct address *address)
+{
+    return address->host[0] == '\0' || strcmp(address->host, "*") == 0;
+}
+
+int address_look_up(const struct address *address, bool listen, struct addrinfo **list)
+{
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | (listen ? AI_PASSIVE : 0)};
+    char port[8];
+
+    *list = NULL;
+    snprintf(port, sizeof(port), "%u", address->port);
+    int outcome = getaddrinfo(listen && stands_for_all(address) ? NULL : address->host, port, &hints, list);
+    if (outcome != 0 && strcasecmp(address->host, "localhost") == 0) {
+        outcome = getaddrinfo("127.0.0.1", port, &hints, list);
+    }
+    if (outcome != 0) {
+        *list = NULL;
+    }
+    return outcome;
+}
+
 static enum mp_error listen_tcp(struct address *address, int *result, struct fault *fault)
 {
-    bool all = address->host[0] == '\0' || strcmp(address->host, "*") == 0;
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    bool all = stands_for_all(address);
     struct addrinfo *list = NULL;
-    char port[8];
     int descriptor = -1;
     int number = EADDRNOTAVAIL;
 
-    snprintf(port, sizeof(port), "%u", address->port);
-    int outcome = getaddrinfo(all ? NULL : address->host, port, &hints, &list);
+    int outcome = address_look_up(address, true, &list);
     if (outcome != 0) {
         return fault_set(fault, MP_ERR_IO, "cannot listen on %s: %s: %s", address->text, address->host,
                          gai_strerror(outcome));

@@ -27,6 +27,15 @@ enum mp_error address_parse(const char *text, struct address *address, struct fa
 /* Whether an address reaches this machine only (127.0.0.0/8, ::1, localhost, any Unix socket). */
 bool address_is_loopback(const struct address *address);
 
+struct addrinfo;
+
+/*
+ * The socket addresses of a TCP ADDRESS, to LISTEN at or to connect to; *LIST is freed with freeaddrinfo(). `localhost`
+ * needs no resolver (RFC 6761, 6.3): machines without /etc/hosts have it too. Blocks as long as the resolver does.
+ * Returns 0, or what gai_strerror(3) knows.
+ */
+int address_look_up(const struct address *address, bool listen, struct addrinfo **list);
+
 /*
  * Opens a listening socket, non-blocking and close-on-exec. IPC: mode 0600; a socket file that nobody answers on is
  * replaced, one of a live process is MP_ERR_BUSY, a path that is no socket MP_ERR_EXISTS. TCP with port 0: ADDRESS is

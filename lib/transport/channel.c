@@ -207,17 +207,13 @@ static bool connect_to(struct lane *lane, int family, const struct sockaddr *nam
 static bool connect_tcp(struct lane *lane)
 {
     const struct address *address = &lane->channel->address;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    char port[8];
 
     if (lane->next == NULL) {
         if (lane->found != NULL) {
             freeaddrinfo(lane->found);
             lane->found = NULL;
         }
-        snprintf(port, sizeof(port), "%u", address->port);
-        if (getaddrinfo(address->host, port, &hints, &lane->found) != 0) {
-            lane->found = NULL;
+        if (address_look_up(address, false, &lane->found) != 0) {
             return false;
         }
         lane->next = lane->found;

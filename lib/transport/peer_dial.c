@@ -143,16 +143,12 @@ static void connect_to(struct peer_dial *dial, int family, const struct sockaddr
 static bool look_up(struct peer_dial *dial)
 {
     const struct address *address = &dial->peer->address;
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    char port[8];
 
     if (dial->found != NULL)
         freeaddrinfo(dial->found);
     dial->found = dial->next = NULL;
-    snprintf(port, sizeof port, "%u", (unsigned)address->port);
-    int wrong = getaddrinfo(address->host, port, &hints, &dial->found);
+    int wrong = address_look_up(address, false, &dial->found);
     if (wrong != 0) {
-        dial->found = NULL;
         peer_complain(dial->peer, "cannot find %s: %s", address->host, gai_strerror(wrong));
         return false;
     }
