@@ -2,6 +2,20 @@
 # shellcheck disable=SC2034,SC2154  # it shares its variables with tests/bench/run
 # What the run prints: the machine, and the tables. Sourced by tests/bench/run.
 
+# How much of the cores nobody uses, in percent, over a second: what else runs here decides the figures of all.
+measure_idle() {
+  local before after
+  [[ -r /proc/stat ]] || return 0
+  read -r -a before </proc/stat
+  sleep 1
+  read -r -a after </proc/stat
+  awk -v before="${before[*]:1:8}" -v after="${after[*]:1:8}" 'BEGIN {
+    fields = split(before, was); split(after, is)
+    for (i = 1; i <= fields; i++) all += is[i] - was[i]
+    if (all > 0) printf "%.0f", 100 * (is[4] - was[4] + is[5] - was[5]) / all
+  }'
+}
+
 print_machine() {
   local system version versions='' folder=${TMPDIR:-/var/tmp}
   for system in "${systems[@]}"; do
@@ -13,7 +27,10 @@ print_machine() {
     "$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo 2>/dev/null | head -1 | grep . || uname -m)" \
     "$(getconf _NPROCESSORS_ONLN)" \
     "$(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo 2>/dev/null || echo '?')" "$(uname -sr)"
-  printf 'Data on %s.\n' "$(df -T "$folder" 2>/dev/null | awk 'NR == 2 { print $2 }')"
+  printf 'Data on %s.' "$(df -T "$folder" 2>/dev/null | awk 'NR == 2 { print $2 }')"
+  [[ -z $idle_before ]] ||
+    printf ' Without the benchmark, the cores were idle to %s %% before it and %s %% after it.' "$idle_before" "$idle_after"
+  printf '\n'
   printf '%smessages of 100 bytes; %s.\n\n' "$versions" \
     "$([[ $runs == 1 ]] && echo 'one run' || echo "medians of $runs interleaved runs")"
 }
