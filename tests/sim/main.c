@@ -79,6 +79,10 @@ int main(int argc, char **argv)
     for (current = from; current - from < seeds; current++) {
         alarm(60);
         sim_run(current, verbose, &sums);
+        if ((current - from + 1) % 10000 == 0) {
+            printf("# %" PRIu64 " seeds\n", current - from + 1);
+            fflush(stdout);
+        }
     }
     double seconds = (double)(clock_monotonic() - began) / 1e6;
     printf("ok 1 - %" PRIu64 " seeds from %" PRIu64 " on\n", seeds, from);
