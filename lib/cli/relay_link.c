@@ -29,6 +29,7 @@ struct relay_link {
     const char *relay;
     int64_t wait;
     int64_t opened;
+    bool answered;      /* the relay has greeted once: from then on it is waited for */
     int64_t gone_since; /* CLOCK_NEVER while a connection stands */
     bool told;
 };
@@ -62,7 +63,7 @@ static int64_t link_due(void *context, int64_t now)
     struct relay_link *link = context;
     int64_t due = client_due(link->client);
     int64_t look = CLOCK_NEVER;
-    if (!client_is_welcome(link->client))
+    if (!link->answered)
         look = first_limit(link);
     else if (link->told || link->gone_since != CLOCK_NEVER || !relay_link_connected(link))
         look = now + LOOK_EVERY;
@@ -184,7 +185,9 @@ enum mp_error relay_link_check(struct relay_link *link, int64_t now, struct faul
 {
     if (now >= client_due(link->client))
         client_process(link->client, now);
-    if (client_is_welcome(link->client))
+    /* A relay that was started anew may not know the session: then it greets again. */
+    link->answered = link->answered || client_is_welcome(link->client);
+    if (link->answered)
         return check_gone(link, now, fault);
     if (now >= first_limit(link))
         return diagnose(link, fault);

@@ -190,6 +190,44 @@ is_gone() {
     wait "$started_pid"
 }
 
+@test "a reader and a wait outlive a relay that is killed" {
+    start_relay
+    msend -t x -d 1 -d 2
+    mrecv -t x -g g -n 1
+    start read mrecv -t x -n 3
+    local reader=$started_pid
+    until_true has_lines 2 read
+    local before
+    before=$(status_of default connections)
+    start waited mrelay wait -t x -g g
+    local waiter=$started_pid
+    more_connections() { [ "$(status_of default connections)" -gt "$before" ]; }
+    until_true more_connections
+    end "$relay_pid" KILL
+    start_relay
+    msend -t x -d 3
+    wait "$reader"
+    assert_equal "$(cat read)" $'1\n2\n3'
+    mrecv -t x -g g -n 2
+    wait "$waiter"
+    assert_equal "$(cat read.err waited.err)" ''
+}
+
+@test "a consumer of a relay that comes back with an empty store begins anew" {
+    start_relay
+    msend -t x -d old
+    start got mrecv -t x -g g -n 2
+    local consumer=$started_pid
+    until_true has_lines 1 got
+    end "$relay_pid" KILL
+    rm "$XDG_STATE_HOME"/msgpipe/*
+    start_relay
+    msend -t x -d new
+    wait "$consumer"
+    assert_equal "$(cat got)" $'old\nnew'
+    assert_equal "$(cat got.err)" ''
+}
+
 @test "wait needs a topic and a group that can be" {
     run mrelay wait
     assert_failure 64
