@@ -168,6 +168,7 @@ static enum mp_error open_output(struct receive_engine *engine, struct fault *fa
         .format = settings->format == RECEIVE_FORMAT_UNSET ? FORMAT_LINES : (enum format)settings->format,
         .template = engine->template,
         .sync = settings->sync,
+        .slow_start = settings->group != NULL,
         .context = engine,
         .handed = on_handed,
     };

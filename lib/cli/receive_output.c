@@ -13,7 +13,8 @@ enum {
     BUFFER = 256 * 1024, /* bytes that are gathered before they are written */
     LARGE = 64 * 1024,   /* bodies from here on are written from where they are */
     LOOK_FIRST = 1000,   /* microseconds until a pipe is looked at again, */
-    LOOK_LAST = 32000    /* doubled up to this */
+    LOOK_LAST = 32000,   /* doubled up to this */
+    WINDOW_LAST = 8192   /* messages; a reader that has taken so many at once gets whatever the pipe holds */
 };
 
 struct receive_output {
@@ -32,6 +33,8 @@ struct receive_output {
 
     struct receive_queue queue;     /* what is not wholly handed over */
     struct receive_parcel *filling; /* the first of them that is not wholly taken */
+    uint32_t window;                /* messages that may be in the pipe at once; 0: any number */
+    uint32_t begun;                 /* how many were put there since it was empty */
     uint64_t made;                  /* bytes put into `buffer` and `large` since the start */
     uint64_t freed;                 /* where the last message of the parcels ends that are done with */
     int64_t look_at;                /* when to look at the pipe again */
@@ -52,6 +55,7 @@ enum mp_error receive_output_open(const struct receive_output_settings *settings
     output->settings = *settings;
     output->look_at = CLOCK_NEVER;
     error = receive_sink_open(&output->sink, settings->loop, fault);
+    output->window = settings->slow_start && output->sink.counted ? 1 : 0;
     if (!error && buffer_reserve(&output->buffer, BUFFER))
         error = fault_memory(fault);
     if (error) {
@@ -172,11 +176,16 @@ static enum mp_error put_item(struct receive_output *output, const struct format
     return error;
 }
 
-/* Fills the buffer from the parcels. */
+static bool window_is_full(const struct receive_output *output)
+{
+    return output->window && output->begun >= output->window;
+}
+
+/* Fills the buffer from the parcels, as far as the window allows. */
 static enum mp_error fill(struct receive_output *output, struct fault *fault)
 {
     bool plain = is_plain(output);
-    while (output->filling && !output->large) {
+    while (output->filling && !output->large && !window_is_full(output)) {
         struct receive_parcel *parcel = output->filling;
         struct frame_cursor cursor = parcel->cursor;
         struct record record;
@@ -198,6 +207,7 @@ static enum mp_error fill(struct receive_output *output, struct fault *fault)
             return MP_OK;
         }
         parcel->ends[index] = output->made;
+        output->begun++;
         output->queue.messages--;
     }
     return MP_OK;
@@ -288,6 +298,17 @@ static void look_later(struct receive_output *output, uint64_t bytes, bool progr
     *due = output->look_at < *due ? output->look_at : *due;
 }
 
+/* The reader has taken BYTES: when that is all there was, it may have twice as many messages next time. */
+static void widen(struct receive_output *output, uint64_t bytes, int64_t now, int64_t *due)
+{
+    if (!window_is_full(output) || output->at < output->buffer.size || output->large || bytes < output->sink.written)
+        return;
+    output->window = output->window < WINDOW_LAST ? output->window * 2 : 0;
+    output->begun = 0;
+    if (output->filling)
+        *due = now;
+}
+
 enum mp_error receive_output_pump(struct receive_output *output, int64_t now, int64_t *due, struct fault *fault)
 {
     enum mp_error error = output->sink.gone ? output_error(STDOUT_FILENO, EPIPE, fault) : write_all(output, fault);
@@ -302,6 +323,7 @@ enum mp_error receive_output_pump(struct receive_output *output, int64_t now, in
         uint32_t passed = first->passed;
         hand_over(output, bytes);
         look_later(output, bytes, output->queue.first != first || first->passed != passed, now, due);
+        widen(output, bytes, now, due);
     }
     return error ? error : count_error;
 }

@@ -5,6 +5,10 @@
  * pipe's reader has taken its last byte out of the pipe: the system tells how many bytes wait in it (FIONREAD). Where
  * it does not tell, and for sockets, what is written counts as handed over.
  *
+ * With `slow_start` a pipe gets one message at first, and when its reader has taken it, two, then four, and so on: a
+ * reader that wants only one, such as head -1, takes no more than that. Some thousands of messages later nothing limits
+ * it any more.
+ *
  * Writing never blocks the loop: leases are to be extended and signals heard while a slow reader sleeps.
  */
 #ifndef CLI_RECEIVE_OUTPUT_H
@@ -20,6 +24,7 @@ struct receive_output_settings {
     enum format format;
     const struct format_template *template; /* NULL: by the format; stays the caller's */
     bool sync;
+    bool slow_start;
     void *context;
     /* COUNT messages of PARCEL from INDEX on were handed over: each is told once, in order. */
     void (*handed)(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count);
