@@ -219,6 +219,7 @@ is_gone() {
     start got mrecv -t x -g g -n 2
     local consumer=$started_pid
     until_true has_lines 1 got
+    sleep 1.1 # the first greeting may take a second
     end "$relay_pid" KILL
     rm "$XDG_STATE_HOME"/msgpipe/*
     start_relay
