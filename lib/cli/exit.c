@@ -141,7 +141,7 @@ int tell_no_relay(const char *relay, const struct fault *fault)
     if (names.count == 0)
         tell("%s, and no other here: start it with '%s'", fault_text(fault), start);
     else
-        tell("%s; %s %s: choose with -r, or start it with '%s'", fault_text(fault), names.text,
+        tell("%s, but %s %s: choose with -r, or start it with '%s'", fault_text(fault), names.text,
              names.count == 1 ? "is" : "are", start);
     return EXIT_NO_RELAY;
 }

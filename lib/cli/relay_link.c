@@ -153,7 +153,7 @@ static enum mp_error diagnose(const struct relay_link *link, struct fault *fault
         return fault_set(fault, MP_ERR_NO_RELAY, "something listens at %s, but does not answer as a relay does", where);
     if (strstr(relay, "://"))
         return fault_set(fault, MP_ERR_NO_RELAY, "no relay answers at %s", where);
-    return fault_set(fault, MP_ERR_NO_RELAY, "no relay '%s' is running", relay);
+    return fault_set(fault, MP_ERR_NO_RELAY, "no relay '%s' is running at %s", relay, link->address.path);
 }
 
 /* Keeps account of how long the relay has been away, and tells it once each way. */

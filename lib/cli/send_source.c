@@ -327,6 +327,18 @@ static enum mp_error data_item(struct send_source *source, struct send_item *ite
     return MP_OK;
 }
 
+/* ITEM's attributes. What is wrong with one of many messages is told with its place. */
+static enum mp_error dress_item(struct send_source *source, struct send_item *item, struct fault *fault)
+{
+    const struct format_reader *reader = &source->reader;
+    enum mp_error error = send_dress_item(&source->dress, item, fault);
+    if (!error || error == MP_ERR_MEMORY || source->is_data || reader->format == FORMAT_WHOLE)
+        return error;
+    bool line = reader->format == FORMAT_LINES || reader->format == FORMAT_JSON;
+    return fault_set(fault, error, "%s %llu: %s", line ? "line" : "message", (unsigned long long)reader->number,
+                     fault_text(fault));
+}
+
 /* The next message from wherever it comes. */
 static enum mp_error next_item(struct send_source *source, struct send_item *item, int64_t now, int64_t *due,
                                struct fault *fault)
@@ -353,7 +365,7 @@ enum mp_error send_source_next(struct send_source *source, struct send_item *ite
     for (;;) {
         enum mp_error error = next_item(source, item, now, due, fault);
         if (!error && source->counts.taken >= source->settings->skip)
-            error = send_dress_item(&source->dress, item, fault);
+            error = dress_item(source, item, fault);
         switch (error) {
         case MP_OK:
             if (source->counts.taken++ >= source->settings->skip)

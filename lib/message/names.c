@@ -122,15 +122,24 @@ enum mp_error name_check_pattern(const char *name, size_t size, bool *pattern, s
     return check_tokens(&check, pattern);
 }
 
+static enum mp_error check_one_token(const struct check *check)
+{
+    enum mp_error error = check_size(check);
+
+    for (size_t i = 0; i < check->size && error == MP_OK; i++)
+        if (!is_token_character(check->name[i]) && check->name[i] != '.')
+            error = refuse_character(check, i, "letters, digits, '_', '-' and '.'");
+    return error;
+}
+
 enum mp_error name_check_group(const char *name, size_t size, struct fault *fault)
 {
-    struct check check = {.kind = "group", .name = name, .size = size, .fault = fault};
-    enum mp_error error = check_size(&check);
+    return check_one_token(&(struct check){.kind = "group", .name = name, .size = size, .fault = fault});
+}
 
-    for (size_t i = 0; i < size && error == MP_OK; i++)
-        if (!is_token_character(name[i]) && name[i] != '.')
-            error = refuse_character(&check, i, "letters, digits, '_', '-' and '.'");
-    return error;
+enum mp_error name_check_relay(const char *name, size_t size, struct fault *fault)
+{
+    return check_one_token(&(struct check){.kind = "relay", .name = name, .size = size, .fault = fault});
 }
 
 /* ---- matching ------------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@ enum mp_error name_check_pattern(const char *name, size_t size, bool *pattern, s
 
 /* One token of [A-Za-z0-9_.-], 1 to 200 bytes. */
 enum mp_error name_check_group(const char *name, size_t size, struct fault *fault);
+enum mp_error name_check_relay(const char *name, size_t size, struct fault *fault);
 
 /* Whether PATTERN matches TOPIC: `*` one token, `>` one or more at the end. Both checked before. */
 bool name_matches(const char *pattern, const char *topic);

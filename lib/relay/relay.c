@@ -338,7 +338,7 @@ static enum mp_error set_name(struct relay *relay, struct fault *fault)
         name = getenv("MSGPIPE_RELAY");
     if (!name || !*name)
         name = "default";
-    enum mp_error error = name_check_group(name, strlen(name), fault);
+    enum mp_error error = name_check_relay(name, strlen(name), fault);
     if (!error)
         snprintf(relay->name, sizeof relay->name, "%s", name);
     return error;

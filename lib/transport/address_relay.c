@@ -91,7 +91,7 @@ enum mp_error address_of_relay(const char *name_or_url, struct address *address,
     if (strchr(name, '/') != NULL) {
         return address_parse(name, address, fault);
     }
-    enum mp_error error = name_check_group(name, strlen(name), fault);
+    enum mp_error error = name_check_relay(name, strlen(name), fault);
     if (error != MP_OK) {
         return error;
     }
@@ -115,7 +115,7 @@ enum mp_error address_store_path(const char *name, char *path, size_t size, stru
                          "its store",
                          name);
     }
-    enum mp_error error = name_check_group(name, strlen(name), fault);
+    enum mp_error error = name_check_relay(name, strlen(name), fault);
     if (error != MP_OK) {
         return error;
     }

@@ -159,7 +159,10 @@ count() {
     assert_failure 65
     assert_line --partial 'msend: -d, number 2: --key-json /a:'
     assert_line --partial 'msend: -d, number 3: --key-json /a: '
-    assert_equal "$(count x)" 1
+    run msend -t x --key-json /a <<<$'{"a": 1}\n{"b": 1}'
+    assert_failure 65
+    assert_line --partial 'msend: stdin: line 2: --key-json /a: '
+    assert_equal "$(count x)" 2
 }
 
 @test "attributes come from options, and the trace from the environment" {
@@ -221,11 +224,11 @@ count() {
 @test "without a relay: 69, which relays run, and how to start one" {
     run msend -t x -d y
     assert_failure 69
-    assert_output "msend: no relay 'default' is running, and no other here: start it with 'mrelay --background'"
+    assert_output "msend: no relay 'default' is running at $XDG_RUNTIME_DIR/msgpipe/default.sock, and no other here: start it with 'mrelay --background'"
     start_relay -r orders
     run msend -t x -d y
     assert_failure 69
-    assert_output "msend: no relay 'default' is running; orders is: choose with -r, or start it with 'mrelay --background'"
+    assert_output "msend: no relay 'default' is running at $XDG_RUNTIME_DIR/msgpipe/default.sock, but orders is: choose with -r, or start it with 'mrelay --background'"
     run msend -r order -t x -d y
     assert_failure 69
     assert_output --partial "start it with 'mrelay -r order --background'"
