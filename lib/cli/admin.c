@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -154,16 +155,46 @@ static bool is_wanted(const char *asked, const char *name)
     return !asked || name_matches(asked, name) || !strcmp(asked, name);
 }
 
+/* Orders objects by NAME, then by OTHER: the relay gives them as it finds them. */
+static int compare(const json_t *one, const json_t *two, const char *name, const char *other)
+{
+    int order = strcmp(string(one, name), string(two, name));
+    return order ? order : strcmp(string(one, other), string(two, other));
+}
+
+static int compare_topics(const void *one, const void *two)
+{
+    return compare(*(json_t *const *)one, *(json_t *const *)two, "name", "name");
+}
+
+static int compare_groups(const void *one, const void *two)
+{
+    return compare(*(json_t *const *)one, *(json_t *const *)two, "topic", "group");
+}
+
+/* The objects of ARRAY in order, to be freed with memory_release(); they stay the array's. NULL: it is empty. */
+static json_t **sorted(const json_t *array, int (*order)(const void *one, const void *two))
+{
+    size_t count = json_array_size(array);
+    json_t **objects = count ? memory_allocate_array(count, sizeof(json_t *)) : NULL;
+    for (size_t i = 0; objects && i < count; i++)
+        objects[i] = json_array_get(array, i);
+    if (count && !objects)
+        tell("there is not enough memory to list them");
+    if (objects)
+        qsort(objects, count, sizeof(json_t *), order);
+    return objects;
+}
+
 /* ---- what is printed ------------------------------------------------------------------------------------------ */
 
 static void print_topics(const json_t *topics, const struct admin_settings *settings)
 {
     static const char *const headings[] = {"TOPIC", ">MESSAGES", ">FIRST", ">END", ">GROUPS", ">LAST MESSAGE", NULL};
     struct table table = table_of(headings);
-    size_t index;
-    json_t *topic;
-    json_array_foreach(topics, index, topic)
-    {
+    json_t **objects = sorted(topics, compare_topics);
+    for (size_t i = 0; objects && i < json_array_size(topics); i++) {
+        const json_t *topic = objects[i];
         if (!is_wanted(settings->topic, string(topic, "name")))
             continue;
         if (settings->names)
@@ -177,6 +208,7 @@ static void print_topics(const json_t *topics, const struct admin_settings *sett
     }
     if (!settings->names)
         table_print(&table);
+    memory_release(objects);
     table_free(&table);
 }
 
@@ -185,10 +217,9 @@ static void print_groups(const json_t *groups, const struct admin_settings *sett
     static const char *const headings[] = {"TOPIC",  "GROUP", ">WAITING", ">LEASED", ">DELAYED",
                                            ">ACKED", ">DEAD", ">OLDEST",  NULL};
     struct table table = table_of(headings);
-    size_t index;
-    json_t *group;
-    json_array_foreach(groups, index, group)
-    {
+    json_t **objects = sorted(groups, compare_groups);
+    for (size_t i = 0; objects && i < json_array_size(groups); i++) {
+        const json_t *group = objects[i];
         if (!is_wanted(settings->topic, string(group, "topic")) || !is_wanted(settings->group, string(group, "group")))
             continue;
         if (settings->names)
@@ -204,6 +235,7 @@ static void print_groups(const json_t *groups, const struct admin_settings *sett
     }
     if (!settings->names)
         table_print(&table);
+    memory_release(objects);
     table_free(&table);
 }
 
