@@ -253,6 +253,23 @@ static void finish(struct receive_direct *direct, int64_t linger)
     direct->finishing = true;
 }
 
+/* --wait: whether all the while nobody could be reached, which is another thing than that nothing came. */
+static bool is_alone(struct receive_direct *direct, int64_t now)
+{
+    struct receive_engine *engine = direct->engine;
+    int64_t wait = engine->settings->wait;
+    const char *trouble = peer_trouble(direct->peer);
+    if (!engine->settings->dial || wait < 0 || now - engine->since < wait)
+        return false;
+    if (engine->came || peer_count(direct->peer) || !*trouble)
+        return false;
+    char text[24];
+    units_duration_text(wait, text, sizeof(text));
+    tell("waited %s (--wait) for a peer at %s: %s", text, peer_url(direct->peer), trouble);
+    receive_engine_end(engine, EXIT_NO_RELAY);
+    return true;
+}
+
 static bool step(void *context, int64_t now, int64_t *due)
 {
     struct receive_direct *direct = context;
@@ -272,7 +289,7 @@ static bool step(void *context, int64_t now, int64_t *due)
         finish(direct, RECEIVE_LINGER / 2);
     else if (direct->give_up)
         *due = direct->give_up < *due ? direct->give_up : *due;
-    else
+    else if (!is_alone(direct, now))
         receive_engine_check_wait(engine, now, due);
     return engine->exit < 0;
 }

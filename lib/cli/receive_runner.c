@@ -424,8 +424,11 @@ static void end_late(struct receive_runner *runner, int64_t now, int64_t *due)
 {
     if (!runner->stopped || runner->ending || !runner->running)
         return;
-    if (runner->end_at == 0)
+    if (runner->end_at == 0) {
         runner->end_at = now + RECEIVE_PATIENCE;
+        if (output_is_terminal(STDERR_FILENO))
+            tell("waiting for what the command still does: %d seconds at most", RECEIVE_PATIENCE / 1000000);
+    }
     if (now < runner->end_at) {
         *due = runner->end_at < *due ? runner->end_at : *due;
         return;

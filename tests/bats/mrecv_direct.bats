@@ -229,10 +229,14 @@ between_us() {
     assert_file_contains got.err 'the command failed for 1 of 3 messages'
 }
 
+@test "a peer that cannot be reached for as long as --wait says is 69, and why" {
+    run mrecv --dial "ipc://$PWD/nobody.sock" --wait 200ms
+    assert_failure 69
+    assert_output --partial "mrecv: waited 200 ms (--wait) for a peer at ipc://$PWD/nobody.sock: cannot connect to"
+}
+
 @test "--wait ends the waiting for a peer with 124" {
     run mrecv --listen "$url" --wait 200ms
-    assert_failure 124
-    run mrecv --dial "$url" --wait 200ms
     assert_failure 124
 }
 
