@@ -33,6 +33,11 @@ enum { READY = 3 }; /* the descriptor in the new process */
 
 static enum mp_error spawn_relay(char *const *arguments, const char *log, int answer, pid_t *pid, struct fault *fault)
 {
+    /* In the new process a log that cannot be opened looks as if there were no program. */
+    int opened = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (opened < 0)
+        return fault_system(fault, MP_ERR_IO, errno, "cannot open the log %s", log);
+    close(opened);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_init(&actions);

@@ -38,6 +38,12 @@ is_gone() {
     assert_file_contains "$XDG_STATE_HOME/msgpipe/default.log" 'event=serving'
 }
 
+@test "in the background, a log that cannot be written is named" {
+    run mrelay --background --store "$PWD/nowhere/x.db"
+    assert_failure 74
+    assert_output "mrelay: cannot open the log $PWD/nowhere/x.log: No such file or directory"
+}
+
 @test "socket, store and log are their owner's alone" {
     background
     local file
