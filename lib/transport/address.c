@@ -382,9 +382,13 @@ static enum mp_error listen_tcp(struct address *address, int *result, struct fau
         return fault_set(fault, MP_ERR_IO, "cannot listen on %s: %s: %s", address->text, address->host,
                          gai_strerror(outcome));
     }
-    /* For all addresses, IPv6 first: its socket takes IPv4 too. */
-    for (int pass = all ? 0 : 1; pass < 2 && descriptor < 0; pass++) {
-        for (const struct addrinfo *info = list; info != NULL && descriptor < 0; info = info->ai_next) {
+    /*
+     * For all addresses, IPv6 first: its socket takes IPv4 too. A port that is taken on the first address is taken: on
+     * the next one, of the other family, only some of the clients would find this listener.
+     */
+    for (int pass = all ? 0 : 1; pass < 2 && descriptor < 0 && number != EADDRINUSE; pass++) {
+        const struct addrinfo *info = list;
+        for (; info != NULL && descriptor < 0 && number != EADDRINUSE; info = info->ai_next) {
             if (pass == 1 || info->ai_family == AF_INET6) {
                 descriptor = listen_at(info);
                 number = descriptor < 0 ? errno : 0;
