@@ -73,7 +73,10 @@ int main(int argc, char **argv)
     unsigned count = (unsigned)getpid();
     struct sigaction action = {.sa_handler = stop};
     sigaction(SIGTERM, &action, NULL);
-    if (mp_open(&client, argv[1], 30000) != MP_OK)
+    enum mp_error opened = mp_open(&client, argv[1], 30000);
+    if (opened == MP_ERR_INTERRUPTED && stopping)
+        return 0; /* told to end before it began */
+    if (opened != MP_OK)
         return give_up(NULL, "no relay");
     if (mp_subscribe(client, argv[4], argv[3], NULL) != MP_OK)
         return give_up(client, "subscribe");

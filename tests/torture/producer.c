@@ -63,7 +63,10 @@ int main(int argc, char **argv)
     int history = history_open(argv[4]);
     state = (uint64_t)history_now() ^ (uint64_t)getpid() << 32;
     signal(SIGTERM, stop);
-    if (mp_open(&client, argv[1], 30000) != MP_OK)
+    enum mp_error opened = mp_open(&client, argv[1], 30000);
+    if (opened == MP_ERR_INTERRUPTED && stopping)
+        return 0; /* told to end before it began */
+    if (opened != MP_OK)
         return give_up(NULL, "no relay");
     uint64_t sequence = 1;
     while (!stopping) {
