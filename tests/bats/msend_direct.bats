@@ -86,7 +86,7 @@ sends_to() {
 asks() {
     local program=$1 pattern=$2 other=$3
     peer_listens "$program" "$other" --data reply
-    run msend --dial "$url" "--$pattern" --wait 3s -d question
+    run msend --dial "$url" "--$pattern" --wait 10s -d question
     assert_success
     assert_output reply
     until_true got question
