@@ -183,8 +183,10 @@ static void part(struct peer *peer)
 
 static void finish_look(struct peer *peer)
 {
-    uint64_t left = rules_pending(peer);
     bool late = clock_monotonic() >= peer->finish_by;
+    if (late)
+        rules_out_of_time(peer);
+    uint64_t left = rules_pending(peer);
     size_t bytes = 0;
     unsigned silent = 0;
 

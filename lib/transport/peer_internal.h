@@ -166,6 +166,8 @@ bool rules_admit(struct peer *peer, const struct server_message *message, struct
 /* peer->timer has fired. */
 void rules_timer(struct peer *peer);
 uint64_t rules_pending(const struct peer *peer);
+/* Finishing takes no longer: a survey that is under way ends now; whoever wanted to answer has had the time. */
+void rules_out_of_time(struct peer *peer);
 void rules_free(struct peer *peer);
 
 /* peer_dial.c */

@@ -474,6 +474,14 @@ void rules_timer(struct peer *peer)
     peer_schedule(peer);
 }
 
+void rules_out_of_time(struct peer *peer)
+{
+    if (rules[peer->settings.pattern].manner != MANNER_SURVEY || !peer->survey_running)
+        return;
+    evtimer_del(peer->timer);
+    rules_timer(peer);
+}
+
 uint64_t rules_pending(const struct peer *peer)
 {
     switch (rules[peer->settings.pattern].manner) {

@@ -59,6 +59,10 @@ unit_tests += %D%/test_peer
 %C%_test_peer_SOURCES = %D%/test_peer.c %D%/peer_ends.c %D%/peer_ends.h
 %C%_test_peer_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_peer_survey
+%C%_test_peer_survey_SOURCES = %D%/test_peer_survey.c %D%/peer_ends.c %D%/peer_ends.h
+%C%_test_peer_survey_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_peer_nng
 %C%_test_peer_nng_SOURCES = %D%/test_peer_nng.c %D%/peer_ends.c %D%/peer_ends.h
 %C%_test_peer_nng_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)

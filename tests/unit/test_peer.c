@@ -590,34 +590,6 @@ static void test_a_request_without_an_answer_is_sent_again_in_time(void **state)
     ends_close(&rep);
 }
 
-static void test_survey_collects_from_all_until_its_time(void **state)
-{
-    struct ends_world *world = *state;
-    struct ends_end surveyor = {0}, voters[3] = {{.echo = true}, {.echo = true}, {0}};
-    char url[ENDS_URL];
-
-    ends_url(world, false, url);
-    ends_open(world, &surveyor,
-              (struct peer_settings){
-                  .pattern = PEER_SURVEYOR, .role = PEER_LISTEN, .url = url, .await_peers = 3, .survey_time = 300000});
-    for (unsigned i = 0; i < 3; i++)
-        ends_open(world, &voters[i], (struct peer_settings){.pattern = PEER_RESPONDENT, .role = PEER_DIAL, .url = url});
-    ends_send(&surveyor, "who?");
-    ENDS_AWAIT(world, surveyor.surveys == 1);
-    assert_int_equal(surveyor.got_count, 2);
-    /* Too late. */
-    struct peer_part part = {"late", 4, NULL, NULL};
-    assert_int_equal(peer_reply(voters[2].peer, &voters[2].got[0].token, &part, NULL), MP_OK);
-    ends_send(&surveyor, "again?");
-    ENDS_AWAIT(world, surveyor.surveys == 2);
-    assert_int_equal(surveyor.got_count, 4);
-    for (unsigned i = 0; i < 4; i++)
-        assert_string_equal(surveyor.got[i].text, i < 2 ? "re: who?" : "re: again?");
-    ends_close(&surveyor);
-    for (unsigned i = 0; i < 3; i++)
-        ends_close(&voters[i]);
-}
-
 static void test_a_pair_has_two_ends(void **state)
 {
     struct ends_world *world = *state;
@@ -817,7 +789,6 @@ int main(void)
         TEST(test_finishing_waits_for_the_reader),
         TEST(test_requests_are_sent_again),
         TEST(test_a_request_without_an_answer_is_sent_again_in_time),
-        TEST(test_survey_collects_from_all_until_its_time),
         TEST(test_a_pair_has_two_ends),
         TEST(test_held_messages_are_bounded),
         TEST(test_a_peer_that_dies_in_mid_message_leaves_nothing),
