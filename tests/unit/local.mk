@@ -132,6 +132,10 @@ unit_tests += %D%/test_store
 %C%_test_store_SOURCES = %D%/test_store.c
 %C%_test_store_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_rate
+%C%_test_rate_SOURCES = %D%/test_rate.c
+%C%_test_rate_LDADD = lib/policy/libpolicy.la $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_core
 %C%_test_core_SOURCES = %D%/test_core.c %D%/core_rig.c %D%/core_rig.h
 %C%_test_core_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)

@@ -1,0 +1,9 @@
+# lib/policy: backoff, rate limits: pure functions of state and now.
+#
+# A line for each file, headers too (they go into the tarball from here), each
+# ended by a backslash; the list ends with $(empty):
+#	%D%/name.c %D%/name.h
+noinst_LTLIBRARIES += %D%/libpolicy.la
+%C%_libpolicy_la_SOURCES = \
+	%D%/rate.c %D%/rate.h \
+	$(empty)
