@@ -51,7 +51,8 @@ enum mp_error {
     MP_ERR_DAMAGED = 19,     /* a checksum does not fit */
     MP_ERR_UNSUPPORTED = 20, /* this end or the other cannot do it */
     MP_ERR_INTERRUPTED = 21, /* a signal asked to stop */
-    MP_ERR_INTERNAL = 22     /* a fault in msgpipe itself */
+    MP_ERR_INTERNAL = 22,    /* a fault in msgpipe itself */
+    MP_ERR_OVERFLOW = 23     /* the topic is full and refuses what does not fit: nothing was kept */
 };
 
 /* A few words for ERROR, never NULL; a constant string. */

@@ -63,6 +63,8 @@ const char *mp_error_text(enum mp_error error)
         return "interrupted";
     case MP_ERR_INTERNAL:
         return "a fault in msgpipe itself";
+    case MP_ERR_OVERFLOW:
+        return "full: the topic refuses what does not fit";
     }
     return "an unknown error"; /* a number from a newer relay */
 }

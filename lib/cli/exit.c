@@ -31,6 +31,7 @@ int exit_code_of(enum mp_error error)
     case MP_ERR_TIMEOUT:
         return EXIT_TIMEOUT;
     case MP_ERR_FULL:
+    case MP_ERR_OVERFLOW:
     case MP_ERR_BUSY:
         return EXIT_LATER;
     case MP_ERR_DENIED:

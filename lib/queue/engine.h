@@ -51,17 +51,23 @@ struct engine_subscription {
     struct engine_subscription *next_ready;
 };
 
-/* Messages of one frame that go to a consumer. */
+/*
+ * Messages of one frame that go to a consumer: COUNT of the SPAN offsets from FIRST on, those whose bit is set in MASK
+ * (bit i of the bytes: offset first + i). Where all are meant MASK is NULL, and SPAN equals COUNT.
+ */
 struct engine_delivery {
     uint32_t topic;
     uint32_t group; /* 0: a reader's */
     uint64_t first;
     uint32_t count;
+    uint32_t span;
+    const uint8_t *mask; /* inside of BLOB or of MASK_BLOB */
     uint32_t attempt;
     const char *name;    /* the topic's; good until the end of the turn */
     struct blob *blob;   /* holds the bytes; NULL: only tells where a reader stands */
     const uint8_t *data; /* a frame */
     size_t size;
+    struct blob *mask_blob; /* holds the mask when BLOB does not; NULL otherwise */
 };
 
 struct engine_deliveries {
@@ -96,16 +102,56 @@ struct engine_position {
     uint64_t next;
 };
 
+/*
+ * A frame that goes into a topic, which is made if it is not there. All that is pointed to stays the caller's; BLOB
+ * holds the frame's bytes.
+ */
+struct engine_publication {
+    const char *topic; /* not terminated, checked */
+    size_t topic_size;
+    const char *target; /* the group that alone sees it (a replay); not terminated, checked; empty: all */
+    size_t target_size;
+    int64_t due; /* relay time at which it goes into the topic, microseconds since the epoch; 0: now */
+    const struct frame *frame;
+    struct blob *blob;
+};
+
+/* What publish() says of a publication that waits for its time: it has no offset yet. */
+#define ENGINE_SCHEDULED UINT64_MAX
+
 enum engine_action { ENGINE_ACK = 1, ENGINE_RETRY = 2, ENGINE_RELEASE = 3, ENGINE_DEAD = 4 };
 
+/* Why a message died. The numbers are on disk and on the wire: add at the end. */
+enum engine_reason {
+    ENGINE_REASON_NONE = 0,
+    ENGINE_REASON_REJECTED = 1, /* its consumer said so (a command by exiting with 65) */
+    ENGINE_REASON_RETRIES = 2,  /* as often as the group's policy allows it was tried */
+    ENGINE_REASON_FORMAT = 3,   /* its body cannot be written in the format that was asked for */
+    ENGINE_REASON_UNROUTED = 4, /* no route took it */
+    ENGINE_REASON_OVERFLOW = 5, /* what it was to go into is full */
+    ENGINE_REASONS = 6
+};
+
+/* A settlement's delay that leaves it to the group's policy. */
+#define ENGINE_DELAY_POLICY UINT32_MAX
+enum { ENGINE_NOTE_MAX = 4096 };
+
+/*
+ * What became of messages that one fetch leased. It means those of the SPAN offsets from FIRST on that the lease still
+ * holds, and says that there are COUNT: what is missing is stale.
+ */
 struct engine_settlement {
     uint32_t group;
     uint64_t lease; /* the number of the fetch that gave it */
     uint64_t first;
     uint32_t count;
+    uint32_t span; /* COUNT at least; 0: the same as COUNT */
     enum engine_action action;
-    uint32_t delay; /* milliseconds, for retry */
-    int32_t exit_code;
+    enum engine_reason reason; /* for dead; NONE is REJECTED */
+    uint32_t delay;            /* milliseconds, for retry; ENGINE_DELAY_POLICY */
+    int32_t exit_code;         /* of the command; -1: none */
+    const char *note; /* what a dead letter keeps of the error (the tail of stderr): any bytes, not terminated */
+    size_t note_size; /* ENGINE_NOTE_MAX at most */
 };
 
 /* Bytes of a frame that an engine stores: SQLite takes 10^9 in a row. */
@@ -152,12 +198,19 @@ struct engine_operations {
     enum mp_error (*put_session)(struct engine *engine, const struct engine_session *session, struct fault *fault);
     enum mp_error (*delete_session)(struct engine *engine, uint64_t id, struct fault *fault);
 
-    /* Whether TOPIC takes a publication now: MP_OK, or MP_ERR_FULL with the reason. */
-    enum mp_error (*room)(struct engine *engine, const char *topic, size_t size, struct fault *fault);
+    /*
+     * Whether TOPIC takes MESSAGES of BYTES from SESSION now: MP_OK; MP_ERR_FULL, with the reason: later;
+     * MP_ERR_OVERFLOW: the topic's settings say that it refuses what does not fit.
+     */
+    enum mp_error (*room)(struct engine *engine, const char *topic, size_t size, uint64_t messages, uint64_t bytes,
+                          uint64_t session, struct fault *fault);
 
-    /* Stores FRAME (opened deep), whose bytes BLOB holds, in TOPIC, which is made if it is not there. */
-    enum mp_error (*publish)(struct engine *engine, const char *topic, size_t size, const struct frame *frame,
-                             struct blob *blob, const struct engine_origin *origin, uint64_t *first,
+    /*
+     * Stores PUBLICATION, whose frame was opened deep. *FIRST is the offset of its first message, or ENGINE_SCHEDULED;
+     * *DUPLICATES how many of them the topic had already (they keep their offsets, and nobody is given them).
+     */
+    enum mp_error (*publish)(struct engine *engine, const struct engine_publication *publication,
+                             const struct engine_origin *origin, uint64_t *first, uint32_t *duplicates,
                              struct fault *fault);
 
     /*

@@ -155,10 +155,11 @@ enum mp_error local_topic_make(struct local *local, const char *name, size_t siz
                                struct fault *fault);
 enum mp_error local_topic_add(struct local *local, const struct store_topic *row, struct topic **topic);
 void local_topic_free(struct topic *topic);
-enum mp_error local_publish(struct engine *engine, const char *name, size_t size, const struct frame *frame,
-                            struct blob *blob, const struct engine_origin *origin, uint64_t *first,
+enum mp_error local_publish(struct engine *engine, const struct engine_publication *publication,
+                            const struct engine_origin *origin, uint64_t *first, uint32_t *duplicates,
                             struct fault *fault);
-enum mp_error local_room(struct engine *engine, const char *name, size_t size, struct fault *fault);
+enum mp_error local_room(struct engine *engine, const char *name, size_t size, uint64_t messages, uint64_t bytes,
+                         uint64_t session, struct fault *fault);
 const char *local_nearest_topic(struct engine *engine, const char *name);
 /* The frame with OFFSET of TOPIC or the first behind it; the caller drops FRAME->blob. MP_ERR_NOT_FOUND. */
 enum mp_error local_frame(struct local *local, const struct topic *topic, uint64_t offset, struct cached_frame *frame,

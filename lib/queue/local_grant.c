@@ -2,10 +2,16 @@
 
 #include <stdlib.h>
 
+static void delivery_drop(const struct engine_delivery *delivery)
+{
+    blob_drop(delivery->blob);
+    blob_drop(delivery->mask_blob);
+}
+
 void engine_deliveries_clear(struct engine_deliveries *deliveries)
 {
     for (size_t i = 0; i < deliveries->count; i++)
-        blob_drop(deliveries->items[i].blob);
+        delivery_drop(&deliveries->items[i]);
     deliveries->count = 0;
     deliveries->bytes = 0;
     deliveries->messages = 0;
@@ -26,7 +32,7 @@ enum mp_error engine_deliveries_add(struct engine_deliveries *deliveries, const 
         size_t capacity = deliveries->capacity ? deliveries->capacity * 2 : 16;
         struct engine_delivery *items = realloc(deliveries->items, capacity * sizeof *items);
         if (!items) {
-            blob_drop(delivery->blob);
+            delivery_drop(delivery);
             return MP_ERR_MEMORY;
         }
         deliveries->items = items;
@@ -96,6 +102,7 @@ static enum mp_error give_part(struct giving *giving, const struct cached_frame 
                                        .group = giving->group,
                                        .first = cached->first + index,
                                        .count = *given,
+                                       .span = *given,
                                        .attempt = giving->attempt,
                                        .name = giving->topic->name,
                                        .blob = blob,
@@ -110,6 +117,7 @@ static enum mp_error give_whole(struct giving *giving, const struct cached_frame
                                        .group = giving->group,
                                        .first = cached->first,
                                        .count = cached->count,
+                                       .span = cached->count,
                                        .attempt = giving->attempt,
                                        .name = giving->topic->name,
                                        .blob = blob_hold(cached->blob),

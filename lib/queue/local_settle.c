@@ -78,10 +78,15 @@ enum mp_error local_event(struct local *local, struct group *group, struct store
     return MP_OK;
 }
 
+static uint64_t end_of(const struct engine_settlement *settlement)
+{
+    return settlement->first + (settlement->span > 0 ? settlement->span : settlement->count);
+}
+
 /* The part of RUN that lies before END, when it is leased as SETTLEMENT says; false otherwise. */
 static bool run_is_held(struct state_run *run, uint64_t session, const struct engine_settlement *settlement)
 {
-    uint64_t end = settlement->first + settlement->count;
+    uint64_t end = end_of(settlement);
     if (run->first + run->count > end)
         run->count = (uint32_t)(end - run->first);
     return run->value.state == STATE_LEASED && run->value.session == session && run->value.lease == settlement->lease;
@@ -103,7 +108,7 @@ static bool lease_overlaps(struct local *local, uint64_t session, const struct e
     if (!lease)
         return false;
     *offset = settlement->first > lease->first ? settlement->first : lease->first;
-    *end = settlement->first + settlement->count < lease->end ? settlement->first + settlement->count : lease->end;
+    *end = end_of(settlement) < lease->end ? end_of(settlement) : lease->end;
     return true;
 }
 

@@ -80,9 +80,11 @@ enum mp_error local_topic_make(struct local *local, const char *name, size_t siz
 }
 
 /* Asks the file system at most ten times a second. */
-enum mp_error local_room(struct engine *engine, const char *name, size_t size, struct fault *fault)
+enum mp_error local_room(struct engine *engine, const char *name, size_t size, uint64_t messages, uint64_t bytes,
+                         uint64_t session, struct fault *fault)
 {
     struct local *local = local_of(engine);
+    (void)messages, (void)bytes, (void)session; /* the disk is what all of them share */
     if (local->next_topic >= TOPICS_MAX && !local_topic(local, name, size))
         return fault_set(fault, MP_ERR_FULL, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
     if (local->now.monotonic >= local->space_checked) {
@@ -135,12 +137,17 @@ static void cache_add(struct local *local, const struct cached_frame *original)
     local->cache_next++;
 }
 
-enum mp_error local_publish(struct engine *engine, const char *name, size_t size, const struct frame *frame,
-                            struct blob *blob, const struct engine_origin *origin, uint64_t *first, struct fault *fault)
+enum mp_error local_publish(struct engine *engine, const struct engine_publication *publication,
+                            const struct engine_origin *origin, uint64_t *first, uint32_t *duplicates,
+                            struct fault *fault)
 {
     struct local *local = local_of(engine);
+    const char *name = publication->topic;
+    size_t size = publication->topic_size;
+    const struct frame *frame = publication->frame;
     struct topic *topic = local_topic(local, name, size);
     enum mp_error error = topic ? MP_OK : local_topic_make(local, name, size, &topic, fault);
+    *duplicates = 0;
     if (error || (error = local_write(local, fault)))
         return error;
     if (topic->end + frame->count > OFFSET_MAX)
@@ -165,7 +172,7 @@ enum mp_error local_publish(struct engine *engine, const char *name, size_t size
     struct cached_frame cached = {.topic = topic->id,
                                   .first = row.first,
                                   .count = frame->count,
-                                  .blob = blob,
+                                  .blob = publication->blob,
                                   .data = frame->data,
                                   .size = frame->size,
                                   .checked = true};

@@ -77,7 +77,7 @@ static enum mp_error read_answer(int descriptor, pid_t pid, const char *log, str
         ;
     char *words;
     long code = strtol(text, &words, 10);
-    if (code > MP_OK && code <= MP_ERR_INTERNAL && *words == ' ')
+    if (code > MP_OK && code <= MP_ERR_OVERFLOW && *words == ' ')
         return fault_set(fault, (enum mp_error)code, "%s", words + 1);
     return fault_set(fault, MP_ERR_INTERNAL, "the relay ended before it was ready: see %s", log);
 }

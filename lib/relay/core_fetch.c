@@ -284,7 +284,7 @@ void core_expire(struct core *core)
         struct reader body = reader_of(request->head.body, request->head.body_size);
         size_t size = 0;
         const char *topic = reader_string(&body, &size);
-        if (core->engine->operations->room(core->engine, topic, size, &detail) == MP_OK) {
+        if (core->engine->operations->room(core->engine, topic, size, 1, 1, 0, &detail) == MP_OK) {
             core_room(core, request);
             core_request_free(core, request);
         }

@@ -54,16 +54,19 @@ bool core_publish(struct core *core, struct request *request, struct fault *faul
         error = core_check_publication(core, topic, topic_size, body.data, body.left, &frame, &detail);
     if (!error && core->draining)
         error = fault_set(&detail, MP_ERR_AGAIN, "the relay is about to end");
-    if (!error && (error = core->engine->operations->room(core->engine, topic, topic_size, &detail)))
+    if (!error && (error = core->engine->operations->room(core->engine, topic, topic_size, frame.count, frame.size,
+                                                          session->id, &detail)))
         core->counters.refused_full++;
     if (error) {
         core_reply_text(core, request, error, fault_text(&detail));
         return true;
     }
     struct engine_origin origin = {session->id, request->head.number, PROTOCOL_LANE_PUBLISH};
+    struct engine_publication publication = {
+        .topic = topic, .topic_size = topic_size, .frame = &frame, .blob = request->blob};
     uint64_t first = 0;
-    error = core->engine->operations->publish(core->engine, topic, topic_size, &frame, request->blob, &origin, &first,
-                                              fault);
+    uint32_t duplicates;
+    error = core->engine->operations->publish(core->engine, &publication, &origin, &first, &duplicates, fault);
     if (error) {
         core_reply_text(core, request, MP_ERR_AGAIN, fault_text(fault));
         return true;
@@ -86,7 +89,8 @@ bool core_room(struct core *core, struct request *request)
     enum mp_error error = body.failed ? fault_set(&detail, MP_ERR_FORMAT, "a request for room that breaks off")
                                       : name_check_topic(topic, size, &detail);
     if (!error)
-        error = core->engine->operations->room(core->engine, topic, size, &detail);
+        error = core->engine->operations->room(core->engine, topic, size, 1, 1,
+                                               request->session ? request->session->id : 0, &detail);
     if (error == MP_ERR_FULL && wait > 0 && !request->list && core_may_wait(core, request)) {
         request->session = NULL; /* it may be gone before the wait is over */
         core_wait(core, request, &core->rooms, core->now.monotonic + (int64_t)wait * 1000);

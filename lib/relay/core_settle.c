@@ -32,7 +32,8 @@ static enum mp_error check_items(struct core *core, const struct request *reques
     return MP_OK;
 }
 
-static enum mp_error check_publishes(const struct core *core, struct protocol_settle settle, struct fault *detail)
+static enum mp_error check_publishes(const struct core *core, uint64_t session, struct protocol_settle settle,
+                                     struct fault *detail)
 {
     for (unsigned i = 0; i < settle.publishes; i++) {
         const char *topic;
@@ -44,7 +45,8 @@ static enum mp_error check_publishes(const struct core *core, struct protocol_se
             return fault_set(detail, MP_ERR_FORMAT, "publication %u of the settlement breaks off", i + 1);
         enum mp_error error = core_check_publication(core, topic, topic_size, data, size, &frame, detail);
         if (!error)
-            error = core->engine->operations->room(core->engine, topic, topic_size, detail);
+            error = core->engine->operations->room(core->engine, topic, topic_size, frame.count, frame.size, session,
+                                                   detail);
         if (error)
             return error;
     }
@@ -69,7 +71,7 @@ static enum mp_error apply_items(struct core *core, const struct request *reques
         uint32_t some = 0;
         error = core->engine->operations->settle(core->engine, &origin, &settlement, &some, fault);
         *applied += some;
-        *stale += item.count - some;
+        *stale += item.count > some ? item.count - some : 0;
     }
     return error;
 }
@@ -86,10 +88,12 @@ static enum mp_error apply_publishes(struct core *core, const struct request *re
         uint32_t size = 0;
         struct frame frame;
         uint64_t first;
+        uint32_t duplicates;
         protocol_settle_publish(&settle, &topic, &topic_size, &data, &size);
         frame_trust(&frame, data, size);
-        error = core->engine->operations->publish(core->engine, topic, topic_size, &frame, request->blob, &origin,
-                                                  &first, fault);
+        struct engine_publication publication = {
+            .topic = topic, .topic_size = topic_size, .frame = &frame, .blob = request->blob};
+        error = core->engine->operations->publish(core->engine, &publication, &origin, &first, &duplicates, fault);
         core->counters.published += frame.count;
         core->counters.published_frames++;
         core->counters.published_bytes += size;
@@ -139,7 +143,7 @@ bool core_settle(struct core *core, struct request *request, struct fault *fault
     if (!error)
         error = check_items(core, request, &settling, &detail);
     if (!error)
-        error = check_publishes(core, settling.settle, &detail);
+        error = check_publishes(core, session->id, settling.settle, &detail);
     if (error) {
         core_reply_text(core, request, error, fault_text(&detail));
         return true;

@@ -50,11 +50,12 @@ static enum mp_error commit(struct engine *engine, enum mp_error (*snapshot)(voi
     return error;
 }
 
-static enum mp_error room(struct engine *engine, const char *topic, size_t size, struct fault *fault)
+static enum mp_error room(struct engine *engine, const char *topic, size_t size, uint64_t messages, uint64_t bytes,
+                          uint64_t session, struct fault *fault)
 {
     if (running->broker->full)
         return fault_set(fault, MP_ERR_FULL, "the disk is full");
-    return running->broker->real->room(engine, topic, size, fault);
+    return running->broker->real->room(engine, topic, size, messages, bytes, session, fault);
 }
 
 /* ---- requests and replies -------------------------------------------------------------------------------------- */

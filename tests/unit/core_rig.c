@@ -26,11 +26,12 @@ static void take_reply(void *context, uint64_t connection, const uint32_t *ids, 
     assert_int_equal(protocol_read_reply(reply->bytes.data, reply->bytes.size, &reply->head), MP_OK);
 }
 
-static enum mp_error room(struct engine *engine, const char *topic, size_t size, struct fault *fault)
+static enum mp_error room(struct engine *engine, const char *topic, size_t size, uint64_t messages, uint64_t bytes,
+                          uint64_t session, struct fault *fault)
 {
     if (running->full)
         return fault_set(fault, MP_ERR_FULL, "the disk is full");
-    return running->real->room(engine, topic, size, fault);
+    return running->real->room(engine, topic, size, messages, bytes, session, fault);
 }
 
 static void start(struct rig *rig)

@@ -377,11 +377,12 @@ static void test_unloaded(void **state)
     assert_int_equal(last_reply().status, MP_OK);
 }
 
-static enum mp_error no_room(struct engine *engine, const char *name, size_t size, struct fault *fault)
+static enum mp_error no_room(struct engine *engine, const char *name, size_t size, uint64_t messages, uint64_t bytes,
+                             uint64_t session, struct fault *fault)
 {
     (void)engine;
     (void)name;
-    (void)size;
+    (void)size, (void)messages, (void)bytes, (void)session;
     return fault_set(fault, MP_ERR_FULL, "full");
 }
 
