@@ -5,5 +5,6 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libpolicy.la
 %C%_libpolicy_la_SOURCES = \
+	%D%/backoff.c %D%/backoff.h \
 	%D%/rate.c %D%/rate.h \
 	$(empty)

@@ -100,6 +100,10 @@ unit_tests += %D%/test_notify
 %C%_test_notify_SOURCES = %D%/test_notify.c
 %C%_test_notify_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_backoff
+%C%_test_backoff_SOURCES = %D%/test_backoff.c
+%C%_test_backoff_LDADD = lib/policy/libpolicy.la $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_map
 %C%_test_map_SOURCES = %D%/test_map.c
 %C%_test_map_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
