@@ -34,6 +34,12 @@ static const struct known known[KNOWN_MAX + 1] = {
 /* CloudEvents' members beside the attributes: as names they would collide in JSON. */
 static const struct known reserved[] = {KNOWN("specversion"), KNOWN("data"), KNOWN("data_base64")};
 
+/* What a dead letter says of its death, see letter.h. */
+static const struct known of_letter[] = {
+    KNOWN("deadtopic"), KNOWN("deadgroup"), KNOWN("deadoffset"), KNOWN("deadreason"), KNOWN("deadattempts"),
+    KNOWN("deadfirst"), KNOWN("deadlast"),  KNOWN("deadcode"),   KNOWN("deaderror"),
+};
+
 static bool same(const struct known *word, const char *name, size_t size)
 {
     return word->size == size && word->name[0] == name[0] && memcmp(word->name, name, size) == 0;
@@ -55,6 +61,16 @@ enum attribute_code attribute_code_of(const char *name, size_t size)
         if (same(&known[code], name, size))
             return (enum attribute_code)code;
     return ATTRIBUTE_STRING;
+}
+
+bool attribute_is_of_letter(const struct attribute *attribute)
+{
+    if (!is_custom(attribute->code) || attribute->name_size < 8 || memcmp(attribute->name, "dead", 4) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof of_letter / sizeof *of_letter; i++)
+        if (same(&of_letter[i], attribute->name, attribute->name_size))
+            return true;
+    return false;
 }
 
 bool attribute_next(const uint8_t *block, size_t size, size_t *at, struct attribute *attribute)
@@ -86,6 +102,12 @@ bool attribute_next(const uint8_t *block, size_t size, size_t *at, struct attrib
     attribute->code = (enum attribute_code)code;
     *at += ENTRY_HEADER + length;
     return true;
+}
+
+/* Whether it counts against ATTRIBUTE_COUNT_MAX. */
+static bool counts(const struct attribute *attribute)
+{
+    return attribute->code != ATTRIBUTE_ORIGIN && !attribute_is_of_letter(attribute);
 }
 
 /* ---- what is allowed ------------------------------------------------------------------------ */
@@ -203,10 +225,10 @@ static int compare(const struct attribute *one, const struct attribute *other)
     return one->name_size < other->name_size ? -1 : one->name_size > other->name_size;
 }
 
-/* Whether a block of these measures is within the limits. */
+/* Whether a block of SIZE bytes, with COUNT entries that count, is within the limits. */
 static enum mp_error check_limits(size_t count, size_t size, bool origin, struct fault *fault)
 {
-    if (count - origin > ATTRIBUTE_COUNT_MAX)
+    if (count > ATTRIBUTE_COUNT_MAX)
         return fault_set(fault, MP_ERR_TOO_LARGE, "a message with more than %d attributes: that is the limit",
                          (int)ATTRIBUTE_COUNT_MAX);
     if (size > ATTRIBUTE_BLOCK_MAX - (origin ? 0 : ATTRIBUTE_ORIGIN_SIZE))
@@ -248,19 +270,19 @@ static enum mp_error check_entry(const struct attribute *attribute, struct fault
 
 enum mp_error attributes_check(const uint8_t *block, size_t size, struct fault *fault)
 {
-    struct attribute last, attribute;
+    struct attribute last = {0}, attribute;
     size_t at = 0, count = 0;
     bool origin = false;
 
     while (attribute_next(block, size, &at, &attribute)) {
-        if (count > 0 && compare(&last, &attribute) >= 0)
+        if (last.code && compare(&last, &attribute) >= 0)
             return fault_set(fault, MP_ERR_FORMAT, "attributes: not in order, or one twice");
         enum mp_error error = check_entry(&attribute, fault);
         if (error != MP_OK)
             return error;
         origin |= attribute.code == ATTRIBUTE_ORIGIN;
         last = attribute;
-        count++;
+        count += counts(&attribute);
     }
     if (at != size)
         return fault_set(fault, MP_ERR_FORMAT, "attributes: no entry at byte %zu of %zu", at, size);
@@ -271,7 +293,7 @@ enum mp_error attributes_check(const uint8_t *block, size_t size, struct fault *
 
 /*
  * Where an entry like WANTED is in a canonical block, or belongs: *AT, with *LENGTH bytes (0 when it is not there).
- * FOUND gets what is there. Returns the count of the block's entries.
+ * FOUND gets what is there. Returns how many of the block's entries count.
  */
 static size_t locate(const uint8_t *block, size_t size, const struct attribute *wanted, size_t *at, size_t *length,
                      struct attribute *found)
@@ -281,7 +303,8 @@ static size_t locate(const uint8_t *block, size_t size, const struct attribute *
 
     *at = size;
     *length = 0;
-    for (; attribute_next(block, size, &next, &attribute); start = next, count++) {
+    for (; attribute_next(block, size, &next, &attribute); start = next) {
+        count += counts(&attribute);
         int order = *at < size ? 1 : compare(&attribute, wanted);
         if (order < 0 || *at < size)
             continue;
@@ -347,7 +370,7 @@ enum mp_error attributes_set(struct buffer *block, enum attribute_code code, con
     struct attribute found;
     uint64_t producer, sequence;
     size_t count = locate(block->data, block->size, &attribute, &at, &old, &found);
-    error = check_limits(count + (old == 0), block->size - old + length,
+    error = check_limits(count + (old == 0 && counts(&attribute)), block->size - old + length,
                          attributes_origin(block->data, block->size, &producer, &sequence), fault);
     if (error == MP_OK && buffer_replace(block, at, old, entry, length) != MP_OK)
         error = fault_memory(fault);

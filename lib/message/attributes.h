@@ -16,7 +16,8 @@
  * 2147483647, a boolean is "true" or "false". Names are [A-Za-z0-9_-] and matched exactly; "specversion", "data" and
  * "data_base64" are CloudEvents' own and cannot be attributes.
  *
- * The origin does not count against the limits, so that it can always be set.
+ * The origin does not count against the limits, so that it can always be set; what a dead letter says of its death
+ * (letter.h) does not count against the number.
  */
 #ifndef MESSAGE_ATTRIBUTES_H
 #define MESSAGE_ATTRIBUTES_H
@@ -47,7 +48,7 @@ enum attribute_code {
 enum {
     ATTRIBUTE_NAME_MAX = 64,     /* bytes of a name: [A-Za-z0-9_-] */
     ATTRIBUTE_VALUE_MAX = 8192,  /* bytes of a value: UTF-8 without control characters */
-    ATTRIBUTE_COUNT_MAX = 64,    /* attributes of a message, without the origin */
+    ATTRIBUTE_COUNT_MAX = 64,    /* attributes of a message, without the origin and those of a dead letter */
     ATTRIBUTE_BLOCK_MAX = 65535, /* bytes of a block with an origin; ATTRIBUTE_ORIGIN_SIZE fewer without */
     ATTRIBUTE_ORIGIN_SIZE = 19   /* bytes of the origin's entry */
 };
@@ -65,6 +66,9 @@ const char *attribute_name(enum attribute_code code);
 
 /* The code of NAME: a known one, or ATTRIBUTE_STRING. */
 enum attribute_code attribute_code_of(const char *name, size_t size);
+
+/* Whether it is one of those that letter.h describes. */
+bool attribute_is_of_letter(const struct attribute *attribute);
 
 /*
  * Reads the entry at *AT (0 to begin with) of BLOCK and moves *AT behind it. False at the end, and for what is not an

@@ -16,6 +16,7 @@ noinst_LTLIBRARIES += %D%/libmessage.la
 	%D%/format_write.c \
 	%D%/frame.c %D%/frame.h \
 	%D%/json_scan.c %D%/json_scan.h \
+	%D%/letter.c %D%/letter.h \
 	%D%/names.c %D%/names.h \
 	%D%/text.c %D%/text.h \
 	$(empty)

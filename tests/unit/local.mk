@@ -27,6 +27,10 @@ unit_tests += %D%/test_frame_cut
 %C%_test_frame_cut_SOURCES = %D%/test_frame_cut.c
 %C%_test_frame_cut_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_letter
+%C%_test_letter_SOURCES = %D%/test_letter.c
+%C%_test_letter_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_log
 %C%_test_log_SOURCES = %D%/test_log.c
 %C%_test_log_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
@@ -34,6 +38,10 @@ unit_tests += %D%/test_log
 unit_tests += %D%/test_names
 %C%_test_names_SOURCES = %D%/test_names.c
 %C%_test_names_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_tail
+%C%_test_tail_SOURCES = %D%/test_tail.c
+%C%_test_tail_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_units
 %C%_test_units_SOURCES = %D%/test_units.c
