@@ -7,4 +7,5 @@ noinst_LTLIBRARIES += %D%/libstage.la
 %C%_libstage_la_SOURCES = \
 	%D%/command.c %D%/command.h \
 	%D%/environment.c %D%/environment.h \
+	%D%/tail.c %D%/tail.h \
 	$(empty)
