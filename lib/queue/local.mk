@@ -13,5 +13,6 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_lease.c \
 	%D%/local_settle.c \
 	%D%/local_topic.c \
+	%D%/settings.c %D%/settings.h \
 	%D%/states.c %D%/states.h \
 	$(empty)

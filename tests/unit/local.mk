@@ -112,6 +112,10 @@ unit_tests += %D%/test_backoff
 %C%_test_backoff_SOURCES = %D%/test_backoff.c
 %C%_test_backoff_LDADD = lib/policy/libpolicy.la $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_settings
+%C%_test_settings_SOURCES = %D%/test_settings.c
+%C%_test_settings_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_map
 %C%_test_map_SOURCES = %D%/test_map.c
 %C%_test_map_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
