@@ -6,6 +6,7 @@
 noinst_LTLIBRARIES += %D%/libcli.la
 %C%_libcli_la_SOURCES = \
 	%D%/admin.c %D%/admin.h \
+	%D%/child_groups.c %D%/child_groups.h \
 	%D%/command.c %D%/command.h \
 	%D%/completion.c \
 	%D%/exit.c %D%/exit.h \

@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "base/units.h"
+#include "cli/child_groups.h"
 #include "cli/exit.h"
 #include "cli/receive_engine.h"
 #include "cli/receive_sink.h"
@@ -17,13 +18,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 enum {
-    WORKERS_MAX = 1024,
     BATCH = 100,
     KEPT_MAX = 256 * 1024,         /* bytes of a command's output that are kept */
     ANSWER_MAX = 64 * 1024 * 1024, /* of an answer */
@@ -74,35 +73,10 @@ struct receive_runner {
     struct fault fault;
 };
 
-/* ---- a second signal ------------------------------------------------------------------------------------------ */
-
-/* Groups that run, for the handler: mrecv dies at once then, and takes them along. */
-static volatile sig_atomic_t groups[WORKERS_MAX];
-
-static void on_second_signal(int number)
-{
-    for (size_t i = 0; i < WORKERS_MAX; i++)
-        if (groups[i] > 0)
-            kill(-(pid_t)groups[i], SIGKILL);
-    signal(number, SIG_DFL);
-    raise(number);
-}
-
-static void catch_second_signal(void)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction action = {.sa_handler = on_second_signal};
-    sigemptyset(&action.sa_mask);
-    action.sa_flags = SA_NODEFER;
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
-        if (!exit_was_ignored(numbers[i]))
-            sigaction(numbers[i], &action, NULL);
-}
-
 static void note_group(const struct worker *worker)
 {
     size_t index = (size_t)(worker - worker->runner->workers);
-    groups[index] = worker->command ? (sig_atomic_t)stage_command_group(worker->command) : 0;
+    child_groups_set(index, worker->command ? stage_command_group(worker->command) : 0);
 }
 
 /* ---- settling ------------------------------------------------------------------------------------------------- */
@@ -210,7 +184,7 @@ static void on_ended(void *context, const struct stage_result *result)
     struct worker *worker = context;
     worker->ended = true;
     worker->result = *result;
-    groups[worker - worker->runner->workers] = 0;
+    child_groups_set((size_t)(worker - worker->runner->workers), 0);
 }
 
 static struct worker *next_speaker(struct receive_runner *runner)
@@ -552,7 +526,7 @@ void receive_runner_add(struct receive_runner *runner, struct receive_parcel *pa
 void receive_runner_stop(struct receive_runner *runner)
 {
     if (!runner->stopped)
-        catch_second_signal();
+        child_groups_guard();
     runner->stopped = true;
 }
 
