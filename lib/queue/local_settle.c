@@ -62,6 +62,8 @@ enum mp_error local_event(struct local *local, struct group *group, struct store
     event->time = local->now.wall;
     event->topic = group->topic->id;
     event->group = group->id;
+    if (event->span == 0)
+        event->span = event->count;
     if ((error = store_add_event(local->store, event, fault)))
         return error;
     local->last_event = event->id;

@@ -7,8 +7,14 @@ noinst_LTLIBRARIES += %D%/libstore.la
 %C%_libstore_la_SOURCES = \
 	%D%/private.h \
 	%D%/store.c %D%/store.h \
+	%D%/store_delete.c \
+	%D%/store_events.c \
 	%D%/store_file.c \
 	%D%/store_frames.c \
+	%D%/store_hashes.c \
+	%D%/store_row.c \
 	%D%/store_rows.c \
+	%D%/store_schedule.c \
 	%D%/store_schema.c \
+	%D%/store_statements.c \
 	$(empty)

@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 
+/* The texts are in store_statements.c. */
 enum statement {
     SQL_BEGIN,
     SQL_COMMIT,
@@ -16,11 +17,11 @@ enum statement {
     SQL_PUT_PATTERN,
     SQL_PUT_GROUP,
     SQL_PUT_SESSION,
-    SQL_DELETE_SESSION,
     SQL_PUT_BLOCK,
-    SQL_DELETE_BLOCKS,
     SQL_ADD_FRAME,
     SQL_ADD_EVENT,
+    SQL_ADD_SCHEDULED,
+    SQL_ADD_HASHES,
     SQL_EACH_TOPIC,
     SQL_EACH_PATTERN,
     SQL_EACH_GROUP,
@@ -28,12 +29,32 @@ enum statement {
     SQL_EACH_BLOCK,
     SQL_EACH_EVENT,
     SQL_EACH_FRAME,
+    SQL_EACH_SCHEDULED,
+    SQL_EACH_HASHES,
     SQL_FRAME_AT,
     SQL_FRAME_AFTER,
     SQL_FRAME_LAST,
+    SQL_HASHES_AT,
+    SQL_FIRST_EVENT,
     SQL_LAST_EVENT,
+    SQL_COUNT_SCHEDULED,
+    SQL_LAST_SCHEDULED,
+    SQL_NEXT_SCHEDULED,
+    SQL_FRAMES_BELOW,
+    SQL_HASHES_BELOW,
+    SQL_EVENTS_BELOW,
+    SQL_DELETE_FRAMES,
+    SQL_DELETE_HASHES,
+    SQL_DELETE_EVENTS,
+    SQL_DELETE_BLOCKS,
+    SQL_DELETE_TOPIC,
+    SQL_DELETE_PATTERN,
+    SQL_DELETE_GROUP,
+    SQL_DELETE_SESSION,
+    SQL_DELETE_SCHEDULED,
     SQL_COUNT
 };
+const char *store_statement_text(enum statement which);
 
 struct store {
     char *path;
@@ -44,6 +65,8 @@ struct store {
     bool writing;
     bool broken; /* an error of input or output: open again at the rollback */
     unsigned fail_commit;
+    int64_t scheduled_due;  /* the time of the last row of the schedule that was made, */
+    int64_t scheduled_next; /* and the key that the next one of that time is tried with */
 };
 
 /* The prepared statement, reset and without bindings; NULL with FAULT set when it cannot be prepared. */
@@ -61,9 +84,22 @@ enum mp_error store_take_lock(struct store *store, struct fault *fault);
 /* MP_ERR_DENIED for a network file system. */
 enum mp_error store_check_file_system(const char *path, struct fault *fault);
 
+/* ---- keys ----------------------------------------------------------------------------------------------------- */
+
+enum { STORE_OFFSET_BITS = 44 };
+#define STORE_OFFSET_MASK ((UINT64_C(1) << STORE_OFFSET_BITS) - 1)
+
+/* The key of what begins with OFFSET of TOPIC: a topic's rows lie together, a new one at their end. */
+static inline int64_t store_key(uint32_t topic, uint64_t offset)
+{
+    return (int64_t)((uint64_t)topic << STORE_OFFSET_BITS | (offset & STORE_OFFSET_MASK));
+}
+
+/* ---- rows ----------------------------------------------------------------------------------------------------- */
+
 /* A row's checksum: XXH3-64 of its columns as 64-bit numbers, text and blobs by their own XXH3-64. */
 struct row_hash {
-    uint64_t columns[16];
+    uint64_t columns[32];
     unsigned count;
 };
 static inline void row_number(struct row_hash *hash, uint64_t number)
@@ -72,5 +108,54 @@ static inline void row_number(struct row_hash *hash, uint64_t number)
 }
 void row_bytes(struct row_hash *hash, const void *bytes, size_t size);
 int64_t row_checksum(const struct row_hash *hash);
+
+/*
+ * A column that came with a later version of the schema counts only when it is not at its default (0 or empty), so that
+ * a row of an earlier version keeps the checksum that it has. COLUMN, from 1 on, tells it from the others.
+ */
+void row_later_number(struct row_hash *hash, unsigned column, uint64_t number);
+void row_later_bytes(struct row_hash *hash, unsigned column, const void *bytes, size_t size);
+
+/*
+ * A statement that is being bound or read, column by column: what is bound or read is hashed as well, and the last
+ * column is the checksum. The columns that came later stand behind the first ones, in the order of their coming.
+ */
+struct row {
+    struct store *store;
+    sqlite3_stmt *statement;
+    int column;
+    unsigned later;
+    struct row_hash hash;
+};
+
+/* False when the statement cannot be had: row_unopened() is the error. */
+bool row_open(struct row *row, struct store *store, enum statement which, struct fault *fault);
+enum mp_error row_unopened(const struct fault *fault);
+
+/* Text and blobs are kept by reference until the statement has run. */
+void bind_number(struct row *row, uint64_t value);
+void bind_text(struct row *row, const char *text);
+void bind_bytes(struct row *row, const void *data, size_t size);
+void bind_later_number(struct row *row, uint64_t value);
+void bind_later_text(struct row *row, const char *text); /* NULL: "" */
+void bind_later_bytes(struct row *row, const void *data, size_t size);
+void bind_checksum(struct row *row);
+/* Runs a statement that has no rows to give; forgets what was bound. */
+enum mp_error row_run(struct row *row, const char *doing, struct fault *fault);
+
+/* The next row of a walk, to be taken column by column; false at the end, and with *ERROR when it cannot be had. */
+bool row_next(struct row *row, const char *doing, enum mp_error *error, struct fault *fault);
+/* What is taken points into SQLite's row: good until the next one, or row_end(). */
+uint64_t take_number(struct row *row);
+const char *take_text(struct row *row);
+const uint8_t *take_bytes(struct row *row, size_t *size);
+uint64_t take_later_number(struct row *row);
+const char *take_later_text(struct row *row);
+const uint8_t *take_later_bytes(struct row *row, size_t *size); /* NULL when there are none */
+bool checksum_fits(struct row *row);
+/* Whether the row that was taken fits its checksum, its next column; *ERROR says it otherwise. */
+bool row_fits(struct row *row, const char *table, enum mp_error *error, struct fault *fault);
+/* Ends a walk; ERROR. */
+enum mp_error row_end(const struct row *row, enum mp_error error);
 
 #endif

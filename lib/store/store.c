@@ -12,39 +12,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-static const char *const texts[SQL_COUNT] = {
-    [SQL_BEGIN] = "BEGIN IMMEDIATE",
-    [SQL_COMMIT] = "COMMIT",
-    [SQL_ROLLBACK] = "ROLLBACK",
-    [SQL_GET_NUMBER] = "SELECT value, checksum FROM numbers WHERE name = ?1",
-    [SQL_PUT_NUMBER] = "INSERT OR REPLACE INTO numbers VALUES (?1, ?2, ?3)",
-    [SQL_PUT_TOPIC] = "INSERT OR REPLACE INTO topics VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    [SQL_PUT_PATTERN] = "INSERT OR REPLACE INTO patterns VALUES (?1, ?2, ?3, ?4, ?5)",
-    [SQL_PUT_GROUP] = "INSERT OR REPLACE INTO groups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    [SQL_PUT_SESSION] = "INSERT OR REPLACE INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    [SQL_DELETE_SESSION] = "DELETE FROM sessions WHERE id = ?1",
-    [SQL_PUT_BLOCK] = "INSERT OR REPLACE INTO blocks VALUES (?1, ?2, ?3)",
-    [SQL_DELETE_BLOCKS] = "DELETE FROM blocks WHERE id >= ?1 AND id < ?2",
-    [SQL_ADD_FRAME] = "INSERT INTO frames VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    [SQL_ADD_EVENT] = "INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-    [SQL_EACH_TOPIC] = "SELECT * FROM topics ORDER BY id",
-    [SQL_EACH_PATTERN] = "SELECT * FROM patterns ORDER BY id",
-    [SQL_EACH_GROUP] = "SELECT * FROM groups ORDER BY id",
-    [SQL_EACH_SESSION] = "SELECT * FROM sessions ORDER BY id",
-    [SQL_EACH_BLOCK] = "SELECT * FROM blocks WHERE id >= ?1 AND id < ?2 ORDER BY id",
-    [SQL_EACH_EVENT] = "SELECT * FROM events WHERE id > ?1 ORDER BY id",
-    [SQL_EACH_FRAME] = "SELECT id, count, session, request, time, checksum, length(frame), substr(frame, 57, 8)"
-                       " FROM frames"
-                       " WHERE id >= ?1 AND id < ?2 ORDER BY id",
-    [SQL_FRAME_AT] = "SELECT id, count, session, request, time, checksum, length(frame) FROM frames"
-                     " WHERE id >= ?1 AND id <= ?2 ORDER BY id DESC LIMIT 1",
-    [SQL_FRAME_AFTER] = "SELECT id, count, session, request, time, checksum, length(frame) FROM frames"
-                        " WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 1",
-    [SQL_FRAME_LAST] = "SELECT id, count, session, request, time, checksum, length(frame) FROM frames"
-                       " WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1",
-    [SQL_LAST_EVENT] = "SELECT max(id) FROM events",
-};
-
 enum mp_error store_failed(struct store *store, int result, const char *doing, struct fault *fault)
 {
     int code = result & 0xff;
@@ -84,9 +51,10 @@ sqlite3_stmt *store_statement(struct store *store, enum statement which, struct 
         fault_set(fault, MP_ERR_IO, "%s: the store is not open", store->path);
         return NULL;
     }
-    int result = sqlite3_prepare_v3(store->database, texts[which], -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
+    const char *text = store_statement_text(which);
+    int result = sqlite3_prepare_v3(store->database, text, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
     if (result != SQLITE_OK) {
-        store_failed(store, result, texts[which], fault);
+        store_failed(store, result, text, fault);
         return NULL;
     }
     store->statements[which] = statement;

@@ -20,9 +20,9 @@
 
 /*
  * The schema's version, SQLite's user_version. Raise it when an older relay would err on the file, and teach
- * store_schema.c to bring an older file up.
+ * store_schema.c to bring an older file up: opening one does that, in one transaction.
  */
-enum { STORE_VERSION = 1 };
+enum { STORE_VERSION = 2 };
 
 /* Below this, publishes are refused, so that settlements always fit. */
 #define STORE_RESERVE ((uint64_t)64 * 1024 * 1024)
@@ -65,9 +65,13 @@ enum mp_error store_put_number(struct store *store, const char *name, int64_t va
 struct store_topic {
     uint32_t id;
     const char *name;
-    uint64_t first;  /* the oldest offset that is kept */
-    uint64_t end;    /* the next offset, as of the last snapshot */
-    int64_t created; /* microseconds since the epoch */
+    uint64_t first;          /* the oldest offset that is kept */
+    uint64_t end;            /* the next offset, as of the last snapshot */
+    int64_t created;         /* microseconds since the epoch */
+    const char *settings;    /* as queue/settings.h writes them; NULL and "": none */
+    bool letters;            /* serves as a dead-letter topic */
+    const uint8_t *counters; /* the queue's, as of the last snapshot */
+    size_t counters_size;
 };
 
 struct store_pattern {
@@ -75,6 +79,7 @@ struct store_pattern {
     const char *pattern;
     const char *group;
     int64_t created;
+    const char *settings; /* of its groups */
 };
 
 struct store_group {
@@ -88,6 +93,10 @@ struct store_group {
     uint64_t dead;     /* messages that were dead-lettered */
     uint64_t event;    /* the last event that all of this contains */
     int64_t created;
+    const char *settings;  /* NULL and "": none */
+    const uint8_t *totals; /* the queue's: what lies below the floor */
+    size_t totals_size;
+    int64_t used; /* the last fetch or settlement, as of the last snapshot; 0: not known */
 };
 
 /* A frame, which is also the event that says that its messages were published. */
@@ -100,6 +109,9 @@ struct store_frame {
     int64_t time; /* of its being stored; never falls within a topic */
     const uint8_t *data;
     size_t size;
+    uint32_t target;      /* the group that alone sees it; 0: all */
+    const uint8_t *marks; /* bit i: message i is a duplicate; NULL: none is */
+    size_t marks_size;    /* bytes */
 };
 
 /* Numbers are on disk: add at the end. */
@@ -128,9 +140,12 @@ struct store_event {
     uint32_t count;
     uint32_t attempt;
     int64_t time;
-    int64_t due;    /* of a retry: when it may be granted again; microseconds since the epoch */
-    uint64_t lease; /* the number of the fetch that gave the lease */
-    int32_t code;   /* a command's exit code; -1: none */
+    int64_t due;         /* of a retry: when it may be granted again; microseconds since the epoch */
+    uint64_t lease;      /* the number of the fetch that gave the lease */
+    int32_t code;        /* a command's exit code; -1: none */
+    uint32_t span;       /* it concerns COUNT of the SPAN offsets from FIRST on. Written: 0 is COUNT; read: never 0 */
+    const uint8_t *mask; /* bit i: first + i is concerned; NULL: all, or those that are leased so */
+    size_t mask_size;    /* bytes */
 };
 
 struct store_session {
@@ -140,22 +155,54 @@ struct store_session {
     uint64_t numbers[3]; /* the last applied on each lane */
     uint64_t results[3]; /* first offset; applied; unused */
     uint32_t counts[3];  /* messages; stale; unused */
+    uint32_t keep;       /* seconds that it is kept unused; 0: as long as any */
+};
+
+/* A publication that waits for its time. */
+struct store_scheduled {
+    uint64_t id; /* grows with the time, then in the order of adding */
+    int64_t due; /* microseconds since the epoch, to 2255; read, it can be some later than it was written: a microsecond
+                    holds 1,024 publications */
+    uint32_t topic;
+    uint64_t session;
+    uint64_t request;
+    uint32_t count;
+    uint32_t target;
+    int64_t time; /* of its being scheduled */
+    const uint8_t *data;
+    size_t size;
+};
+
+/* Hashes of the messages from FIRST on, STORE_HASH bytes each. */
+enum { STORE_HASH = 16 };
+struct store_hashes {
+    uint32_t topic;
+    uint64_t first;
+    int64_t time; /* never falls within a topic */
+    uint32_t count;
+    const uint8_t *hashes;
+};
+
+/* What store_delete_frames() has deleted. */
+struct store_deleted {
+    uint32_t rows;
+    uint64_t bytes; /* of frames */
+    uint64_t end;   /* the offset behind the last one; 0 when nothing went */
 };
 
 enum mp_error store_put_topic(struct store *store, const struct store_topic *topic, struct fault *fault);
 enum mp_error store_put_pattern(struct store *store, const struct store_pattern *pattern, struct fault *fault);
 enum mp_error store_put_group(struct store *store, const struct store_group *group, struct fault *fault);
 enum mp_error store_put_session(struct store *store, const struct store_session *session, struct fault *fault);
-enum mp_error store_delete_session(struct store *store, uint64_t id, struct fault *fault);
 
 /* A block of a group's states: 4,096 offsets, encoded by the queue. */
 enum mp_error store_put_block(struct store *store, uint32_t group, uint32_t block, const void *data, size_t size,
                               struct fault *fault);
-/* Deletes the blocks of GROUP below BLOCK. */
-enum mp_error store_delete_blocks(struct store *store, uint32_t group, uint32_t block, struct fault *fault);
-
 enum mp_error store_add_frame(struct store *store, const struct store_frame *frame, struct fault *fault);
 enum mp_error store_add_event(struct store *store, const struct store_event *event, struct fault *fault);
+/* Sets SCHEDULED's id. MP_ERR_INVALID: its time is out of range. */
+enum mp_error store_add_scheduled(struct store *store, struct store_scheduled *scheduled, struct fault *fault);
+enum mp_error store_add_hashes(struct store *store, const struct store_hashes *hashes, struct fault *fault);
 
 /*
  * Each calls EACH for every row, in order of its key; what it is given is good during the call. A return of other than
@@ -197,7 +244,55 @@ enum mp_error store_find_frame(struct store *store, uint32_t topic, uint64_t off
 /* The last frame of TOPIC, without its bytes. MP_ERR_NOT_FOUND. */
 enum mp_error store_last_frame(struct store *store, uint32_t topic, struct store_frame *frame, struct fault *fault);
 
+/* The lowest number of a topic, at or above FROM, of which there are frames, whether it has a row or not.
+ * MP_ERR_NOT_FOUND. */
+enum mp_error store_frames_topic(struct store *store, uint32_t from, uint32_t *topic, struct fault *fault);
+
+/* The event ID, or the first one after it, without its mask. MP_ERR_NOT_FOUND. */
+enum mp_error store_find_event(struct store *store, uint64_t id, struct store_event *event, struct fault *fault);
 /* The id of the newest event; 0 when there is none. */
 enum mp_error store_last_event(struct store *store, uint64_t *id, struct fault *fault);
+
+/* The scheduled publication with the lowest id above AFTER. Its bytes are *BLOB, the caller's. MP_ERR_NOT_FOUND. */
+enum mp_error store_next_scheduled(struct store *store, uint64_t after, struct store_scheduled *scheduled,
+                                   struct blob **blob, struct fault *fault);
+/* Those with ids above AFTER, without their bytes (data NULL, size known). */
+enum mp_error store_each_scheduled(struct store *store, uint64_t after,
+                                   enum mp_error (*each)(void *, const struct store_scheduled *), void *context,
+                                   struct fault *fault);
+/* Reads the whole table: at a start, not in a turn. */
+enum mp_error store_count_scheduled(struct store *store, uint64_t *rows, uint64_t *messages, struct fault *fault);
+
+/* Hashes of TOPIC that were stored at SINCE or later. */
+enum mp_error store_each_hashes(struct store *store, uint32_t topic, int64_t since,
+                                enum mp_error (*each)(void *, const struct store_hashes *), void *context,
+                                struct fault *fault);
+/* The row with the hash of OFFSET. Its bytes are *BLOB, the caller's. MP_ERR_NOT_FOUND. */
+enum mp_error store_read_hashes(struct store *store, uint32_t topic, uint64_t offset, struct store_hashes *hashes,
+                                struct blob **blob, struct fault *fault);
+
+/* ---- deletion ------------------------------------------------------------------------------------------------- */
+
+/* What is not there is deleted already: MP_OK. A topic's frames and hashes, and its groups, are rows of their own. */
+enum mp_error store_delete_topic(struct store *store, uint32_t id, struct fault *fault);
+enum mp_error store_delete_pattern(struct store *store, uint32_t id, struct fault *fault);
+/* With its blocks. */
+enum mp_error store_delete_group(struct store *store, uint32_t id, struct fault *fault);
+enum mp_error store_delete_session(struct store *store, uint64_t id, struct fault *fault);
+enum mp_error store_delete_scheduled(struct store *store, uint64_t id, struct fault *fault);
+/* Deletes the blocks of GROUP below BLOCK. */
+enum mp_error store_delete_blocks(struct store *store, uint32_t group, uint32_t block, struct fault *fault);
+
+/* Each of these deletes the oldest rows, MOST at a time: DELETED less than that: there is no more to delete. */
+
+/* Frames of TOPIC whose messages all lie below the offset BELOW. */
+enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t below, uint32_t most,
+                                  struct store_deleted *deleted, struct fault *fault);
+/* Events with ids below BELOW. */
+enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t most, uint32_t *deleted,
+                                  struct fault *fault);
+/* Hashes of TOPIC that were stored before BEFORE. */
+enum mp_error store_delete_hashes(struct store *store, uint32_t topic, int64_t before, uint32_t most, uint32_t *deleted,
+                                  struct fault *fault);
 
 #endif

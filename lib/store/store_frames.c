@@ -2,14 +2,6 @@
 
 #include "message/frame.h"
 
-enum { OFFSET_BITS = 44 };
-#define OFFSET_MASK ((UINT64_C(1) << OFFSET_BITS) - 1)
-
-static int64_t frame_key(uint32_t topic, uint64_t offset)
-{
-    return (int64_t)((uint64_t)topic << OFFSET_BITS | (offset & OFFSET_MASK));
-}
-
 /*
  * A frame carries a checksum of its own bytes; the row's covers that one together with the columns, so that storing
  * and reading a frame need not hash it a second time. Who reads the bytes checks the frame's own.
@@ -17,13 +9,15 @@ static int64_t frame_key(uint32_t topic, uint64_t offset)
 static int64_t row_checksum_of(const struct store_frame *frame, uint64_t own)
 {
     struct row_hash hash = {.count = 0};
-    row_number(&hash, (uint64_t)frame_key(frame->topic, frame->first));
+    row_number(&hash, (uint64_t)store_key(frame->topic, frame->first));
     row_number(&hash, frame->count);
     row_number(&hash, frame->session);
     row_number(&hash, frame->request);
     row_number(&hash, (uint64_t)frame->time);
     row_number(&hash, frame->size);
     row_number(&hash, own);
+    row_later_number(&hash, 1, frame->target);
+    row_later_bytes(&hash, 2, frame->marks, frame->marks_size);
     return row_checksum(&hash);
 }
 
@@ -34,20 +28,21 @@ static int64_t frame_checksum(const struct store_frame *frame)
 
 enum mp_error store_add_frame(struct store *store, const struct store_frame *frame, struct fault *fault)
 {
-    sqlite3_stmt *statement = store_statement(store, SQL_ADD_FRAME, fault);
-    if (!statement)
-        return fault && fault->code ? fault->code : MP_ERR_IO;
-    sqlite3_bind_int64(statement, 1, frame_key(frame->topic, frame->first));
+    struct row row;
+    if (!row_open(&row, store, SQL_ADD_FRAME, fault))
+        return row_unopened(fault);
+    sqlite3_stmt *statement = row.statement;
+    sqlite3_bind_int64(statement, 1, store_key(frame->topic, frame->first));
     sqlite3_bind_int64(statement, 2, frame->count);
     sqlite3_bind_int64(statement, 3, (int64_t)frame->session);
     sqlite3_bind_int64(statement, 4, (int64_t)frame->request);
     sqlite3_bind_int64(statement, 5, frame->time);
     sqlite3_bind_int64(statement, 6, frame_checksum(frame));
-    sqlite3_bind_blob64(statement, 7, frame->data, frame->size, SQLITE_STATIC);
-    int result = sqlite3_step(statement);
-    sqlite3_reset(statement);
-    sqlite3_bind_null(statement, 7); /* the bytes are the caller's: keep no pointer to them */
-    return result == SQLITE_DONE ? MP_OK : store_failed(store, result, "store a frame", fault);
+    sqlite3_bind_int64(statement, 7, frame->target);
+    if (frame->marks_size > 0)
+        sqlite3_bind_blob64(statement, 8, frame->marks, frame->marks_size, SQLITE_STATIC);
+    sqlite3_bind_blob64(statement, 9, frame->data, frame->size, SQLITE_STATIC);
+    return row_run(&row, "store a frame", fault);
 }
 
 /* Takes the columns of a row of frames, in the order of the SQL_FRAME statements. */
@@ -55,13 +50,15 @@ static void take_frame(sqlite3_stmt *statement, struct store_frame *frame, int64
 {
     uint64_t key = (uint64_t)sqlite3_column_int64(statement, 0);
     *frame = (struct store_frame){
-        .topic = (uint32_t)(key >> OFFSET_BITS),
-        .first = key & OFFSET_MASK,
+        .topic = (uint32_t)(key >> STORE_OFFSET_BITS),
+        .first = key & STORE_OFFSET_MASK,
         .count = (uint32_t)sqlite3_column_int64(statement, 1),
         .session = (uint64_t)sqlite3_column_int64(statement, 2),
         .request = (uint64_t)sqlite3_column_int64(statement, 3),
         .time = sqlite3_column_int64(statement, 4),
         .size = (size_t)sqlite3_column_int64(statement, 6),
+        .target = (uint32_t)sqlite3_column_int64(statement, 7),
+        .marks_size = (size_t)sqlite3_column_int64(statement, 8),
     };
     if (checksum)
         *checksum = sqlite3_column_int64(statement, 5);
@@ -79,18 +76,20 @@ enum mp_error store_each_frame(struct store *store, uint32_t topic, uint64_t fir
 {
     sqlite3_stmt *statement = store_statement(store, SQL_EACH_FRAME, fault);
     if (!statement)
-        return fault && fault->code ? fault->code : MP_ERR_IO;
-    sqlite3_bind_int64(statement, 1, frame_key(topic, first));
-    sqlite3_bind_int64(statement, 2, frame_key(topic + 1, 0));
+        return row_unopened(fault);
+    sqlite3_bind_int64(statement, 1, store_key(topic, first));
+    sqlite3_bind_int64(statement, 2, store_key(topic + 1, 0));
     enum mp_error error = MP_OK;
     int result;
     while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
         struct store_frame frame;
         int64_t checksum;
         take_frame(statement, &frame, &checksum);
+        frame.marks = sqlite3_column_blob(statement, 9);
+        frame.marks_size = frame.marks ? (size_t)sqlite3_column_bytes(statement, 9) : 0;
         /* The statement's last column is the frame's own checksum: its bytes need not be read for that. */
-        const uint8_t *own = sqlite3_column_blob(statement, 7);
-        bool whole = frame.size >= FRAME_HEADER && own && sqlite3_column_bytes(statement, 7) == 8;
+        const uint8_t *own = sqlite3_column_blob(statement, 10);
+        bool whole = frame.size >= FRAME_HEADER && own && sqlite3_column_bytes(statement, 10) == 8;
         if (row_checksum_of(&frame, whole ? load_u64(own) : 0) != checksum)
             error = frame_damaged(store, &frame, fault);
         if (error || (error = each(context, &frame)))
@@ -108,7 +107,7 @@ static enum mp_error find_frame(struct store *store, enum statement which, int64
 {
     sqlite3_stmt *statement = store_statement(store, which, fault);
     if (!statement)
-        return fault && fault->code ? fault->code : MP_ERR_IO;
+        return row_unopened(fault);
     sqlite3_bind_int64(statement, 1, low);
     sqlite3_bind_int64(statement, 2, high);
     int result = sqlite3_step(statement);
@@ -124,12 +123,12 @@ static enum mp_error locate(struct store *store, uint32_t topic, uint64_t offset
                             int64_t *checksum, struct fault *fault)
 {
     enum mp_error error =
-        find_frame(store, SQL_FRAME_AT, frame_key(topic, 0), frame_key(topic, offset), frame, checksum, fault);
+        find_frame(store, SQL_FRAME_AT, store_key(topic, 0), store_key(topic, offset), frame, checksum, fault);
     if (!error && offset - frame->first < frame->count)
         return MP_OK;
     if (error && error != MP_ERR_NOT_FOUND)
         return error;
-    return find_frame(store, SQL_FRAME_AFTER, frame_key(topic, offset), frame_key(topic + 1, 0), frame, checksum,
+    return find_frame(store, SQL_FRAME_AFTER, store_key(topic, offset), store_key(topic + 1, 0), frame, checksum,
                       fault);
 }
 
@@ -141,7 +140,22 @@ enum mp_error store_find_frame(struct store *store, uint32_t topic, uint64_t off
 
 enum mp_error store_last_frame(struct store *store, uint32_t topic, struct store_frame *frame, struct fault *fault)
 {
-    return find_frame(store, SQL_FRAME_LAST, frame_key(topic, 0), frame_key(topic + 1, 0), frame, NULL, fault);
+    return find_frame(store, SQL_FRAME_LAST, store_key(topic, 0), store_key(topic + 1, 0), frame, NULL, fault);
+}
+
+/* Reading a blob by its handle goes straight from SQLite's pages into our bytes. */
+static enum mp_error read_column(struct store *store, const char *column, const struct store_frame *frame,
+                                 uint8_t *bytes, size_t size, struct fault *fault)
+{
+    sqlite3_blob *handle = NULL;
+    int code =
+        sqlite3_blob_open(store->database, "main", "frames", column, store_key(frame->topic, frame->first), 0, &handle);
+    if (code == SQLITE_OK && (size_t)sqlite3_blob_bytes(handle) != size)
+        code = SQLITE_CORRUPT;
+    if (code == SQLITE_OK)
+        code = sqlite3_blob_read(handle, bytes, (int)size, 0);
+    sqlite3_blob_close(handle);
+    return code == SQLITE_OK ? MP_OK : store_failed(store, code, "read a frame", fault);
 }
 
 enum mp_error store_read_frame(struct store *store, uint32_t topic, uint64_t offset, struct store_frame *frame,
@@ -152,20 +166,15 @@ enum mp_error store_read_frame(struct store *store, uint32_t topic, uint64_t off
     if (error)
         return error;
     uint8_t *bytes;
-    struct blob *blob = blob_make(frame->size, &bytes);
+    struct blob *blob = blob_make(frame->size + frame->marks_size, &bytes);
     if (!blob)
         return fault_memory(fault);
-    /* Blob reading goes straight from SQLite's pages into our bytes. */
-    sqlite3_blob *handle = NULL;
-    int code = sqlite3_blob_open(store->database, "main", "frames", "frame", frame_key(frame->topic, frame->first), 0,
-                                 &handle);
-    if (code == SQLITE_OK)
-        code = sqlite3_blob_read(handle, bytes, (int)frame->size, 0);
-    sqlite3_blob_close(handle);
+    error = read_column(store, "frame", frame, bytes, frame->size, fault);
+    if (!error && frame->marks_size > 0)
+        error = read_column(store, "marks", frame, bytes + frame->size, frame->marks_size, fault);
     frame->data = bytes;
-    if (code != SQLITE_OK)
-        error = store_failed(store, code, "read a frame", fault);
-    else if (frame_checksum(frame) != checksum)
+    frame->marks = frame->marks_size > 0 ? bytes + frame->size : NULL;
+    if (!error && frame_checksum(frame) != checksum)
         error = frame_damaged(store, frame, fault);
     if (error) {
         blob_drop(blob);
@@ -173,4 +182,13 @@ enum mp_error store_read_frame(struct store *store, uint32_t topic, uint64_t off
     }
     *result = blob;
     return MP_OK;
+}
+
+enum mp_error store_frames_topic(struct store *store, uint32_t from, uint32_t *topic, struct fault *fault)
+{
+    struct store_frame frame;
+    enum mp_error error = find_frame(store, SQL_FRAME_AFTER, store_key(from, 0), INT64_MAX, &frame, NULL, fault);
+    if (!error)
+        *topic = frame.topic;
+    return error;
 }

@@ -4,27 +4,56 @@
 
 /*
  * A frame's key is its topic and its first offset, so that a topic's frames lie together, a new one goes to its end,
- * and no index beside the table is needed: id = topic << 44 | offset. A block's is its group << 32 | offset >> 12.
+ * and no index beside the table is needed: id = topic << 44 | offset; the same for hashes. A block's is its group << 32 |
+ * offset >> 12; a scheduled publication's is its time << 10 | a number.
+ *
+ * What is read without the blob stands before it: behind it, it would be found at the end of its pages.
  */
 static const char tables[] =
     "CREATE TABLE numbers(name TEXT PRIMARY KEY, value INTEGER NOT NULL, checksum INTEGER)"
     " WITHOUT ROWID;"
     "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first INTEGER,"
-    " end INTEGER, created INTEGER, checksum INTEGER);"
+    " end INTEGER, created INTEGER, checksum INTEGER, settings TEXT DEFAULT '', letters INTEGER DEFAULT 0,"
+    " counters BLOB);"
     "CREATE TABLE patterns(id INTEGER PRIMARY KEY, pattern TEXT NOT NULL, name TEXT NOT NULL,"
-    " created INTEGER, checksum INTEGER, UNIQUE(pattern, name));"
+    " created INTEGER, checksum INTEGER, settings TEXT DEFAULT '', UNIQUE(pattern, name));"
     "CREATE TABLE groups(id INTEGER PRIMARY KEY, topic INTEGER NOT NULL, name TEXT NOT NULL,"
     " pattern INTEGER, start INTEGER, floor INTEGER, frontier INTEGER, dead INTEGER, event INTEGER,"
-    " created INTEGER, checksum INTEGER);"
+    " created INTEGER, checksum INTEGER, settings TEXT DEFAULT '', totals BLOB, used INTEGER DEFAULT 0);"
     "CREATE TABLE sessions(id INTEGER PRIMARY KEY, created INTEGER, used INTEGER,"
     " number0 INTEGER, number1 INTEGER, number2 INTEGER, result0 INTEGER, result1 INTEGER,"
-    " result2 INTEGER, count0 INTEGER, count1 INTEGER, checksum INTEGER);"
+    " result2 INTEGER, count0 INTEGER, count1 INTEGER, checksum INTEGER, keep INTEGER DEFAULT 0);"
     "CREATE TABLE blocks(id INTEGER PRIMARY KEY, ranges BLOB NOT NULL, checksum INTEGER);"
     "CREATE TABLE frames(id INTEGER PRIMARY KEY, count INTEGER, session INTEGER,"
-    " request INTEGER, time INTEGER, checksum INTEGER, frame BLOB NOT NULL);"
+    " request INTEGER, time INTEGER, checksum INTEGER, target INTEGER DEFAULT 0, marks BLOB, frame BLOB NOT NULL);"
     "CREATE TABLE events(id INTEGER PRIMARY KEY, kind INTEGER, topic INTEGER, grp INTEGER,"
     " session INTEGER, request INTEGER, first INTEGER, count INTEGER, attempt INTEGER,"
-    " time INTEGER, due INTEGER, lease INTEGER, code INTEGER, checksum INTEGER);";
+    " time INTEGER, due INTEGER, lease INTEGER, code INTEGER, checksum INTEGER, span INTEGER DEFAULT 0, mask BLOB);";
+
+#define SCHEDULE                                                                                                       \
+    "CREATE TABLE schedule(id INTEGER PRIMARY KEY, topic INTEGER, session INTEGER, request INTEGER,"                   \
+    " count INTEGER, target INTEGER, time INTEGER, checksum INTEGER, frame BLOB NOT NULL);"
+#define HASHES                                                                                                         \
+    "CREATE TABLE hashes(id INTEGER PRIMARY KEY, time INTEGER, count INTEGER, checksum INTEGER,"                       \
+    " hashes BLOB NOT NULL);"
+static const char tables_of_2[] = SCHEDULE HASHES;
+
+/*
+ * From version 1 to 2. Rows stay as they are: a later column at its default is not part of a row's checksum, and in a
+ * row that was written before it is not there at all. Behind a blob an empty column costs no look at the blob's pages.
+ */
+static const char to_2[] = "ALTER TABLE topics ADD COLUMN settings TEXT DEFAULT '';"
+                           "ALTER TABLE topics ADD COLUMN letters INTEGER DEFAULT 0;"
+                           "ALTER TABLE topics ADD COLUMN counters BLOB;"
+                           "ALTER TABLE patterns ADD COLUMN settings TEXT DEFAULT '';"
+                           "ALTER TABLE groups ADD COLUMN settings TEXT DEFAULT '';"
+                           "ALTER TABLE groups ADD COLUMN totals BLOB;"
+                           "ALTER TABLE groups ADD COLUMN used INTEGER DEFAULT 0;"
+                           "ALTER TABLE sessions ADD COLUMN keep INTEGER DEFAULT 0;"
+                           "ALTER TABLE frames ADD COLUMN target INTEGER DEFAULT 0;"
+                           "ALTER TABLE frames ADD COLUMN marks BLOB;"
+                           "ALTER TABLE events ADD COLUMN span INTEGER DEFAULT 0;"
+                           "ALTER TABLE events ADD COLUMN mask BLOB;" SCHEDULE HASHES;
 
 /* "msgp": so that file(1) and other relays know the file. */
 static const int application = 0x6d736770;
@@ -81,6 +110,35 @@ static enum mp_error check_journal(struct store *store, struct fault *fault)
                      store->path);
 }
 
+/* Ends the transaction that has made or changed the tables: it and the version become visible together. */
+static enum mp_error commit_version(struct store *store, struct fault *fault)
+{
+    char text[120];
+    snprintf(text, sizeof text, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;", application,
+             STORE_VERSION);
+    return execute(store, text, "make the tables", fault);
+}
+
+static enum mp_error make_tables(struct store *store, struct fault *fault)
+{
+    enum mp_error error;
+    if ((error = execute(store, "BEGIN IMMEDIATE", "make the tables", fault)) ||
+        (error = execute(store, tables, "make the tables", fault)) ||
+        (error = execute(store, tables_of_2, "make the tables", fault)))
+        return error;
+    return commit_version(store, fault);
+}
+
+/* A kill in between leaves the file as it was: SQLite rolls back. */
+static enum mp_error bring_up(struct store *store, struct fault *fault)
+{
+    enum mp_error error;
+    if ((error = execute(store, "BEGIN IMMEDIATE", "bring the tables up to date", fault)) ||
+        (error = execute(store, to_2, "bring the tables up to date", fault)))
+        return error;
+    return commit_version(store, fault);
+}
+
 enum mp_error store_prepare_schema(struct store *store, bool again, struct fault *fault)
 {
     sqlite3_busy_timeout(store->database, 2000); /* for readers that recover the WAL */
@@ -92,7 +150,7 @@ enum mp_error store_prepare_schema(struct store *store, bool again, struct fault
         return error;
     if (count > 0 && id != application)
         return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: a database of another program", store->path);
-    if (count > 0 && version != STORE_VERSION)
+    if (count > 0 && (version < 1 || version > STORE_VERSION))
         return fault_set(fault, MP_ERR_VERSION,
                          "%s: a store of version %d, and this relay knows version %d: use the relay that made it",
                          store->path, version, STORE_VERSION);
@@ -100,14 +158,9 @@ enum mp_error store_prepare_schema(struct store *store, bool again, struct fault
         return fault_set(fault, MP_ERR_DAMAGED, "%s: the store is empty now, and was not before", store->path);
     if ((error = execute(store, settings, "settings", fault)) || (error = check_journal(store, fault)))
         return error;
-    if (count > 0)
-        return execute(store, settle_log, "bring the log's commits to the disk", fault);
-    char numbers[120];
-    snprintf(numbers, sizeof numbers, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;", application,
-             STORE_VERSION);
-    if ((error = execute(store, "BEGIN IMMEDIATE", "make the tables", fault)) ||
-        (error = execute(store, tables, "make the tables", fault)) ||
-        (error = execute(store, numbers, "make the tables", fault)))
+    if (count > 0 && (error = execute(store, settle_log, "bring the log's commits to the disk", fault)))
         return error;
-    return MP_OK;
+    if (version == STORE_VERSION)
+        return MP_OK;
+    return count > 0 ? bring_up(store, fault) : make_tables(store, fault);
 }

@@ -145,12 +145,24 @@ unit_tests += %D%/test_store_place
 endif
 
 unit_tests += %D%/test_store
-%C%_test_store_SOURCES = %D%/test_store.c
+%C%_test_store_SOURCES = %D%/test_store.c %D%/store_rig.c %D%/store_rig.h
 %C%_test_store_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_rate
 %C%_test_rate_SOURCES = %D%/test_rate.c
 %C%_test_rate_LDADD = lib/policy/libpolicy.la $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_store_delete
+%C%_test_store_delete_SOURCES = %D%/test_store_delete.c %D%/store_rig.c %D%/store_rig.h
+%C%_test_store_delete_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_store_schedule
+%C%_test_store_schedule_SOURCES = %D%/test_store_schedule.c %D%/store_rig.c %D%/store_rig.h
+%C%_test_store_schedule_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_store_version
+%C%_test_store_version_SOURCES = %D%/test_store_version.c %D%/store_rig.c %D%/store_rig.h
+%C%_test_store_version_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_core
 %C%_test_core_SOURCES = %D%/test_core.c %D%/core_rig.c %D%/core_rig.h

@@ -1,90 +1,25 @@
 /* store/store.h: rows that come back as they went, damage that is found and named, files that are refused. */
-#include "store/store.h"
+#include "store_rig.h"
 
-#include "base/buffer.h"
 #include "message/frame.h"
 
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <sqlite3.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-#include <cmocka.h>
 
-struct rig {
-    char folder[64];
-    char path[96];
-    struct store *store;
-};
-
-static int set_up(void **state)
-{
-    struct rig *rig = calloc(1, sizeof *rig);
-    assert_non_null(rig);
-    snprintf(rig->folder, sizeof rig->folder, "/tmp/msgpipe-store.XXXXXX");
-    assert_non_null(mkdtemp(rig->folder));
-    snprintf(rig->path, sizeof rig->path, "%s/a.db", rig->folder);
-    *state = rig;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    static const char *const endings[] = {"", "-wal", "-shm", ".lock"};
-    struct rig *rig = *state;
-    char name[128];
-    store_close(rig->store);
-    for (unsigned i = 0; i < 4; i++) {
-        snprintf(name, sizeof name, "%s%s", rig->path, endings[i]);
-        unlink(name);
-    }
-    rmdir(rig->folder);
-    free(rig);
-    return 0;
-}
-
-static void open_store(struct rig *rig)
-{
-    struct fault fault = {0};
-    if (store_open(rig->path, &rig->store, &fault))
-        fail_msg("%s", fault_text(&fault));
-}
-
-static void close_store(struct rig *rig)
-{
-    store_close(rig->store);
-    rig->store = NULL;
-}
-
-/* Runs TEXT on the closed store's file. */
-static void execute(const struct rig *rig, const char *text)
-{
-    sqlite3 *database;
-    char *message = NULL;
-    assert_int_equal(sqlite3_open(rig->path, &database), SQLITE_OK);
-    if (sqlite3_exec(database, text, NULL, NULL, &message) != SQLITE_OK)
-        fail_msg("%s: %s", text, message);
-    sqlite3_close(database);
-}
-
-static struct buffer make_frame(uint64_t producer, unsigned count)
-{
-    struct frame_builder builder = {0};
-    assert_int_equal(frame_begin(&builder, producer, 1), MP_OK);
-    for (unsigned i = 0; i < count; i++)
-        assert_int_equal(frame_add(&builder, "a message", 9, NULL, 0), MP_OK);
-    frame_finish(&builder, 1700000000000000);
-    return builder.bytes;
-}
-
-static const struct store_topic topic = {.id = 3, .name = "orders.new", .first = 5, .end = 90, .created = 1234567};
-static const struct store_pattern pattern = {.id = 4, .pattern = "orders.>", .group = "bill", .created = -7};
+static const struct store_topic topic = {.id = 3,
+                                         .name = "orders.new",
+                                         .first = 5,
+                                         .end = 90,
+                                         .created = 1234567,
+                                         .settings = "max_messages=5\n",
+                                         .letters = true,
+                                         .counters = (const uint8_t *)"counters",
+                                         .counters_size = 8};
+static const struct store_pattern pattern = {
+    .id = 4, .pattern = "orders.>", .group = "bill", .created = -7, .settings = "rate=5\n"};
 static const struct store_group group = {.id = 9,
                                          .topic = 3,
                                          .name = "bill",
@@ -93,13 +28,18 @@ static const struct store_group group = {.id = 9,
                                          .floor = 17,
                                          .frontier = 60,
                                          .event = 1234,
-                                         .created = 99};
+                                         .created = 99,
+                                         .settings = "max_in_flight=7\n",
+                                         .totals = (const uint8_t *)"totals",
+                                         .totals_size = 6,
+                                         .used = 1700000000000007};
 static const struct store_session session = {.id = UINT64_C(0xfedcba9876543210),
                                              .created = 1,
                                              .used = 2,
                                              .numbers = {3, 4, 5},
                                              .results = {6, 7, 8},
-                                             .counts = {9, 10, 0}};
+                                             .counts = {9, 10, 0},
+                                             .keep = 2592000};
 static const struct store_event event = {.id = 1,
                                          .kind = EVENT_RETRIED,
                                          .topic = 3,
@@ -112,13 +52,21 @@ static const struct store_event event = {.id = 1,
                                          .time = 1700000000000000,
                                          .due = 1700000001000000,
                                          .lease = 5,
-                                         .code = -1};
+                                         .code = -1,
+                                         .span = 40,
+                                         .mask = (const uint8_t *)"\xff\xff\x3f\xff\x0f",
+                                         .mask_size = 5};
+static const struct store_hashes hashes = {.topic = 3,
+                                           .first = 86,
+                                           .time = 1700000000000001,
+                                           .count = 2,
+                                           .hashes = (const uint8_t *)"0123456789abcdef0123456789ABCDEF"};
 static const uint8_t ranges[] = {1, 2, 3, 0, 255};
 
 /* A row in each table. */
 static void fill(struct rig *rig)
 {
-    struct buffer bytes = make_frame(42, 4);
+    struct buffer bytes = rig_frame(42, 4);
     struct store_frame frame = {.topic = 3,
                                 .first = 86,
                                 .count = 4,
@@ -126,7 +74,19 @@ static void fill(struct rig *rig)
                                 .request = 7,
                                 .time = 1700000000000001,
                                 .data = bytes.data,
-                                .size = bytes.size};
+                                .size = bytes.size,
+                                .target = 9,
+                                .marks = (const uint8_t *)"\x05",
+                                .marks_size = 1};
+    struct store_scheduled scheduled = {.due = 1700000000000002,
+                                        .topic = 3,
+                                        .session = 42,
+                                        .request = 8,
+                                        .count = 4,
+                                        .target = 9,
+                                        .time = 1700000000000001,
+                                        .data = bytes.data,
+                                        .size = bytes.size};
     struct fault fault = {0};
     assert_int_equal(store_begin(rig->store, &fault), MP_OK);
     assert_int_equal(store_put_number(rig->store, "snapshot_event", -12345678901, &fault), MP_OK);
@@ -137,6 +97,8 @@ static void fill(struct rig *rig)
     assert_int_equal(store_put_block(rig->store, 9, 2, ranges, sizeof ranges, &fault), MP_OK);
     assert_int_equal(store_add_frame(rig->store, &frame, &fault), MP_OK);
     assert_int_equal(store_add_event(rig->store, &event, &fault), MP_OK);
+    assert_int_equal(store_add_scheduled(rig->store, &scheduled, &fault), MP_OK);
+    assert_int_equal(store_add_hashes(rig->store, &hashes, &fault), MP_OK);
     assert_int_equal(store_commit(rig->store, &fault), MP_OK);
     assert_false(store_is_writing(rig->store));
     buffer_free(&bytes);
@@ -153,6 +115,10 @@ static enum mp_error see_topic(void *context, const struct store_topic *row)
     assert_int_equal(row->id, topic.id);
     assert_string_equal(row->name, topic.name);
     assert_true(row->first == topic.first && row->end == topic.end && row->created == topic.created);
+    assert_string_equal(row->settings, topic.settings);
+    assert_true(row->letters);
+    assert_int_equal(row->counters_size, topic.counters_size);
+    assert_memory_equal(row->counters, topic.counters, topic.counters_size);
     return MP_OK;
 }
 
@@ -162,6 +128,7 @@ static enum mp_error see_pattern(void *context, const struct store_pattern *row)
     seen++;
     assert_string_equal(row->pattern, pattern.pattern);
     assert_string_equal(row->group, pattern.group);
+    assert_string_equal(row->settings, pattern.settings);
     assert_true(row->id == pattern.id && row->created == pattern.created);
     return MP_OK;
 }
@@ -173,7 +140,10 @@ static enum mp_error see_group(void *context, const struct store_group *row)
     assert_string_equal(row->name, group.name);
     assert_true(row->id == group.id && row->topic == group.topic && row->pattern == group.pattern &&
                 row->start == group.start && row->floor == group.floor && row->frontier == group.frontier &&
-                row->event == group.event && row->created == group.created);
+                row->event == group.event && row->created == group.created && row->used == group.used);
+    assert_string_equal(row->settings, group.settings);
+    assert_int_equal(row->totals_size, group.totals_size);
+    assert_memory_equal(row->totals, group.totals, group.totals_size);
     return MP_OK;
 }
 
@@ -203,7 +173,8 @@ static enum mp_error see_event(void *context, const struct store_event *row)
                 row->group == event.group && row->session == event.session && row->request == event.request &&
                 row->first == event.first && row->count == event.count && row->attempt == event.attempt &&
                 row->time == event.time && row->due == event.due && row->lease == event.lease &&
-                row->code == event.code);
+                row->code == event.code && row->span == event.span && row->mask_size == event.mask_size);
+    assert_memory_equal(row->mask, event.mask, event.mask_size);
     return MP_OK;
 }
 
@@ -212,8 +183,27 @@ static enum mp_error see_frame(void *context, const struct store_frame *row)
     (void)context;
     seen++;
     assert_true(row->topic == 3 && row->first == 86 && row->count == 4 && row->session == 42 && row->request == 7 &&
-                row->time == 1700000000000001);
+                row->time == 1700000000000001 && row->target == 9 && row->marks_size == 1 && row->marks[0] == 5);
     assert_null(row->data);
+    return MP_OK;
+}
+
+static enum mp_error see_scheduled(void *context, const struct store_scheduled *row)
+{
+    (void)context;
+    seen++;
+    assert_true(row->due == 1700000000000002 && row->topic == 3 && row->session == 42 && row->request == 8 &&
+                row->count == 4 && row->target == 9 && row->time == 1700000000000001 && row->size > 0);
+    assert_null(row->data);
+    return MP_OK;
+}
+
+static enum mp_error see_hashes(void *context, const struct store_hashes *row)
+{
+    (void)context;
+    seen++;
+    assert_true(row->topic == 3 && row->first == 86 && row->time == hashes.time && row->count == 2);
+    assert_memory_equal(row->hashes, hashes.hashes, 32);
     return MP_OK;
 }
 
@@ -236,10 +226,14 @@ static enum mp_error read_all(struct rig *rig, struct fault *fault)
         (error = store_each_block(store, 9, see_block, NULL, fault)) ||
         (error = store_each_event(store, 0, see_event, NULL, fault)) ||
         (error = store_each_frame(store, 3, 0, see_frame, NULL, fault)) ||
+        (error = store_each_scheduled(store, 0, see_scheduled, NULL, fault)) ||
+        (error = store_each_hashes(store, 3, 0, see_hashes, NULL, fault)) ||
         (error = store_read_frame(store, 3, 87, &frame, &blob, fault)))
         return error;
     struct frame opened;
     error = frame_open(&opened, frame.data, frame.size, true, fault);
+    if (!error)
+        assert_true(frame.target == 9 && frame.marks_size == 1 && frame.marks[0] == 5);
     blob_drop(blob);
     return error;
 }
@@ -248,14 +242,14 @@ static void rows_come_back_as_they_went(void **state)
 {
     struct rig *rig = *state;
     struct fault fault = {0};
-    open_store(rig);
+    rig_open(rig);
     fill(rig);
     assert_int_equal(read_all(rig, &fault), MP_OK);
-    assert_int_equal(seen, 7);
-    close_store(rig);
-    open_store(rig);
+    assert_int_equal(seen, 9);
+    rig_close(rig);
+    rig_open(rig);
     assert_int_equal(read_all(rig, &fault), MP_OK);
-    assert_int_equal(seen, 7);
+    assert_int_equal(seen, 9);
     int64_t number;
     uint64_t last;
     assert_int_equal(store_get_number(rig->store, "nothing", &number, &fault), MP_ERR_NOT_FOUND);
@@ -277,10 +271,10 @@ static void a_frame_is_found_by_any_of_its_offsets(void **state)
     struct rig *rig = *state;
     struct fault fault = {0};
     struct store_frame frame;
-    open_store(rig);
+    rig_open(rig);
     assert_int_equal(store_last_frame(rig->store, 1, &frame, &fault), MP_ERR_NOT_FOUND);
     for (unsigned i = 0; i < 10; i++) {
-        struct buffer bytes = make_frame(1, 5);
+        struct buffer bytes = rig_frame(1, 5);
         struct store_frame row = {.topic = 1 + i % 2,
                                   .first = (uint64_t)(i / 2) * 5 + (i / 2 > 2 ? 100 : 0),
                                   .count = 5,
@@ -305,16 +299,18 @@ static void a_frame_is_found_by_any_of_its_offsets(void **state)
 static void damage_is_found_in_each_column_and_named(void **state)
 {
     static const struct {
-        const char *table, *columns, *name;
+        const char *table, *columns, *name; /* of columns: $ before what is not a number */
     } tables[] = {
         {"numbers", "value", "numbers"},
-        {"topics", "id name first end created", "topics"},
-        {"patterns", "id pattern name created", "patterns"},
-        {"groups", "id topic name pattern start floor frontier event created", "groups"},
-        {"sessions", "id created used number0 number1 number2 result0 result1 result2 count0 count1", "sessions"},
-        {"blocks", "id ranges", "blocks"},
-        {"events", "id kind topic grp session request first count attempt time due lease code", "events"},
-        {"frames", "id count session request time", "frame"},
+        {"topics", "id $name first end created $settings letters $counters", "topics"},
+        {"patterns", "id $pattern $name created $settings", "patterns"},
+        {"groups", "id topic $name pattern start floor frontier event created $settings $totals used", "groups"},
+        {"sessions", "id created used number0 number1 number2 result0 result1 result2 count0 count1 keep", "sessions"},
+        {"blocks", "id $ranges", "blocks"},
+        {"events", "id kind topic grp session request first count attempt time due lease code span $mask", "events"},
+        {"frames", "id count session request time target $marks", "frame"},
+        {"schedule", "id topic session request count target time", "schedule"},
+        {"hashes", "id time count $hashes", "hashes"},
     };
     struct rig *rig = *state;
     for (unsigned i = 0; i < sizeof tables / sizeof *tables; i++) {
@@ -322,21 +318,21 @@ static void damage_is_found_in_each_column_and_named(void **state)
         snprintf(columns, sizeof columns, "%s checksum", tables[i].columns);
         for (char *column; (column = strtok_r(rest, " ", &rest));) {
             char text[300];
-            bool bytes = strstr("name pattern ranges", column) && strcmp(column, "pattern") != 0;
-            bytes |= strcmp(tables[i].table, "patterns") == 0 && strcmp(column, "pattern") == 0;
+            bool bytes = column[0] == '$';
+            column += bytes;
             struct fault fault = {0};
-            open_store(rig);
+            rig_open(rig);
             fill(rig);
-            close_store(rig);
+            rig_close(rig);
             snprintf(text, sizeof text, bytes ? "UPDATE %s SET %s = %s || 'x'" : "UPDATE %s SET %s = %s + 1",
                      tables[i].table, column, column);
-            execute(rig, text);
-            open_store(rig);
+            rig_execute(rig, text);
+            rig_open(rig);
             if (read_all(rig, &fault) != MP_ERR_DAMAGED)
                 fail_msg("%s: not found", text);
             assert_non_null(strstr(fault_text(&fault), tables[i].name));
             assert_non_null(strstr(fault_text(&fault), rig->path));
-            close_store(rig);
+            rig_close(rig);
             unlink(rig->path);
         }
     }
@@ -346,11 +342,11 @@ static void a_frame_whose_bytes_are_damaged_is_found(void **state)
 {
     struct rig *rig = *state;
     struct fault fault = {0};
-    open_store(rig);
+    rig_open(rig);
     fill(rig);
-    close_store(rig);
-    execute(rig, "UPDATE frames SET frame = substr(frame, 1, 70) || x'ff' || substr(frame, 72)");
-    open_store(rig);
+    rig_close(rig);
+    rig_execute(rig, "UPDATE frames SET frame = substr(frame, 1, 70) || x'ff' || substr(frame, 72)");
+    rig_open(rig);
     assert_int_equal(read_all(rig, &fault), MP_ERR_DAMAGED);
 }
 
@@ -391,7 +387,7 @@ static void a_store_has_one_writer(void **state)
     expect_refusal(rig, MP_ERR_BUSY, pid);
     close(down[1]);
     waitpid(child, NULL, 0);
-    open_store(rig); /* the lock goes with its holder */
+    rig_open(rig); /* the lock goes with its holder */
     close(up[0]);
 }
 
@@ -399,14 +395,14 @@ static void a_store_is_for_its_owner_alone(void **state)
 {
     struct rig *rig = *state;
     struct stat status;
-    open_store(rig);
+    rig_open(rig);
     assert_int_equal(stat(rig->path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
-    close_store(rig);
+    rig_close(rig);
     assert_int_equal(chmod(rig->path, 0644), 0);
     expect_refusal(rig, MP_ERR_DENIED, "644");
     assert_int_equal(chmod(rig->path, 0600), 0);
-    open_store(rig);
+    rig_open(rig);
 }
 
 static void what_is_no_store_is_refused(void **state)
@@ -421,7 +417,7 @@ static void what_is_no_store_is_refused(void **state)
     unlink(rig->path);
     file = open(rig->path, O_WRONLY | O_CREAT, 0600);
     close(file);
-    execute(rig, "CREATE TABLE songs(title TEXT); PRAGMA application_id=77");
+    rig_execute(rig, "CREATE TABLE songs(title TEXT); PRAGMA application_id=77");
     expect_refusal(rig, MP_ERR_DAMAGED, "another program");
     unlink(rig->path);
     assert_int_equal(mkdir(rig->path, 0700), 0);
@@ -433,9 +429,9 @@ static void what_is_no_store_is_refused(void **state)
 static void a_store_of_another_version_is_refused(void **state)
 {
     struct rig *rig = *state;
-    open_store(rig);
-    close_store(rig);
-    execute(rig, "PRAGMA user_version=77");
+    rig_open(rig);
+    rig_close(rig);
+    rig_execute(rig, "PRAGMA user_version=77");
     expect_refusal(rig, MP_ERR_VERSION, "version 77");
 }
 
@@ -459,7 +455,7 @@ static void what_is_rolled_back_was_never_there(void **state)
 {
     struct rig *rig = *state;
     struct fault fault = {0};
-    open_store(rig);
+    rig_open(rig);
     assert_int_equal(store_begin(rig->store, &fault), MP_OK);
     assert_int_equal(store_put_topic(rig->store, &topic, &fault), MP_OK);
     assert_true(store_is_writing(rig->store));
@@ -473,7 +469,7 @@ static void a_commit_that_fails_keeps_nothing(void **state)
 {
     struct rig *rig = *state;
     struct fault fault = {0};
-    open_store(rig);
+    rig_open(rig);
     store_fail_commit(rig->store, 2);
     assert_int_equal(store_begin(rig->store, &fault), MP_OK);
     assert_int_equal(store_put_topic(rig->store, &topic, &fault), MP_OK);
@@ -489,8 +485,8 @@ static void a_commit_that_fails_keeps_nothing(void **state)
     assert_int_equal(store_begin(rig->store, &fault), MP_OK);
     assert_int_equal(store_put_topic(rig->store, &other, &fault), MP_OK);
     assert_int_equal(store_commit(rig->store, &fault), MP_OK);
-    close_store(rig);
-    open_store(rig);
+    rig_close(rig);
+    rig_open(rig);
     assert_int_equal(topics(rig), 2);
 }
 
@@ -513,24 +509,24 @@ static void a_writer_that_dies_leaves_what_was_committed(void **state)
     int status;
     waitpid(child, &status, 0);
     assert_true(WIFSIGNALED(status));
-    open_store(rig);
+    rig_open(rig);
     assert_int_equal(topics(rig), 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(rows_come_back_as_they_went, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_frame_is_found_by_any_of_its_offsets, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(damage_is_found_in_each_column_and_named, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_frame_whose_bytes_are_damaged_is_found, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_store_has_one_writer, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_store_is_for_its_owner_alone, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_no_store_is_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_store_of_another_version_is_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_rolled_back_was_never_there, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_commit_that_fails_keeps_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_writer_that_dies_leaves_what_was_committed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rows_come_back_as_they_went, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_frame_is_found_by_any_of_its_offsets, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(damage_is_found_in_each_column_and_named, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_frame_whose_bytes_are_damaged_is_found, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_store_has_one_writer, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_store_is_for_its_owner_alone, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_no_store_is_refused, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_store_of_another_version_is_refused, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_rolled_back_was_never_there, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_commit_that_fails_keeps_nothing, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_writer_that_dies_leaves_what_was_committed, rig_set_up, rig_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

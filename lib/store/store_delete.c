@@ -1,0 +1,133 @@
+#include "store/private.h"
+
+/*
+ * What goes in great numbers (frames, events, hashes) goes in steps: each call deletes a few of the oldest rows, so that
+ * no turn is long because of it.
+ */
+
+/* Deletes the one row of WHICH with the key ID; one that is not there is fine. */
+static enum mp_error delete_row(struct store *store, enum statement which, uint64_t id, const char *doing,
+                                struct fault *fault)
+{
+    struct row row;
+    if (!row_open(&row, store, which, fault))
+        return row_unopened(fault);
+    bind_number(&row, id);
+    return row_run(&row, doing, fault);
+}
+
+/* Deletes the rows of WHICH from LOW on to HIGH (the statement says whether that one goes, too). */
+static enum mp_error delete_range(struct store *store, enum statement which, int64_t low, int64_t high,
+                                  const char *doing, struct fault *fault)
+{
+    struct row row;
+    if (!row_open(&row, store, which, fault))
+        return row_unopened(fault);
+    bind_number(&row, (uint64_t)low);
+    bind_number(&row, (uint64_t)high);
+    return row_run(&row, doing, fault);
+}
+
+enum mp_error store_delete_topic(struct store *store, uint32_t id, struct fault *fault)
+{
+    return delete_row(store, SQL_DELETE_TOPIC, id, "delete a topic", fault);
+}
+
+enum mp_error store_delete_pattern(struct store *store, uint32_t id, struct fault *fault)
+{
+    return delete_row(store, SQL_DELETE_PATTERN, id, "delete a pattern", fault);
+}
+
+enum mp_error store_delete_session(struct store *store, uint64_t id, struct fault *fault)
+{
+    return delete_row(store, SQL_DELETE_SESSION, id, "delete a session", fault);
+}
+
+enum mp_error store_delete_scheduled(struct store *store, uint64_t id, struct fault *fault)
+{
+    return delete_row(store, SQL_DELETE_SCHEDULED, id, "delete a scheduled publication", fault);
+}
+
+enum mp_error store_delete_blocks(struct store *store, uint32_t group, uint32_t block, struct fault *fault)
+{
+    return delete_range(store, SQL_DELETE_BLOCKS, (int64_t)((uint64_t)group << 32),
+                        (int64_t)((uint64_t)group << 32 | block), "delete blocks", fault);
+}
+
+enum mp_error store_delete_group(struct store *store, uint32_t id, struct fault *fault)
+{
+    enum mp_error error = delete_row(store, SQL_DELETE_GROUP, id, "delete a group", fault);
+    return error ? error
+                 : delete_range(store, SQL_DELETE_BLOCKS, (int64_t)((uint64_t)id << 32),
+                                (int64_t)(((uint64_t)id + 1) << 32), "delete blocks", fault);
+}
+
+enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t most, uint32_t *deleted,
+                                  struct fault *fault)
+{
+    struct row row;
+    *deleted = 0;
+    if (!row_open(&row, store, SQL_EVENTS_BELOW, fault))
+        return row_unopened(fault);
+    bind_number(&row, below);
+    bind_number(&row, most);
+    enum mp_error error = MP_OK;
+    uint64_t last = 0;
+    if (row_next(&row, "find old events", &error, fault)) {
+        last = take_number(&row);
+        *deleted = (uint32_t)take_number(&row);
+    }
+    row_end(&row, error);
+    return error || *deleted == 0 ? error : delete_row(store, SQL_DELETE_EVENTS, last, "delete events", fault);
+}
+
+enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t below, uint32_t most,
+                                  struct store_deleted *deleted, struct fault *fault)
+{
+    struct row row;
+    *deleted = (struct store_deleted){0};
+    if (!row_open(&row, store, SQL_FRAMES_BELOW, fault))
+        return row_unopened(fault);
+    bind_number(&row, (uint64_t)store_key(topic, 0));
+    bind_number(&row, (uint64_t)store_key(topic, below));
+    bind_number(&row, most);
+    enum mp_error error = MP_OK;
+    while (row_next(&row, "find old frames", &error, fault)) {
+        uint64_t first = take_number(&row) & STORE_OFFSET_MASK, end = first + take_number(&row);
+        if (end > below)
+            break;
+        deleted->rows++;
+        deleted->bytes += take_number(&row);
+        deleted->end = end;
+    }
+    row_end(&row, error);
+    if (error || deleted->rows == 0)
+        return error;
+    return delete_range(store, SQL_DELETE_FRAMES, store_key(topic, 0), store_key(topic, deleted->end), "delete frames",
+                        fault);
+}
+
+enum mp_error store_delete_hashes(struct store *store, uint32_t topic, int64_t before, uint32_t most, uint32_t *deleted,
+                                  struct fault *fault)
+{
+    struct row row;
+    *deleted = 0;
+    if (!row_open(&row, store, SQL_HASHES_BELOW, fault))
+        return row_unopened(fault);
+    bind_number(&row, (uint64_t)store_key(topic, 0));
+    bind_number(&row, (uint64_t)store_key(topic + 1, 0));
+    bind_number(&row, most);
+    enum mp_error error = MP_OK;
+    int64_t last = 0;
+    while (row_next(&row, "find old hashes", &error, fault)) {
+        int64_t id = (int64_t)take_number(&row);
+        if ((int64_t)take_number(&row) >= before)
+            break;
+        last = id;
+        ++*deleted;
+    }
+    row_end(&row, error);
+    if (error || *deleted == 0)
+        return error;
+    return delete_range(store, SQL_DELETE_HASHES, store_key(topic, 0), last, "delete hashes", fault);
+}
