@@ -235,7 +235,7 @@ static void control_pump(struct client *client)
     enum protocol_type type;
     if (control->hello) {
         type = PROTOCOL_HELLO;
-        error = protocol_put_hello(&body, client->name);
+        error = protocol_put_hello(&body, client->name, 0);
     } else if (!client->greeted) {
         return;
     } else if (control->extend) {

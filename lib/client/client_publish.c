@@ -42,9 +42,15 @@ static enum mp_error send_publication(struct client *client, struct fault *fault
     enum mp_error error;
     if (publication->wait_room) {
         publication->room_asked = client->now;
-        error = protocol_put_room(&head, publication->topic, ROOM_WAIT);
+        struct protocol_room room = {.topic = publication->topic,
+                                     .topic_size = strlen(publication->topic),
+                                     .wait = ROOM_WAIT,
+                                     .messages = publication->frame.count,
+                                     .bytes = (uint32_t)publication->frame.bytes.size};
+        error = protocol_put_room(&head, &room);
     } else {
-        error = protocol_put_publish(&head, publication->topic);
+        struct protocol_publication to = protocol_publication(publication->topic);
+        error = protocol_put_publish(&head, &to);
     }
     if (error != MP_OK) {
         fault_memory(fault);
@@ -129,7 +135,8 @@ static void stored(struct client *client, const struct protocol_reply *reply)
     struct client_publication *publication = &client->publication;
     uint64_t first;
     uint32_t count;
-    if (protocol_read_published(reply, &first, &count) != MP_OK || count != publication->frame.count) {
+    uint32_t duplicates;
+    if (protocol_read_published(reply, &first, &count, &duplicates) != MP_OK || count != publication->frame.count) {
         client_fail(client, MP_ERR_FORMAT, "the relay's answer to a publication makes no sense");
         return;
     }

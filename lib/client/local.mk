@@ -16,4 +16,8 @@ noinst_LTLIBRARIES += %D%/libclient.la
 	%D%/library_publish.c \
 	%D%/private.h \
 	%D%/protocol.c %D%/protocol.h \
+	%D%/protocol_fetch.c \
+	%D%/protocol_private.h \
+	%D%/protocol_publish.c \
+	%D%/protocol_settle.c \
 	$(empty)

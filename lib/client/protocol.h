@@ -18,14 +18,18 @@
  * others with MP_ERR_GAP. A request that failed (any status but MP_OK) used up no number: after MP_ERR_FULL or
  * MP_ERR_AGAIN the client sends the same number again.
  *
- *     hello    body: string client. Reply: u64 session, u64 instance (new at each start of the relay), u32
- *              max_message, u32 lease (ms), string relay's name, string relay's version.
- *     publish  lane publish, numbered. body: string topic, then a frame. Reply: u64 first offset, u32 count.
- *     fetch    lane fetch, numbered with a group; body below. Reply below. An empty reply used up no number.
+ *     hello    body: string client, u32 keep (seconds; 0: an hour). With a session in the header: to go on with that
+ *              one, which gets MP_ERR_SESSION when it is not known any more. Reply: u64 session, u64 instance (new at
+ *              each start of the relay), u64 the last number applied on lane publish, u32 max_message, u32 lease (ms),
+ *              string relay's name, string relay's version.
+ *     publish  lane publish, numbered. body: a publication, below. Reply: u64 first offset (PROTOCOL_SCHEDULED: it has
+ *              none yet), u32 count, u32 duplicates among them.
+ *     fetch    lane fetch, numbered with a group, unless it peeks; body below. Reply below. An empty reply used up no
+ *              number.
  *     settle   lane settle, numbered. Reply: u32 applied, u32 stale (messages).
  *     extend   lane control. body: u32 milliseconds. Extends every lease of the session. Reply: u32 leases.
- *     room     lane control or publish. body: string topic, u32 wait (ms). Reply: empty; MP_ERR_FULL when there is none
- *              after the wait.
+ *     room     lane control or publish. body: string topic, u32 wait (ms), u32 messages, u32 bytes. Reply: empty;
+ *              MP_ERR_FULL when there is none for so much after the wait; MP_ERR_OVERFLOW.
  *     admin    lane control. body: a JSON object. Reply: a JSON text.
  *     leave    lane control. The session ends: its leases are released at once. Reply: u32 messages released.
  */
@@ -37,7 +41,7 @@
 #include "message/frame.h"
 #include "message/names.h"
 
-enum { PROTOCOL_VERSION = 1, PROTOCOL_REQUEST_HEADER = 24, PROTOCOL_REPLY_HEADER = 16 };
+enum { PROTOCOL_VERSION = 2, PROTOCOL_REQUEST_HEADER = 24, PROTOCOL_REPLY_HEADER = 16 };
 
 enum protocol_type {
     PROTOCOL_HELLO = 1,
@@ -107,19 +111,53 @@ enum mp_error protocol_read_error(const struct protocol_reply *reply, uint64_t *
  * The small bodies. Names are given as they came, not terminated and not checked: name_check_topic() and its like
  * have the words for what is wrong with one. The readers: MP_ERR_FORMAT.
  */
-enum mp_error protocol_put_hello(struct buffer *out, const char *client);
-enum mp_error protocol_read_hello(const struct protocol_request *request, const char **client, size_t *client_size);
+enum { PROTOCOL_KEEP_MAX = 30 * 24 * 3600 }; /* seconds */
+enum mp_error protocol_put_hello(struct buffer *out, const char *client, uint32_t keep);
+enum mp_error protocol_read_hello(const struct protocol_request *request, const char **client, size_t *client_size,
+                                  uint32_t *keep);
 
-/* The topic of a publication; the frame's bytes follow it. */
-enum mp_error protocol_put_publish(struct buffer *out, const char *topic);
-enum mp_error protocol_read_publish(const struct protocol_request *request, const char **topic, size_t *topic_size,
-                                    const uint8_t **frame, size_t *frame_size);
-enum mp_error protocol_put_published(struct buffer *out, uint64_t first, uint32_t count);
-enum mp_error protocol_read_published(const struct protocol_reply *reply, uint64_t *first, uint32_t *count);
+/*
+ * A publication: string topic, string target, u8 when, i64 value, then in a settlement u32 the frame's size, and the
+ * frame.
+ */
+enum protocol_when {
+    PROTOCOL_WHEN_NOW = 0,   /* value: 0 */
+    PROTOCOL_WHEN_DELAY = 1, /* value: microseconds from when the relay takes it */
+    PROTOCOL_WHEN_AT = 2     /* value: microseconds since the epoch, by the relay's wall clock when it takes it */
+};
+#define PROTOCOL_SCHEDULED UINT64_MAX /* the offset of messages that get one when they are due */
+struct protocol_publication {
+    const char *topic; /* not terminated */
+    size_t topic_size;
+    const char *target; /* the group that alone sees the messages; size 0: all do. Not terminated */
+    size_t target_size;
+    enum protocol_when when;
+    int64_t value; /* not negative */
+    const uint8_t *frame;
+    size_t frame_size;
+};
+/* A publication to TOPIC for everyone, now, of a frame that is to be set. */
+static inline struct protocol_publication protocol_publication(const char *topic)
+{
+    return (struct protocol_publication){.topic = topic, .topic_size = strlen(topic)};
+}
+/* Everything but the frame's bytes, which follow it. */
+enum mp_error protocol_put_publish(struct buffer *out, const struct protocol_publication *publication);
+/* Needs a frame of a byte at least. */
+enum mp_error protocol_read_publish(const struct protocol_request *request, struct protocol_publication *publication);
+enum mp_error protocol_put_published(struct buffer *out, uint64_t first, uint32_t count, uint32_t duplicates);
+enum mp_error protocol_read_published(const struct protocol_reply *reply, uint64_t *first, uint32_t *count,
+                                      uint32_t *duplicates);
 
-enum mp_error protocol_put_room(struct buffer *out, const char *topic, uint32_t wait);
-enum mp_error protocol_read_room(const struct protocol_request *request, const char **topic, size_t *topic_size,
-                                 uint32_t *wait);
+struct protocol_room {
+    const char *topic; /* not terminated */
+    size_t topic_size;
+    uint32_t wait; /* milliseconds */
+    uint32_t messages;
+    uint32_t bytes;
+};
+enum mp_error protocol_put_room(struct buffer *out, const struct protocol_room *room);
+enum mp_error protocol_read_room(const struct protocol_request *request, struct protocol_room *room);
 
 /* extend's request, and the replies of extend (leases) and leave (messages). */
 enum mp_error protocol_put_u32(struct buffer *out, uint32_t value);
@@ -133,6 +171,7 @@ enum mp_error protocol_read_settled(const struct protocol_reply *reply, uint32_t
 struct protocol_welcome {
     uint64_t session;
     uint64_t instance;
+    uint64_t published;   /* the last number applied on the publish lane; 0 in a new session */
     uint32_t max_message; /* bytes of a body */
     uint32_t lease;       /* milliseconds */
     char relay[NAME_MAX_BYTES + 1];
@@ -148,8 +187,11 @@ enum protocol_from {
     PROTOCOL_FROM_NEW = 2,
     PROTOCOL_FROM_OFFSET = 3, /* value: the offset */
     PROTOCOL_FROM_LAST = 4,   /* value: how many before the end */
-    PROTOCOL_FROM_TIME = 5    /* value: microseconds since the epoch */
+    PROTOCOL_FROM_TIME = 5,   /* value: microseconds since the epoch */
+    PROTOCOL_FROM_EXACT = 6   /* of a group's: only the waiting ones in [value, value + max_messages), at once */
 };
+/* A request's flag: what the group has not settled is read, as a reader reads, and nothing is leased. */
+enum { PROTOCOL_FETCH_PEEK = 1 };
 
 /* Where a reader stands in a topic. */
 struct protocol_position {
@@ -160,7 +202,7 @@ struct protocol_position {
 enum { PROTOCOL_POSITIONS_MAX = 4096, PROTOCOL_CHUNKS_MAX = 1024, PROTOCOL_SETTLEMENTS_MAX = 16384 };
 
 /*
- * A group of "" is a reader: nothing is leased or recorded. The reply has as many messages as are there, within the
+ * A group of "" is a reader, as is who peeks: nothing is leased or recorded. The reply has as many messages as are there, within the
  * limits, but one at least; when there are none it waits. A reader of what is new, or of the last few, that stands in topics
  * for which it gave no position is answered at once, so that it knows where.
  *
@@ -189,8 +231,12 @@ struct protocol_position protocol_fetch_position(const struct protocol_fetch *fe
 
 /*
  * The reply: u8 flags, u64 waiting (messages that are there and were not given), u16 count of chunks, then per chunk:
- * u32 topic, u32 group (0 for readers), u64 first offset, u32 count, u16 attempt, u32 frame size, string topic's name,
- * the frame. A chunk whose frame has size 0 only tells a reader where it stands (first offset).
+ * u32 topic, u32 group (0 for readers), u64 first offset, u32 count, u32 span, u16 attempt, u32 frame size, string
+ * topic's name, the mask, the frame. A chunk whose frame has size 0 only tells a reader where it stands (first offset).
+ *
+ * The messages of a chunk have offsets in [first, first + span), ascending. Where span is count they are all of them.
+ * Otherwise the mask tells which: (span + 7) / 8 bytes, bit i (the low bits of a byte first) is offset first + i; the
+ * others were passed over, or are with somebody else. Chunks under one lease do not reach into one another.
  */
 enum protocol_fetch_flags {
     PROTOCOL_FETCH_END = 1,       /* nothing more is there now: not waiting, not delayed, not leased to others */
@@ -203,6 +249,8 @@ struct protocol_chunk {
     uint32_t group;
     uint64_t first;
     uint32_t count;
+    uint32_t span;       /* of offsets; putting one, 0 is count */
+    const uint8_t *mask; /* NULL: span is count */
     uint16_t attempt;
     const char *name; /* not terminated */
     size_t name_size;
@@ -222,45 +270,70 @@ enum mp_error protocol_put_chunk(struct buffer *out, const struct protocol_chunk
 enum mp_error protocol_read_fetched(const struct protocol_reply *reply, struct protocol_fetched *fetched);
 /* False at the end; it cannot fail any more. */
 bool protocol_next_chunk(struct protocol_fetched *fetched, struct protocol_chunk *chunk);
+/* The offset of message INDEX (below count) of a chunk that was read. Linear in the span: to walk, use the next. */
+uint64_t protocol_chunk_offset(const struct protocol_chunk *chunk, uint32_t index);
+/* The offset of the first message of CHUNK at OFFSET or behind it; first + span when there is none. */
+uint64_t protocol_chunk_next(const struct protocol_chunk *chunk, uint64_t offset);
 
 /*
  * settle
- *     body: u32 count of items, u16 count of publishes, u16 zero, items of 36 bytes, then per publish: string topic,
- *     u32 size, frame
+ *     body: u32 count of items, u16 count of publishes, u16 count of notes, items of 40 bytes, the publications, each
+ *     with its frame's size, then per note: u32 index of its item, ascending, u16 size, text
  *
- * An item: u32 group, u64 lease, u64 first offset, u32 count, u8 action, 3 zero bytes, u32 delay, i32 exit code.
+ * An item: u32 group, u64 lease, u64 first offset, u32 count, u32 span, u8 action, u8 reason, u16 zero, u32 delay, i32
+ * exit code. It settles those messages in [first, first + span) that its lease holds; count is how many they should be.
  */
 enum protocol_action { PROTOCOL_ACK = 1, PROTOCOL_RETRY = 2, PROTOCOL_RELEASE = 3, PROTOCOL_DEAD = 4 };
+enum protocol_reason { /* why a message is dead; lib/queue has the same numbers */
+                       PROTOCOL_REASON_NONE = 0,
+                       PROTOCOL_REASON_REJECTED = 1,
+                       PROTOCOL_REASON_RETRIES = 2,
+                       PROTOCOL_REASON_FORMAT = 3,
+                       PROTOCOL_REASON_UNROUTED = 4,
+                       PROTOCOL_REASON_OVERFLOW = 5
+};
 enum protocol_settle_flags {
     PROTOCOL_ATOMIC = 1 /* all or nothing: when one item is stale, MP_ERR_STALE, and nothing is applied or published */
 };
+#define PROTOCOL_DELAY_POLICY UINT32_MAX /* a retry's delay: as the group's policy says */
+enum { PROTOCOL_NOTE_MAX = 4096, PROTOCOL_SETTLEMENT_SIZE = 40 };
 struct protocol_settlement {
     uint32_t group;
     uint64_t lease; /* the number of the fetch that gave it */
     uint64_t first; /* offset */
     uint32_t count;
+    uint32_t span; /* of offsets; putting one, 0 is count */
     enum protocol_action action;
-    uint32_t delay;    /* milliseconds, for retry */
-    int32_t exit_code; /* of the command, for the trace; -1: none */
+    enum protocol_reason reason; /* for dead */
+    uint32_t delay;              /* milliseconds, for retry */
+    int32_t exit_code;           /* of the command, for the trace; -1: none */
+    const char *note;            /* words about a retry or a death: the end of the command's stderr; any bytes */
+    uint16_t note_size;          /* PROTOCOL_NOTE_MAX at most; 0: none */
 };
-/* The publishes follow, each put with protocol_put_settle_publish(), which appends the frame too. */
+/*
+ * The head and the items; then PUBLISHES publications, each put with protocol_put_settle_publish(), which appends the
+ * frame too; then the notes of the same items, with protocol_put_settle_notes(). MP_ERR_TOO_LARGE: COUNT, or a note.
+ */
 enum mp_error protocol_put_settle(struct buffer *out, const struct protocol_settlement *items, uint32_t count,
                                   uint16_t publishes);
-enum mp_error protocol_put_settle_publish(struct buffer *out, const char *topic, const uint8_t *frame, uint32_t size);
+enum mp_error protocol_put_settle_publish(struct buffer *out, const struct protocol_publication *publication);
+enum mp_error protocol_put_settle_notes(struct buffer *out, const struct protocol_settlement *items, uint32_t count);
 
 struct protocol_settle {
     uint32_t count;
     uint16_t publishes;
+    uint16_t notes;
     const uint8_t *items; /* as encoded */
-    struct reader rest;   /* take the publishes from here, in order */
+    struct reader rest;   /* take the publications from here, in order */
+    struct reader words;  /* and the notes from here */
 };
-enum { PROTOCOL_SETTLEMENT_SIZE = 36 };
-/* Checks all items, and how the publishes lie, but neither their names nor their frames. MP_ERR_FORMAT. */
+/* Checks all items and notes, and how the publications lie, but neither names nor frames. MP_ERR_FORMAT. */
 enum mp_error protocol_read_settle(const struct protocol_request *request, struct protocol_settle *settle);
-/* False when INDEX is past the end or the item is no valid one. */
+/* False when INDEX is past the end or the item is no valid one. Its note is not in it. */
 bool protocol_settle_item(const struct protocol_settle *settle, uint32_t index, struct protocol_settlement *item);
-/* The next publish; false at the end. */
-bool protocol_settle_publish(struct protocol_settle *settle, const char **topic, size_t *topic_size,
-                             const uint8_t **frame, uint32_t *size);
+/* The next publication; false at the end. */
+bool protocol_settle_publish(struct protocol_settle *settle, struct protocol_publication *publication);
+/* The note of item INDEX, if it is the next in WORDS, a copy of settle->words; else false. Ask in ascending order. */
+bool protocol_settle_note(struct reader *words, uint32_t index, const char **note, uint16_t *size);
 
 #endif

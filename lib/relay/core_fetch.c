@@ -51,6 +51,8 @@ static bool read_fetch(struct core *core, const struct request *request, struct 
         error = name_check_pattern(fetch->topic, fetch->topic_size, pattern, &detail);
     if (!error && fetch->group_size > 0)
         error = name_check_group(fetch->group, fetch->group_size, &detail);
+    if (!error && (fetch->from == PROTOCOL_FROM_EXACT || (request->head.flags & PROTOCOL_FETCH_PEEK) != 0))
+        error = fault_set(&detail, MP_ERR_UNSUPPORTED, "a look at what a group has not settled");
     if (!error && request->head.lane != PROTOCOL_LANE_FETCH)
         error = fault_set(&detail, MP_ERR_INVALID, "the request came on a lane that is not its own");
     if (!error)
@@ -281,10 +283,7 @@ void core_expire(struct core *core)
     for (struct request *request = core->rooms.first, *next; request; request = next) {
         next = request->next;
         struct fault detail = {0};
-        struct reader body = reader_of(request->head.body, request->head.body_size);
-        size_t size = 0;
-        const char *topic = reader_string(&body, &size);
-        if (core->engine->operations->room(core->engine, topic, size, 1, 1, 0, &detail) == MP_OK) {
+        if (core_has_room(core, request, &detail) != MP_ERR_FULL) {
             core_room(core, request);
             core_request_free(core, request);
         }

@@ -1,14 +1,17 @@
 #include "relay/private.h"
 
-enum mp_error core_check_publication(const struct core *core, const char *topic, size_t topic_size, const uint8_t *data,
-                                     size_t size, struct frame *frame, struct fault *fault)
+enum mp_error core_check_publication(const struct core *core, const struct protocol_publication *publication,
+                                     struct frame *frame, struct fault *fault)
 {
-    enum mp_error error = name_check_topic(topic, topic_size, fault);
+    size_t size = publication->frame_size;
+    enum mp_error error = name_check_topic(publication->topic, publication->topic_size, fault);
+    if (!error && (publication->target_size > 0 || publication->when != PROTOCOL_WHEN_NOW))
+        error = fault_set(fault, MP_ERR_UNSUPPORTED, "a publication to one group, or for later");
     if (!error && size > ENGINE_FRAME_MAX)
         error = fault_set(fault, MP_ERR_TOO_LARGE, "a frame of %zu bytes: the store takes %zu at most", size,
                           ENGINE_FRAME_MAX);
     if (!error)
-        error = frame_open(frame, data, size, true, fault);
+        error = frame_open(frame, publication->frame, size, true, fault);
     if (!error && frame->longest > core->settings.max_message)
         error = fault_set(fault, MP_ERR_TOO_LARGE, "a message of %u bytes: the relay takes %u at most", frame->longest,
                           core->settings.max_message);
@@ -18,8 +21,8 @@ enum mp_error core_check_publication(const struct core *core, const char *topic,
 static void reply_published(struct core *core, const struct request *request, uint64_t first, uint32_t count)
 {
     struct reply *reply = core_reply(core, request, MP_OK);
-    if (reply && !buffer_put_u64(&reply->head, first))
-        buffer_put_u32(&reply->head, count);
+    if (reply)
+        protocol_put_published(&reply->head, first, count, 0);
 }
 
 /* A request of another lane than its type's is a client's mistake that would mix up the numbers. */
@@ -43,19 +46,17 @@ bool core_publish(struct core *core, struct request *request, struct fault *faul
         return true;
 
     struct fault detail = {0};
-    struct reader body = reader_of(request->head.body, request->head.body_size);
-    size_t topic_size = 0;
-    const char *topic = reader_string(&body, &topic_size);
+    struct protocol_publication to;
     struct frame frame;
-    enum mp_error error = MP_OK;
-    if (body.failed)
-        error = fault_set(&detail, MP_ERR_FORMAT, "a publication that breaks off");
+    enum mp_error error = protocol_read_publish(&request->head, &to);
+    if (error)
+        fault_set(&detail, error, "a publication that is not well formed");
     if (!error)
-        error = core_check_publication(core, topic, topic_size, body.data, body.left, &frame, &detail);
+        error = core_check_publication(core, &to, &frame, &detail);
     if (!error && core->draining)
         error = fault_set(&detail, MP_ERR_AGAIN, "the relay is about to end");
-    if (!error && (error = core->engine->operations->room(core->engine, topic, topic_size, frame.count, frame.size,
-                                                          session->id, &detail)))
+    if (!error && (error = core->engine->operations->room(core->engine, to.topic, to.topic_size, frame.count,
+                                                          frame.size, session->id, &detail)))
         core->counters.refused_full++;
     if (error) {
         core_reply_text(core, request, error, fault_text(&detail));
@@ -63,7 +64,7 @@ bool core_publish(struct core *core, struct request *request, struct fault *faul
     }
     struct engine_origin origin = {session->id, request->head.number, PROTOCOL_LANE_PUBLISH};
     struct engine_publication publication = {
-        .topic = topic, .topic_size = topic_size, .frame = &frame, .blob = request->blob};
+        .topic = to.topic, .topic_size = to.topic_size, .frame = &frame, .blob = request->blob};
     uint64_t first = 0;
     uint32_t duplicates;
     error = core->engine->operations->publish(core->engine, &publication, &origin, &first, &duplicates, fault);
@@ -79,21 +80,26 @@ bool core_publish(struct core *core, struct request *request, struct fault *faul
     return true;
 }
 
+enum mp_error core_has_room(struct core *core, const struct request *request, struct fault *detail)
+{
+    struct protocol_room room = {0};
+    protocol_read_room(&request->head, &room);
+    return core->engine->operations->room(core->engine, room.topic, room.topic_size, room.messages, room.bytes,
+                                          request->head.session, detail);
+}
+
 bool core_room(struct core *core, struct request *request)
 {
-    struct reader body = reader_of(request->head.body, request->head.body_size);
-    size_t size = 0;
-    const char *topic = reader_string(&body, &size);
-    uint32_t wait = reader_u32(&body);
+    struct protocol_room room = {0};
     struct fault detail = {0};
-    enum mp_error error = body.failed ? fault_set(&detail, MP_ERR_FORMAT, "a request for room that breaks off")
-                                      : name_check_topic(topic, size, &detail);
+    enum mp_error error = protocol_read_room(&request->head, &room);
+    error = error ? fault_set(&detail, error, "a request for room that is not well formed")
+                  : name_check_topic(room.topic, room.topic_size, &detail);
     if (!error)
-        error = core->engine->operations->room(core->engine, topic, size, 1, 1,
-                                               request->session ? request->session->id : 0, &detail);
-    if (error == MP_ERR_FULL && wait > 0 && !request->list && core_may_wait(core, request)) {
+        error = core_has_room(core, request, &detail);
+    if (error == MP_ERR_FULL && room.wait > 0 && !request->list && core_may_wait(core, request)) {
         request->session = NULL; /* it may be gone before the wait is over */
-        core_wait(core, request, &core->rooms, core->now.monotonic + (int64_t)wait * 1000);
+        core_wait(core, request, &core->rooms, core->now.monotonic + (int64_t)room.wait * 1000);
         return false;
     }
     core_reply_text(core, request, error, error ? fault_text(&detail) : "");

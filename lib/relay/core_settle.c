@@ -6,26 +6,37 @@ struct settling {
     bool atomic;
 };
 
+static struct engine_settlement engine_settlement(const struct protocol_settlement *item)
+{
+    return (struct engine_settlement){.group = item->group,
+                                      .lease = item->lease,
+                                      .first = item->first,
+                                      .count = item->count,
+                                      .span = item->span,
+                                      .action = (enum engine_action)item->action,
+                                      .reason = (enum engine_reason)item->reason,
+                                      .delay = item->delay,
+                                      .exit_code = item->exit_code,
+                                      .note = item->note,
+                                      .note_size = item->note_size};
+}
+
 static enum mp_error check_items(struct core *core, const struct request *request, const struct settling *settling,
                                  struct fault *detail)
 {
     const struct protocol_settle *settle = &settling->settle;
     struct protocol_settlement before = {0}, item;
     for (uint32_t i = 0; i < settle->count; i++) {
-        if (!protocol_settle_item(settle, i, &item) || item.count == 0 || item.first + item.count < item.first)
+        if (!protocol_settle_item(settle, i, &item))
             return fault_set(detail, MP_ERR_FORMAT, "settlement %u of the request is no valid one", i + 1);
         if (!settling->atomic)
             continue;
         /* In order and apart from one another, so that what is held can be counted beforehand. */
         if (i > 0 &&
-            (item.group < before.group || (item.group == before.group && item.first < before.first + before.count)))
+            (item.group < before.group || (item.group == before.group && item.first < before.first + before.span)))
             return fault_set(detail, MP_ERR_FORMAT, "settlements that overlap, or not in order");
         before = item;
-        struct engine_settlement settlement = {.group = item.group,
-                                               .lease = item.lease,
-                                               .first = item.first,
-                                               .count = item.count,
-                                               .action = (enum engine_action)item.action};
+        struct engine_settlement settlement = engine_settlement(&item);
         if (core->engine->operations->held(core->engine, request->session->id, &settlement) != item.count)
             return fault_set(detail, MP_ERR_STALE, "a lease had ended: nothing was settled, nothing published");
     }
@@ -36,17 +47,14 @@ static enum mp_error check_publishes(const struct core *core, uint64_t session, 
                                      struct fault *detail)
 {
     for (unsigned i = 0; i < settle.publishes; i++) {
-        const char *topic;
-        const uint8_t *data;
-        size_t topic_size;
-        uint32_t size;
+        struct protocol_publication to;
         struct frame frame;
-        if (!protocol_settle_publish(&settle, &topic, &topic_size, &data, &size))
+        if (!protocol_settle_publish(&settle, &to))
             return fault_set(detail, MP_ERR_FORMAT, "publication %u of the settlement breaks off", i + 1);
-        enum mp_error error = core_check_publication(core, topic, topic_size, data, size, &frame, detail);
+        enum mp_error error = core_check_publication(core, &to, &frame, detail);
         if (!error)
-            error = core->engine->operations->room(core->engine, topic, topic_size, frame.count, frame.size, session,
-                                                   detail);
+            error = core->engine->operations->room(core->engine, to.topic, to.topic_size, frame.count, frame.size,
+                                                   session, detail);
         if (error)
             return error;
     }
@@ -57,17 +65,13 @@ static enum mp_error apply_items(struct core *core, const struct request *reques
                                  uint32_t *applied, uint32_t *stale, struct fault *fault)
 {
     struct engine_origin origin = {request->session->id, request->head.number, PROTOCOL_LANE_SETTLE};
+    struct reader words = settling->settle.words;
     enum mp_error error = MP_OK;
     for (uint32_t i = 0; !error && i < settling->settle.count; i++) {
         struct protocol_settlement item;
         protocol_settle_item(&settling->settle, i, &item);
-        struct engine_settlement settlement = {.group = item.group,
-                                               .lease = item.lease,
-                                               .first = item.first,
-                                               .count = item.count,
-                                               .action = (enum engine_action)item.action,
-                                               .delay = item.delay,
-                                               .exit_code = item.exit_code};
+        protocol_settle_note(&words, i, &item.note, &item.note_size);
+        struct engine_settlement settlement = engine_settlement(&item);
         uint32_t some = 0;
         error = core->engine->operations->settle(core->engine, &origin, &settlement, &some, fault);
         *applied += some;
@@ -82,21 +86,18 @@ static enum mp_error apply_publishes(struct core *core, const struct request *re
     struct engine_origin origin = {request->session->id, request->head.number, PROTOCOL_LANE_SETTLE};
     enum mp_error error = MP_OK;
     for (unsigned i = 0; !error && i < settle.publishes; i++) {
-        const char *topic = NULL;
-        const uint8_t *data = NULL;
-        size_t topic_size = 0;
-        uint32_t size = 0;
+        struct protocol_publication to = {0};
         struct frame frame;
         uint64_t first;
         uint32_t duplicates;
-        protocol_settle_publish(&settle, &topic, &topic_size, &data, &size);
-        frame_trust(&frame, data, size);
+        protocol_settle_publish(&settle, &to);
+        frame_trust(&frame, to.frame, to.frame_size);
         struct engine_publication publication = {
-            .topic = topic, .topic_size = topic_size, .frame = &frame, .blob = request->blob};
+            .topic = to.topic, .topic_size = to.topic_size, .frame = &frame, .blob = request->blob};
         error = core->engine->operations->publish(core->engine, &publication, &origin, &first, &duplicates, fault);
         core->counters.published += frame.count;
         core->counters.published_frames++;
-        core->counters.published_bytes += size;
+        core->counters.published_bytes += frame.size;
     }
     return error;
 }
@@ -118,8 +119,8 @@ static enum mp_error keep_number(struct core *core, const struct session *sessio
 static void reply_settled(struct core *core, const struct request *request, uint32_t applied, uint32_t stale)
 {
     struct reply *reply = core_reply(core, request, MP_OK);
-    if (reply && !buffer_put_u32(&reply->head, applied))
-        buffer_put_u32(&reply->head, stale);
+    if (reply)
+        protocol_put_settled(&reply->head, applied, stale);
 }
 
 bool core_settle(struct core *core, struct request *request, struct fault *fault)

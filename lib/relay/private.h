@@ -160,9 +160,11 @@ void core_leave(struct core *core, struct request *request, struct fault *fault)
  * has to be undone. */
 bool core_publish(struct core *core, struct request *request, struct fault *fault);
 bool core_room(struct core *core, struct request *request);
-/* Checks a publication's topic and frame, opened deep into FRAME. */
-enum mp_error core_check_publication(const struct core *core, const char *topic, size_t topic_size, const uint8_t *data,
-                                     size_t size, struct frame *frame, struct fault *fault);
+/* Whether there is what REQUEST, a `room` that is well formed, asks for. */
+enum mp_error core_has_room(struct core *core, const struct request *request, struct fault *detail);
+/* Checks a publication's names and frame, opened deep into FRAME. */
+enum mp_error core_check_publication(const struct core *core, const struct protocol_publication *publication,
+                                     struct frame *frame, struct fault *fault);
 
 /* core_fetch.c */
 bool core_fetch(struct core *core, struct request *request, struct fault *fault);

@@ -19,20 +19,28 @@ static void settle(const struct protocol_request *request)
 {
     struct protocol_settle settle;
     struct protocol_settlement item;
-    const char *topic;
-    const uint8_t *frame;
-    size_t topic_size;
-    uint32_t frame_size;
-    unsigned publishes = 0;
+    struct protocol_publication to;
+    const char *note;
+    uint16_t note_size;
+    unsigned publishes = 0, notes = 0;
 
     if (protocol_read_settle(request, &settle) != MP_OK)
         return;
     for (uint32_t i = 0; i < settle.count; i++)
-        MUST(protocol_settle_item(&settle, i, &item) && item.count > 0);
+        MUST(protocol_settle_item(&settle, i, &item) && item.count > 0 && item.span >= item.count);
     MUST(!protocol_settle_item(&settle, settle.count, &item));
-    while (protocol_settle_publish(&settle, &topic, &topic_size, &frame, &frame_size)) {
-        inside(topic, topic_size);
-        inside(frame, frame_size);
+    struct reader words = settle.words;
+    for (uint32_t i = 0; i < settle.count; i++)
+        if (protocol_settle_note(&words, i, &note, &note_size)) {
+            inside(note, note_size);
+            notes++;
+        }
+    MUST(notes == settle.notes && words.left == 0);
+    while (protocol_settle_publish(&settle, &to)) {
+        inside(to.topic, to.topic_size);
+        inside(to.target, to.target_size);
+        inside(to.frame, to.frame_size);
+        MUST(to.value >= 0);
         publishes++;
     }
     MUST(publishes == settle.publishes);
@@ -54,26 +62,47 @@ static void fetch(const struct protocol_request *request)
 static void read_request(const uint8_t *data, size_t size)
 {
     struct protocol_request request;
+    struct protocol_publication to;
+    struct protocol_room room;
     const char *name;
-    const uint8_t *frame;
-    size_t name_size, frame_size;
+    size_t name_size;
     uint32_t number;
 
     if (protocol_read_request(data, size, &request) != MP_OK)
         return;
     inside(request.body, request.body_size);
     /* Each reader gets every request: the type is checked by the caller, not by them. */
-    if (protocol_read_hello(&request, &name, &name_size) == MP_OK)
+    if (protocol_read_hello(&request, &name, &name_size, &number) == MP_OK)
         inside(name, name_size);
-    if (protocol_read_publish(&request, &name, &name_size, &frame, &frame_size) == MP_OK) {
-        inside(name, name_size);
-        inside(frame, frame_size);
+    if (protocol_read_publish(&request, &to) == MP_OK) {
+        inside(to.topic, to.topic_size);
+        inside(to.target, to.target_size);
+        inside(to.frame, to.frame_size);
+        MUST(to.frame_size > 0 && to.value >= 0);
     }
-    if (protocol_read_room(&request, &name, &name_size, &number) == MP_OK)
-        inside(name, name_size);
+    if (protocol_read_room(&request, &room) == MP_OK)
+        inside(room.topic, room.topic_size);
     (void)protocol_read_extend(&request, &number);
     fetch(&request);
     settle(&request);
+}
+
+/* A chunk has as many offsets as messages, all within its span. */
+static void walk(const struct protocol_chunk *chunk)
+{
+    uint64_t end = chunk->first + chunk->span;
+    uint64_t offset = chunk->first;
+    if (chunk->mask == NULL) {
+        MUST(chunk->span == chunk->count);
+        return;
+    }
+    inside(chunk->mask, ((size_t)chunk->span + 7) / 8);
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        offset = protocol_chunk_next(chunk, offset);
+        MUST(offset < end && (i > 64 || offset == protocol_chunk_offset(chunk, i)));
+        offset++;
+    }
+    MUST(protocol_chunk_next(chunk, offset) == end);
 }
 
 static void read_reply(const uint8_t *data, size_t size)
@@ -92,7 +121,7 @@ static void read_reply(const uint8_t *data, size_t size)
     inside(reply.body, reply.body_size);
     if (protocol_read_error(&reply, &wide, &fault) != MP_OK)
         MUST(memchr(fault.text, '\0', sizeof fault.text) != NULL && strpbrk(fault.text, "\n\r\033") == NULL);
-    (void)protocol_read_published(&reply, &wide, &one);
+    (void)protocol_read_published(&reply, &wide, &one, &other);
     (void)protocol_read_settled(&reply, &one, &other);
     (void)protocol_read_u32(&reply, &one);
     if (protocol_read_welcome(&reply, &welcome) == MP_OK)
@@ -103,6 +132,7 @@ static void read_reply(const uint8_t *data, size_t size)
     while (protocol_next_chunk(&fetched, &chunk)) {
         inside(chunk.name, chunk.name_size);
         inside(chunk.frame, chunk.frame_size);
+        walk(&chunk);
         chunks++;
     }
     MUST(chunks == fetched.chunks);
@@ -135,10 +165,22 @@ static void seed_settle(struct buffer *out)
 {
     static const struct protocol_settlement items[] = {
         {.group = 1, .lease = 2, .first = 3, .count = 4, .action = PROTOCOL_ACK, .exit_code = -1},
-        {.group = 1, .lease = 2, .first = 7, .count = 1, .action = PROTOCOL_RETRY, .delay = 100, .exit_code = 75}};
+        {.group = 1, .lease = 2, .first = 7, .count = 1, .action = PROTOCOL_RETRY, .delay = 100, .exit_code = 75},
+        {.group = 1,
+         .lease = 2,
+         .first = 9,
+         .count = 2,
+         .span = 5,
+         .action = PROTOCOL_DEAD,
+         .note = "no",
+         .note_size = 2}};
+    struct protocol_publication to = protocol_publication("orders.priced");
+    to.frame = (const uint8_t *)"frame";
+    to.frame_size = 5;
     MUST(protocol_put_request(out, PROTOCOL_SETTLE, PROTOCOL_LANE_SETTLE, 5, 1) == MP_OK);
-    MUST(protocol_put_settle(out, items, 2, 1) == MP_OK);
-    MUST(protocol_put_settle_publish(out, "orders.priced", (const uint8_t *)"frame", 5) == MP_OK);
+    MUST(protocol_put_settle(out, items, 3, 1) == MP_OK);
+    MUST(protocol_put_settle_publish(out, &to) == MP_OK);
+    MUST(protocol_put_settle_notes(out, items, 3) == MP_OK);
 }
 
 static void seed_fetched(struct buffer *out)
@@ -155,6 +197,8 @@ static void seed_fetched(struct buffer *out)
     MUST(protocol_put_reply(out, PROTOCOL_FETCH, MP_OK, 1) == MP_OK);
     MUST(protocol_put_fetched(out, PROTOCOL_FETCH_END, 12, 2) == MP_OK);
     for (int i = 0; i < 2; i++) {
+        chunk.span = i == 0 ? 0 : 10;
+        chunk.mask = i == 0 ? NULL : (const uint8_t *)"\x55\x00";
         MUST(protocol_put_chunk(out, &chunk) == MP_OK);
         MUST(buffer_append(out, chunk.frame, chunk.frame_size) == MP_OK);
     }
@@ -164,14 +208,17 @@ bool fuzz_seed(unsigned index, struct buffer *out)
 {
     struct protocol_welcome welcome = {
         .session = 1, .instance = 2, .max_message = 1024, .lease = 30000, .relay = "default", .version = "0.1.0"};
+    struct protocol_publication to = protocol_publication("web.hits");
+    to.when = PROTOCOL_WHEN_DELAY;
+    to.value = 1000000;
     switch (index) {
     case 0:
         MUST(protocol_put_request(out, PROTOCOL_HELLO, PROTOCOL_LANE_CONTROL, 0, 0) == MP_OK);
-        MUST(protocol_put_hello(out, "msend") == MP_OK);
+        MUST(protocol_put_hello(out, "msend", 3600) == MP_OK);
         return true;
     case 1:
         MUST(protocol_put_request(out, PROTOCOL_PUBLISH, PROTOCOL_LANE_PUBLISH, 5, 1) == MP_OK);
-        MUST(protocol_put_publish(out, "web.hits") == MP_OK);
+        MUST(protocol_put_publish(out, &to) == MP_OK);
         MUST(buffer_append_string(out, "frame") == MP_OK);
         return true;
     case 2:

@@ -53,7 +53,7 @@ static void ask(struct bridge *bridge, enum channel_lane lane, enum protocol_typ
 static void hello(struct bridge *bridge)
 {
     struct buffer body = {0};
-    protocol_put_hello(&body, "bridge");
+    protocol_put_hello(&body, "bridge", 0);
     bridge->session = 0;
     ask(bridge, CHANNEL_CONTROL, PROTOCOL_HELLO, 1, 0, &body);
     buffer_free(&body);
@@ -101,8 +101,10 @@ static void make_settlement(struct bridge *bridge, unsigned topic)
     protocol_put_settle(&bridge->settle, &item, 1, publishes);
     if (publishes) {
         frame_finish(&frame, world->now);
-        protocol_put_settle_publish(&bridge->settle, topic_names[OUTPUT_TOPIC], frame.bytes.data,
-                                    (uint32_t)frame.bytes.size);
+        struct protocol_publication to = protocol_publication(topic_names[OUTPUT_TOPIC]);
+        to.frame = frame.bytes.data;
+        to.frame_size = frame.bytes.size;
+        protocol_put_settle_publish(&bridge->settle, &to);
     }
     bridge->settle_flags = publishes || sim_chance(world, 500) ? PROTOCOL_ATOMIC : 0;
     bridge->settling = true;

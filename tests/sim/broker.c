@@ -70,13 +70,12 @@ static void outstanding_remove(struct broker *broker, unsigned index)
 static int64_t patience(const struct protocol_request *head)
 {
     struct protocol_fetch fetch;
-    const char *topic;
-    size_t size;
+    struct protocol_room room;
     uint32_t wait = 0;
     if (head->type == PROTOCOL_FETCH && protocol_read_fetch(head, &fetch) == MP_OK)
         wait = fetch.wait;
-    if (head->type == PROTOCOL_ROOM)
-        (void)protocol_read_room(head, &topic, &size, &wait);
+    if (head->type == PROTOCOL_ROOM && protocol_read_room(head, &room) == MP_OK)
+        wait = room.wait;
     return (int64_t)wait * MILLISECOND + ANSWER_WITHIN;
 }
 

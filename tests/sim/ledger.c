@@ -317,10 +317,10 @@ void ledger_reply(struct world *world, const struct protocol_request *request, c
     if (reply.status != MP_OK)
         return;
     uint64_t first;
-    uint32_t count;
+    uint32_t count, duplicates;
     switch (request->type) {
     case PROTOCOL_PUBLISH:
-        if (protocol_read_published(&reply, &first, &count))
+        if (protocol_read_published(&reply, &first, &count, &duplicates))
             sim_fail(world, "a publication's answer makes no sense");
         promise_keep(world, request, PROTOCOL_LANE_PUBLISH, first, count);
         break;

@@ -139,7 +139,7 @@ uint64_t rig_hello(struct rig *rig, uint64_t connection)
 {
     struct buffer body = {0};
     struct protocol_welcome welcome;
-    assert_int_equal(protocol_put_hello(&body, "test"), MP_OK);
+    assert_int_equal(protocol_put_hello(&body, "test", 0), MP_OK);
     uint32_t id = rig_submit(rig, connection, PROTOCOL_HELLO, PROTOCOL_LANE_CONTROL, 0, 1, 0, &body);
     buffer_free(&body);
     assert_int_equal(rig_status(rig, id), MP_OK);
@@ -163,7 +163,8 @@ uint32_t rig_publish(struct rig *rig, uint64_t connection, uint64_t session, uin
                      unsigned count)
 {
     struct buffer body = {0}, frame = frame_of(session, (uint32_t)number * UINT64_C(1000), count);
-    assert_int_equal(protocol_put_publish(&body, topic), MP_OK);
+    struct protocol_publication to = protocol_publication(topic);
+    assert_int_equal(protocol_put_publish(&body, &to), MP_OK);
     assert_int_equal(buffer_append(&body, frame.data, frame.size), MP_OK);
     uint32_t id = rig_submit(rig, connection, PROTOCOL_PUBLISH, PROTOCOL_LANE_PUBLISH, session, number, 0, &body);
     buffer_free(&body);
@@ -195,7 +196,10 @@ uint32_t rig_settle(struct rig *rig, uint64_t connection, uint64_t session, uint
     assert_int_equal(protocol_put_settle(&body, item, 1, publish != NULL), MP_OK);
     if (publish) {
         struct buffer frame = frame_of(session, 1, 2);
-        assert_int_equal(protocol_put_settle_publish(&body, publish, frame.data, (uint32_t)frame.size), MP_OK);
+        struct protocol_publication to = protocol_publication(publish);
+        to.frame = frame.data;
+        to.frame_size = frame.size;
+        assert_int_equal(protocol_put_settle_publish(&body, &to), MP_OK);
         buffer_free(&frame);
     }
     uint32_t id = rig_submit(rig, connection, PROTOCOL_SETTLE, PROTOCOL_LANE_SETTLE, session, number,

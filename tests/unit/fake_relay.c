@@ -289,14 +289,11 @@ static void serve_hello(struct fake_network *network, const struct protocol_requ
 
 static void serve_publish(struct fake_network *network, const struct protocol_request *request, struct buffer *out)
 {
-    const char *topic;
-    size_t topic_size;
-    const uint8_t *bytes;
-    size_t size;
+    struct protocol_publication publication;
     struct frame frame;
     struct record record;
-    assert_int_equal(protocol_read_publish(request, &topic, &topic_size, &bytes, &size), MP_OK);
-    assert_int_equal(frame_open(&frame, bytes, size, true, NULL), MP_OK);
+    assert_int_equal(protocol_read_publish(request, &publication), MP_OK);
+    assert_int_equal(frame_open(&frame, publication.frame, publication.frame_size, true, NULL), MP_OK);
     assert_true(frame.producer == request->session);
     uint32_t first = network->messages_count;
     struct frame_cursor cursor = frame_cursor(&frame);
@@ -306,7 +303,7 @@ static void serve_publish(struct fake_network *network, const struct protocol_re
             .value = load_u32(record.body), .producer = record.producer, .sequence = record.sequence};
     }
     protocol_put_reply(out, PROTOCOL_PUBLISH, MP_OK, request->number);
-    protocol_put_published(out, first, frame.count);
+    protocol_put_published(out, first, frame.count, 0);
 }
 
 /* A chunk for each run of messages of the same attempt; false when there are none. */

@@ -79,6 +79,14 @@ unit_tests += %D%/test_protocol
 %C%_test_protocol_SOURCES = %D%/test_protocol.c
 %C%_test_protocol_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_protocol_fetch
+%C%_test_protocol_fetch_SOURCES = %D%/test_protocol_fetch.c
+%C%_test_protocol_fetch_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_protocol_settle
+%C%_test_protocol_settle_SOURCES = %D%/test_protocol_settle.c
+%C%_test_protocol_settle_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_client
 %C%_test_client_SOURCES = %D%/test_client.c %D%/client_actor.c %D%/client_actor.h \
 	%D%/fake_relay.c %D%/fake_relay.h

@@ -218,7 +218,7 @@ static void a_publication_that_is_not_even_answered_finds_a_new_session(void **s
 {
     (void)state;
     struct fake_network *network = fake_network_new(16);
-    network->stranger = PROTOCOL_REQUEST_HEADER + 8;
+    network->stranger = PROTOCOL_REQUEST_HEADER + 16;
     struct actor *actor = actor_new(network);
     actor->total = 50;
     assert_true(actors_live(&actor, 1, all_stored, SECOND));
@@ -232,7 +232,7 @@ static void a_publication_that_is_not_even_answered_finds_a_new_session(void **s
 
     /* Number 1 could still have been applied. */
     network = fake_network_new(17);
-    network->stranger = PROTOCOL_REQUEST_HEADER + 8;
+    network->stranger = PROTOCOL_REQUEST_HEADER + 16;
     actor = actor_new(network);
     actors_live(&actor, 1, NULL, SECOND);
     fake_forget_sessions(network, network->now + 1);

@@ -4,9 +4,9 @@
 static void expect_published(struct rig *rig, uint32_t id, uint64_t first, uint32_t count)
 {
     uint64_t offset;
-    uint32_t messages;
+    uint32_t messages, duplicates;
     assert_int_equal(rig_status(rig, id), MP_OK);
-    assert_int_equal(protocol_read_published(rig_reply(rig, id), &offset, &messages), MP_OK);
+    assert_int_equal(protocol_read_published(rig_reply(rig, id), &offset, &messages, &duplicates), MP_OK);
     assert_int_equal(offset, first);
     assert_int_equal(messages, count);
 }
@@ -461,12 +461,19 @@ static void who_waits_on_a_group_that_was_undone_is_told(void **state)
     buffer_free(&groups);
 }
 
+static enum mp_error put_room(struct buffer *out, const char *topic, uint32_t wait)
+{
+    struct protocol_room room = {
+        .topic = topic, .topic_size = strlen(topic), .wait = wait, .messages = 1, .bytes = 100};
+    return protocol_put_room(out, &room);
+}
+
 static void who_asks_for_room_waits_for_it(void **state)
 {
     struct rig *rig = *state;
     uint64_t session = rig_hello(rig, 1);
     struct buffer body = {0};
-    assert_int_equal(protocol_put_room(&body, "t", 1000), MP_OK);
+    assert_int_equal(put_room(&body, "t", 1000), MP_OK);
     assert_int_equal(rig_status(rig, rig_submit(rig, 1, PROTOCOL_ROOM, PROTOCOL_LANE_CONTROL, session, 1, 0, &body)),
                      MP_OK);
     rig->full = true;
@@ -517,7 +524,8 @@ static void garbage_is_answered_and_changes_nothing(void **state)
     assert_int_equal(rig_status(rig, 77), MP_ERR_FORMAT);
     uint64_t session = rig_hello(rig, 1);
     struct buffer body = {0};
-    assert_int_equal(protocol_put_publish(&body, "t"), MP_OK);
+    struct protocol_publication to = protocol_publication("t");
+    assert_int_equal(protocol_put_publish(&body, &to), MP_OK);
     assert_int_equal(buffer_append(&body, "no frame", 8), MP_OK);
     uint32_t id = rig_submit(rig, 1, PROTOCOL_PUBLISH, PROTOCOL_LANE_PUBLISH, session, 1, 0, &body);
     assert_int_not_equal(rig_status(rig, id), MP_OK);
