@@ -317,6 +317,16 @@ static size_t locate(const uint8_t *block, size_t size, const struct attribute *
     return count;
 }
 
+bool attribute_known(const uint8_t *block, size_t size, enum attribute_code code, struct attribute *attribute)
+{
+    size_t at = 0;
+
+    while (at < size && block[at] <= code && attribute_next(block, size, &at, attribute))
+        if (attribute->code == code)
+            return true;
+    return false;
+}
+
 bool attribute_find(const uint8_t *block, size_t size, const char *name, size_t name_size, struct attribute *attribute)
 {
     enum attribute_code code = attribute_code_of(name, name_size);

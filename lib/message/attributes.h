@@ -79,6 +79,9 @@ bool attribute_next(const uint8_t *block, size_t size, size_t *at, struct attrib
 /* Looks NAME up. The origin is not found by any name. */
 bool attribute_find(const uint8_t *block, size_t size, const char *name, size_t name_size, struct attribute *attribute);
 
+/* The known attribute CODE, without a look at what stands behind it: entries are in the order of their codes. */
+bool attribute_known(const uint8_t *block, size_t size, enum attribute_code code, struct attribute *attribute);
+
 /* Whether BLOCK, from a stranger, is a canonical one within the limits. MP_ERR_FORMAT, MP_ERR_TOO_LARGE. */
 enum mp_error attributes_check(const uint8_t *block, size_t size, struct fault *fault);
 

@@ -1,5 +1,6 @@
 #include "message/frame.h"
 
+#include "base/units.h"
 #include "message/attributes.h"
 
 /* The hash is inlined: a call would cost more than hashing a small frame. */
@@ -20,6 +21,7 @@ enum {
     WITH_ATTRIBUTES = 6, /* bytes of a record beside block and body */
     SMALL = 4096,        /* a builder's first buffer */
     AHEAD = 1024,        /* bytes between the record that is checked and the ones that are fetched */
+    EXPIRY_TEXT = 64,    /* attributes_check() takes no longer time */
     MIDDLE = 64 * 1024   /* past this a frame is taken for a big one */
 };
 
@@ -90,7 +92,7 @@ static enum mp_error check_header(const struct frame *frame, struct fault *fault
 {
     size_t records = frame->size - FRAME_HEADER;
 
-    if ((frame->flags & ~(uint32_t)FRAME_CUT) != 0)
+    if ((frame->flags & ~(uint32_t)(FRAME_CUT | FRAME_TIMED)) != 0)
         return refuse(fault, "unknown flags");
     if (load_u64(frame->data + AT_ZERO) != 0)
         return refuse(fault, "reserved bytes are not zero");
@@ -108,7 +110,14 @@ static enum mp_error check_header(const struct frame *frame, struct fault *fault
     return MP_OK;
 }
 
-static enum mp_error check_records(const struct frame *frame, struct fault *fault)
+static bool is_timed(const uint8_t *block, size_t size)
+{
+    struct attribute expiry;
+
+    return attribute_known(block, size, ATTRIBUTE_EXPIRYTIME, &expiry);
+}
+
+static enum mp_error check_records(struct frame *frame, struct fault *fault)
 {
     const uint8_t *at = frame->data + FRAME_HEADER;
     size_t left = frame->size - FRAME_HEADER;
@@ -125,6 +134,8 @@ static enum mp_error check_records(const struct frame *frame, struct fault *faul
             if (error != MP_OK)
                 return error;
             attributes++;
+            if (is_timed(at + WITH_ATTRIBUTES, extent.attributes))
+                frame->flags |= FRAME_TIMED;
         }
         if (extent.body > longest)
             longest = extent.body;
@@ -318,6 +329,20 @@ const char *frame_record_id(const struct record *record, char text[FRAME_ID_TEXT
     return text;
 }
 
+bool frame_record_expiry(const struct record *record, int64_t *time)
+{
+    struct attribute expiry;
+    char text[EXPIRY_TEXT];
+
+    if (record->attributes_size == 0 ||
+        !attribute_known(record->attributes, record->attributes_size, ATTRIBUTE_EXPIRYTIME, &expiry) ||
+        expiry.value_size >= sizeof text)
+        return false;
+    memcpy(text, expiry.value, expiry.value_size);
+    text[expiry.value_size] = '\0';
+    return units_time(text, time, NULL) == MP_OK;
+}
+
 /* ---- building ------------------------------------------------------------------------------- */
 
 void frame_builder_free(struct frame_builder *builder)
@@ -342,6 +367,7 @@ enum mp_error frame_begin(struct frame_builder *builder, uint64_t producer, uint
     builder->count = 0;
     builder->longest = 0;
     builder->attributes = 0;
+    builder->flags = 0;
     return MP_OK;
 }
 
@@ -374,6 +400,8 @@ enum mp_error frame_add_full(struct frame_builder *builder, const void *body, si
         memcpy(at + 2, attributes, attributes_size);
         at += 2 + attributes_size;
         builder->attributes++;
+        if (is_timed(attributes, attributes_size))
+            builder->flags |= FRAME_TIMED;
     }
     if (size > 0)
         memcpy(at, body, size);
@@ -396,6 +424,7 @@ void frame_finish(struct frame_builder *builder, int64_t time)
         .count = builder->count,
         .longest = builder->longest,
         .attributes = builder->attributes,
+        .flags = builder->flags,
     };
 
     write_header(builder->bytes.data, &frame);

@@ -6,7 +6,7 @@
  *
  *     offset size  header
  *          0    4  magic "mpf1"; the digit is the version: raise it when a reader of the old form would err
- *          4    4  flags: FRAME_CUT; all other bits are zero
+ *          4    4  flags: FRAME_CUT, FRAME_TIMED; all other bits are zero
  *          8    8  producer      who gave the messages their identity; not 0
  *         16    8  sequence      of the first message; the others follow by one, and sequence + count fits 64 bits
  *         24    8  time          when the first message was taken, microseconds since the epoch, 0 to FRAME_TIME_MAX
@@ -41,7 +41,8 @@ enum {
 #define FRAME_TIME_MAX ((int64_t)253402300799 * 1000000) /* the end of the year 9999 */
 
 enum frame_flags {
-    FRAME_CUT = 1 /* a part of a stored frame: FRAME_TARGET and the count may be below what was sent */
+    FRAME_CUT = 1,  /* a part of a stored frame: FRAME_TARGET and the count may be below what was sent */
+    FRAME_TIMED = 2 /* messages of it may have an expirytime; without it only those of an older sender do */
 };
 
 /* A frame that was checked; it points into the bytes that it was opened on. */
@@ -76,7 +77,8 @@ struct frame_cursor {
 
 /*
  * Opens SIZE bytes at DATA from a stranger: checks header, checksum, and with DEEP each record and attribute block, so
- * that walking it later cannot fail. FRAME points into DATA. MP_ERR_FORMAT, MP_ERR_VERSION, MP_ERR_DAMAGED, and
+ * that walking it later cannot fail, and FRAME's flags have FRAME_TIMED if a message has an expirytime, whatever the
+ * header says. FRAME points into DATA. MP_ERR_FORMAT, MP_ERR_VERSION, MP_ERR_DAMAGED, and
  * MP_ERR_TOO_LARGE for attributes over their limits. (A frame that was opened deep before and whose checksum fits needs
  * no second deep look: store it, then open it shallow.)
  */
@@ -143,6 +145,9 @@ bool frame_origin_parse(const char *text, size_t size, uint64_t *producer, uint6
 /* The id of a record: its `id` attribute, or its origin, written into TEXT. *SIZE bytes, not terminated. */
 const char *frame_record_id(const struct record *record, char text[FRAME_ID_TEXT], size_t *size);
 
+/* The `expirytime` of a record, microseconds since the epoch by its sender's clock; false when it has none. */
+bool frame_record_expiry(const struct record *record, int64_t *time);
+
 /*
  * frame_builder: builds a frame. Zero it, then frame_begin(); the bytes stay with the builder until it is begun again
  * or freed with frame_builder_free().
@@ -154,6 +159,7 @@ struct frame_builder {
     uint32_t count;
     uint32_t longest;
     uint32_t attributes;
+    uint32_t flags;
 };
 
 void frame_builder_free(struct frame_builder *builder);

@@ -328,7 +328,7 @@ static void impossible_headers_are_refused(void **state)
     assert_int_equal(open_with(AT_TIME, UINT64_MAX, 8), MP_ERR_FORMAT);
     assert_string_equal(fault.text, "not a frame: an impossible time");
     assert_int_equal(open_with(FLAGS, FRAME_CUT, 4), MP_OK);
-    for (unsigned bit = 1; bit < 32; bit++)
+    for (unsigned bit = 2; bit < 32; bit++)
         assert_int_equal(open_with(FLAGS, UINT32_C(1) << bit, 4), MP_ERR_FORMAT);
     assert_string_equal(fault.text, "not a frame: unknown flags");
     for (unsigned bit = 0; bit < 64; bit++)
@@ -424,6 +424,50 @@ static void a_record_has_the_id_that_was_given_or_its_origin(void **state)
     assert_int_equal(size, 32);
     buffer_free(&block);
     frame_builder_free(&builder);
+}
+
+static void a_frame_tells_that_messages_expire(void **state)
+{
+    struct buffer plain = {0}, timed = {0};
+    struct frame_builder builder = {0};
+    struct frame frame;
+    struct record record;
+    int64_t time;
+
+    (void)state;
+    assert_int_equal(attributes_set(&plain, ATTRIBUTE_STRING, "zone", 4, "b", 1, NULL), MP_OK);
+    assert_int_equal(attributes_set(&timed, ATTRIBUTE_STRING, "zone", 4, "b", 1, NULL), MP_OK);
+    assert_int_equal(attributes_set(&timed, ATTRIBUTE_STRING, "expirytime", 10, "1970-01-01T00:00:07.5Z", 22, NULL),
+                     MP_OK);
+    assert_int_equal(frame_begin(&builder, 1, 2), MP_OK);
+    assert_int_equal(frame_add(&builder, "a", 1, plain.data, plain.size), MP_OK);
+    assert_int_equal(frame_add(&builder, "b", 1, timed.data, timed.size), MP_OK);
+    frame_finish(&builder, 3);
+    assert_int_equal(frame_open(&frame, builder.bytes.data, builder.bytes.size, false, NULL), MP_OK);
+    assert_int_equal(frame.flags, FRAME_TIMED);
+    struct frame_cursor cursor = frame_cursor(&frame);
+    assert_true(frame_next(&cursor, &record));
+    assert_false(frame_record_expiry(&record, &time));
+    assert_true(frame_next(&cursor, &record));
+    assert_true(frame_record_expiry(&record, &time));
+    assert_int_equal(time, 7500000);
+
+    /* A sender that did not know of it: found by who looks. */
+    store_u32(builder.bytes.data + 4, 0);
+    seal(builder.bytes.data, builder.bytes.size);
+    assert_int_equal(frame_open(&frame, builder.bytes.data, builder.bytes.size, false, NULL), MP_OK);
+    assert_int_equal(frame.flags, 0);
+    assert_int_equal(frame_open(&frame, builder.bytes.data, builder.bytes.size, true, NULL), MP_OK);
+    assert_int_equal(frame.flags, FRAME_TIMED);
+
+    assert_int_equal(frame_begin(&builder, 1, 2), MP_OK);
+    assert_int_equal(frame_add(&builder, "a", 1, plain.data, plain.size), MP_OK);
+    frame_finish(&builder, 3);
+    assert_int_equal(frame_open(&frame, builder.bytes.data, builder.bytes.size, true, NULL), MP_OK);
+    assert_int_equal(frame.flags, 0);
+    frame_builder_free(&builder);
+    buffer_free(&plain);
+    buffer_free(&timed);
 }
 
 static void builders_refuse_what_no_reader_takes(void **state)
@@ -534,6 +578,7 @@ int main(void)
         cmocka_unit_test(impossible_records_are_refused),
         cmocka_unit_test(origins_are_32_hex_digits),
         cmocka_unit_test(a_record_has_the_id_that_was_given_or_its_origin),
+        cmocka_unit_test(a_frame_tells_that_messages_expire),
         cmocka_unit_test(builders_refuse_what_no_reader_takes),
         cmocka_unit_test(a_frame_has_room_up_to_its_target),
         cmocka_unit_test(a_builder_is_used_again),
