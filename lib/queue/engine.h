@@ -251,6 +251,11 @@ struct engine_operations {
     /* Gives back everything that is leased to SESSION, as never begun. */
     enum mp_error (*release)(struct engine *engine, uint64_t session, uint64_t *messages, struct fault *fault);
 
+    /*
+     * Relay time of the turn: microseconds since the epoch that never step, by which all is kept that lasts. It is what
+     * the wall clock said once, and may be another time than what it says now: `now.wall` + d is `time() + d`.
+     */
+    int64_t (*time)(const struct engine *engine);
     /* Does what time has brought: ends leases, wakes delayed messages. */
     enum mp_error (*tick)(struct engine *engine, struct fault *fault);
     /* When tick() has something to do again: monotonic microseconds, or CLOCK_NEVER. */

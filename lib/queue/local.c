@@ -7,12 +7,15 @@ enum { SNAPSHOT_EVERY = 1024, CACHE_BYTES = 16 * 1024 * 1024, LEASE = 30000 };
 enum mp_error local_write(struct local *local, struct fault *fault)
 {
     local->writing = true;
-    return store_begin(local->store, fault);
+    enum mp_error error = store_begin(local->store, fault);
+    return error || local->clock_saved ? error : local_time_save(local, fault);
 }
 
 static void local_begin(struct engine *engine, struct moment now)
 {
-    local_of(engine)->now = now;
+    struct local *local = local_of(engine);
+    local->now = now;
+    local->time = now.monotonic + local->clock.offset;
 }
 
 static bool local_changed(const struct engine *engine)
@@ -91,7 +94,8 @@ static enum mp_error load_applied(const struct loading *loading, uint64_t sessio
         .session = session, .number = request & (UINT64_MAX >> 2), .lane = (unsigned)(request >> 62)};
     if (session == 0 || origin.number == 0 || origin.lane >= ENGINE_LANES)
         return MP_OK;
-    return loading->load->applied(loading->load->context, &origin, time, result, count);
+    return loading->load->applied(loading->load->context, &origin, local_time_to_wall(loading->local, time), result,
+                                  count);
 }
 
 /* A frame that is newer than its topic's row. */
@@ -134,7 +138,7 @@ static enum mp_error load_group(void *context, const struct store_group *row)
 static enum mp_error load_block(void *context, uint32_t block, const uint8_t *data, size_t size)
 {
     const struct loading *loading = context;
-    return states_load(&loading->group->states, loading->local->now, block, data, size);
+    return states_load(&loading->group->states, local_moment(loading->local), block, data, size);
 }
 
 static enum mp_error load_event(void *context, const struct store_event *row)
@@ -156,21 +160,33 @@ static enum mp_error load_event(void *context, const struct store_event *row)
     return load_applied(loading, row->session, row->request, row->time, result, row->count);
 }
 
+/* Topics and their last times, by which the clock is found. */
 static enum mp_error load_topics(struct loading *loading)
 {
     struct local *local = loading->local;
     enum mp_error error = store_each_topic(local->store, load_topic, loading, loading->fault);
     size_t at = 0;
-    while (!error && (loading->topic = map_next(&local->topics, &at))) {
+    struct topic *topic;
+    while (!error && (topic = map_next(&local->topics, &at))) {
+        struct store_frame last;
+        error = store_last_frame(local->store, topic->id, &last, loading->fault);
+        if (!error)
+            topic->last_time = last.time;
+        else if (error == MP_ERR_NOT_FOUND)
+            error = MP_OK;
+    }
+    return error ? error : local_time_load(local, loading->fault);
+}
+
+/* What was published since the snapshot. */
+static enum mp_error load_frames(struct loading *loading)
+{
+    struct local *local = loading->local;
+    enum mp_error error = MP_OK;
+    size_t at = 0;
+    while (!error && (loading->topic = map_next(&local->topics, &at)))
         error = store_each_frame(local->store, loading->topic->id, loading->topic->end, load_frame, loading,
                                  loading->fault);
-        struct store_frame last;
-        enum mp_error found = error ? error : store_last_frame(local->store, loading->topic->id, &last, loading->fault);
-        if (!found)
-            loading->topic->last_time = last.time;
-        else if (found != MP_ERR_NOT_FOUND)
-            error = found;
-    }
     return error;
 }
 
@@ -214,13 +230,13 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
     struct loading loading = {.local = local, .load = load, .fault = fault};
     int64_t snapshot = 0;
     forget_all(local);
-    local->now = now;
+    local_begin(engine, now);
     enum mp_error error = store_get_number(local->store, "snapshot_event", &snapshot, fault);
     if (error && error != MP_ERR_NOT_FOUND)
         return error;
     loading.snapshot = local->last_event = (uint64_t)snapshot;
     error = store_each_session(local->store, load_session, &loading, fault);
-    if (!error && !(error = load_topics(&loading)))
+    if (!error && !(error = load_topics(&loading)) && !(error = load_frames(&loading)))
         error = load_groups(&loading);
     map_free(&loading.topics);
     if (error || (error = check_groups(&loading)))
@@ -261,7 +277,7 @@ static enum mp_error save_group(struct local *local, struct group *group, struct
         .event = local->last_event,
         .created = group->created,
     };
-    enum mp_error error = states_save(&group->states, local->now, save_block, &saving);
+    enum mp_error error = states_save(&group->states, local_moment(local), save_block, &saving);
     if (!error)
         error = store_delete_blocks(local->store, group->id, (uint32_t)(row.floor >> STATES_BLOCK_BITS), fault);
     if (!error)
@@ -294,7 +310,7 @@ static enum mp_error save_all(struct local *local, struct fault *fault)
             error = save_group(local, group, fault);
     if (!error)
         error = store_put_number(local->store, "snapshot_event", (int64_t)local->last_event, fault);
-    return error;
+    return error ? error : local_time_save(local, fault);
 }
 
 static enum mp_error local_commit(struct engine *engine, enum mp_error (*snapshot)(void *context), void *context,
@@ -314,6 +330,7 @@ static enum mp_error local_commit(struct engine *engine, enum mp_error (*snapsho
         return error;
     local->commits++;
     local->writing = false;
+    local->clock_saved = true;
     return MP_OK;
 }
 
@@ -363,6 +380,7 @@ static const struct engine_operations operations = {
     .extend = local_extend,
     .shorten = local_shorten,
     .release = local_release,
+    .time = local_time,
     .tick = local_tick,
     .due = local_due,
     .next_ready = local_next_ready,

@@ -21,6 +21,16 @@ enum { TOPICS_MAX = (1 << 19) - 1, CACHE_SLOTS = 64 };
 struct topic;
 struct group;
 
+/*
+ * Relay time is a clock that never steps: microseconds since the epoch as the wall clock had it when the store was made,
+ * counted on by the machine's steady clock. Everything in the store that is a time is relay time. While the machine
+ * runs, restarts of the relay do not touch it; another boot sets it to the wall clock, but never back.
+ */
+struct relay_time {
+    uint64_t boot;  /* struct moment's; 0: not known */
+    int64_t offset; /* relay time is monotonic + offset */
+};
+
 /* A subscription and what is behind it: groups, one a topic, or for readers topics. */
 struct member_list {
     void **items;
@@ -112,6 +122,9 @@ struct local {
     struct store *store;
     struct engine_local_settings settings;
     struct moment now;
+    int64_t time; /* of the turn: relay time, microseconds since the epoch; never falls */
+    struct relay_time clock;
+    bool clock_known, clock_saved;
 
     struct map topics;        /* by name */
     struct map groups;        /* by id */
@@ -148,6 +161,26 @@ void members_remove(struct member_list *list, const void *item);
 
 /* local.c: begins the store's transaction with the turn's first change. */
 enum mp_error local_write(struct local *local, struct fault *fault);
+
+/* local_time.c */
+
+/*
+ * The relay time of a relay that starts at NOW: STORED is what the relay before it kept (NULL: none did), NEWEST a time
+ * that has passed (0: none is known). Pure.
+ */
+struct relay_time relay_time_begin(const struct moment *now, const struct relay_time *stored, int64_t newest);
+/* Finds relay time in the store at the first load, after the topics were read; later ones change nothing. */
+enum mp_error local_time_load(struct local *local, struct fault *fault);
+/* Writes what local_time_load() reads, once; with the first change that the relay makes. */
+enum mp_error local_time_save(struct local *local, struct fault *fault);
+int64_t local_time(const struct engine *engine);
+/* Between relay time and the wall clock as it is now, for what users say and see. 0, "none", stays. */
+int64_t local_time_to_wall(const struct local *local, int64_t time);
+int64_t local_time_of_wall(const struct local *local, int64_t wall);
+/* When the steady clock will show relay time TIME. */
+int64_t local_time_to_monotonic(const struct local *local, int64_t time);
+/* The turn's moment, with relay time for the wall clock: what is written to rows is that. */
+struct moment local_moment(const struct local *local);
 
 /* local_topic.c */
 struct topic *local_topic(struct local *local, const char *name, size_t size);

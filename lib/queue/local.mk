@@ -12,6 +12,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_group.c \
 	%D%/local_lease.c \
 	%D%/local_settle.c \
+	%D%/local_time.c \
 	%D%/local_topic.c \
 	%D%/settings.c %D%/settings.h \
 	%D%/states.c %D%/states.h \

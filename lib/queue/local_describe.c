@@ -16,7 +16,8 @@ enum mp_error local_describe_topics(struct engine *engine, struct buffer *out)
             "\"created_us\":%lld,\"last_time_us\":%lld}",
             separator, topic->name, (unsigned long long)topic->first, (unsigned long long)topic->end,
             (unsigned long long)(topic->end - topic->first), (unsigned long long)topic->bytes, topic->groups.count,
-            (long long)topic->created, (long long)topic->last_time);
+            (long long)local_time_to_wall(local, topic->created),
+            (long long)local_time_to_wall(local, topic->last_time));
         separator = ",";
     }
     return error ? error : buffer_append_string(out, "]");
@@ -50,7 +51,7 @@ enum mp_error local_describe_groups(struct engine *engine, struct buffer *out)
             (unsigned long long)local_group_waiting(group), (unsigned long long)states->counts[STATE_LEASED],
             (unsigned long long)states->counts[STATE_DELAYED], (unsigned long long)states->floor,
             (unsigned long long)states->frontier, (unsigned long long)(settled - group->dead),
-            (unsigned long long)group->dead, (long long)oldest_time(local, group));
+            (unsigned long long)group->dead, (long long)local_time_to_wall(local, oldest_time(local, group)));
         separator = ",";
     }
     return error ? error : buffer_append_string(out, "]");

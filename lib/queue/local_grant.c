@@ -223,7 +223,7 @@ static enum mp_error grant_of_group(struct giving *giving, struct group *group, 
                                     .first = first,
                                     .count = given,
                                     .attempt = giving->attempt,
-                                    .due = local->now.wall + (int64_t)lease * 1000,
+                                    .due = local->time + (int64_t)lease * 1000,
                                     .lease = origin->number,
                                     .code = -1};
         error = local_event(local, group, &event, giving->fault);

@@ -132,7 +132,7 @@ static enum mp_error group_make(struct local *local, struct topic *topic, struct
         .floor = start,
         .frontier = start,
         .event = local->last_event,
-        .created = local->now.wall,
+        .created = local->time,
     };
     enum mp_error error = local_write(local, fault);
     if (!error)
@@ -187,7 +187,7 @@ enum mp_error local_position(struct local *local, const struct topic *topic, enu
         *offset = topic->end - (value < kept ? value : kept);
         return MP_OK;
     case ENGINE_FROM_TIME:
-        return local_offset_at(local, topic, (int64_t)value, offset, fault);
+        return local_offset_at(local, topic, local_time_of_wall(local, (int64_t)value), offset, fault);
     case ENGINE_FROM_DEFAULT:
     case ENGINE_FROM_START:
         break;
@@ -235,10 +235,8 @@ static enum mp_error groups_make(struct local *local, struct subscription *subsc
         return error ? error : group_make(local, topic, subscription, start, fault);
     }
     subscription->pattern_id = local->next_pattern++;
-    struct store_pattern row = {.id = subscription->pattern_id,
-                                .pattern = name,
-                                .group = subscription->shared.group,
-                                .created = local->now.wall};
+    struct store_pattern row = {
+        .id = subscription->pattern_id, .pattern = name, .group = subscription->shared.group, .created = local->time};
     error = store_put_pattern(local->store, &row, fault);
     size_t at = 0;
     while (!error && (topic = map_next(&local->topics, &at))) {

@@ -1,9 +1,9 @@
 #include "queue/local.h"
 
-/* When a retry that is due at DUE on the wall may be granted: no later than its delay from now, whatever the wall did. */
+/* When a retry that is due may be granted: no later than its delay from now. */
 static int64_t retry_due(const struct local *local, const struct store_event *event)
 {
-    int64_t delay = event->due - event->time, left = event->due - local->now.wall;
+    int64_t delay = event->due - event->time, left = event->due - local->time;
     if (left > delay)
         left = delay;
     return local->now.monotonic + (left > 0 ? left : 0);
@@ -59,7 +59,7 @@ enum mp_error local_event(struct local *local, struct group *group, struct store
     if (error)
         return error;
     event->id = local->last_event + 1;
-    event->time = local->now.wall;
+    event->time = local->time;
     event->topic = group->topic->id;
     event->group = group->id;
     if (event->span == 0)
@@ -159,7 +159,7 @@ enum mp_error local_settle(struct engine *engine, const struct engine_origin *or
                                 .lease = settlement->lease,
                                 .code = settlement->exit_code};
     if (event.kind == EVENT_RETRIED && settlement->delay > 0)
-        event.due = local->now.wall + (int64_t)settlement->delay * 1000;
+        event.due = local->time + (int64_t)settlement->delay * 1000;
     *applied = 0;
     if (!group || !lease_overlaps(local, origin->session, settlement, group, &offset, &end))
         return MP_OK;

@@ -70,7 +70,7 @@ enum mp_error local_topic_make(struct local *local, const char *name, size_t siz
         return fault_set(fault, MP_ERR_FULL, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
     memcpy(text, name, size);
     text[size] = '\0';
-    struct store_topic row = {.id = local->next_topic, .name = text, .created = local->now.wall};
+    struct store_topic row = {.id = local->next_topic, .name = text, .created = local->time};
     enum mp_error error = local_write(local, fault);
     if (!error)
         error = store_put_topic(local->store, &row, fault);
@@ -158,7 +158,7 @@ enum mp_error local_publish(struct engine *engine, const struct engine_publicati
         .count = frame->count,
         .session = origin->session,
         .request = (uint64_t)origin->lane << 62 | origin->number,
-        .time = local->now.wall > topic->last_time ? local->now.wall : topic->last_time,
+        .time = local->time > topic->last_time ? local->time : topic->last_time,
         .data = frame->data,
         .size = frame->size,
     };
