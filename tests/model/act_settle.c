@@ -1,0 +1,148 @@
+#include "model.h"
+
+/* An offset of GROUP that is leased, from a random one on; the topic's end: none is. */
+static uint64_t some_leased(struct trial *trial, unsigned group)
+{
+    const struct group_model *model = &trial->now.groups[group];
+    uint64_t end = trial->now.topics[model->topic].end, from = model->low + trial_below(trial, end - model->low);
+    for (uint64_t offset = from; offset < end; offset++)
+        if (cell_at(trial, group, offset)->state == CELL_LEASED)
+            return offset;
+    for (uint64_t offset = model->low; offset < from; offset++)
+        if (cell_at(trial, group, offset)->state == CELL_LEASED)
+            return offset;
+    return end;
+}
+
+/* A range around OFFSET: one message, a few, all that may belong to the lease, or what nobody would ask for. */
+static void choose_range(struct trial *trial, uint64_t offset, struct engine_settlement *settlement)
+{
+    uint64_t before = 0, behind = 0;
+    switch (trial_below(trial, 4)) {
+    case 0:
+        break;
+    case 1:
+        before = trial_below(trial, 4);
+        behind = trial_below(trial, 8);
+        break;
+    case 2:
+        behind = trial->flavour.topic_max;
+        break;
+    default:
+        before = trial_below(trial, 300);
+        behind = trial_below(trial, 300);
+        break;
+    }
+    settlement->first = offset - (before < offset ? before : offset);
+    settlement->count = (uint32_t)(offset - settlement->first + 1 + behind);
+}
+
+static void choose_action(struct trial *trial, struct engine_settlement *settlement)
+{
+    static const enum engine_action actions[] = {ENGINE_ACK,   ENGINE_ACK,   ENGINE_ACK,     ENGINE_ACK,
+                                                 ENGINE_RETRY, ENGINE_RETRY, ENGINE_RELEASE, ENGINE_DEAD};
+    settlement->action = actions[trial_below(trial, 8)];
+    settlement->exit_code = (int32_t)trial_below(trial, 256);
+    if (settlement->action == ENGINE_RETRY && trial_chance(trial, 70))
+        settlement->delay = (uint32_t)trial_below(trial, 30000);
+}
+
+/*
+ * What SETTLEMENT, which says all of its range, says: as many as that, or as many as the lease holds there (WANTED), or
+ * a few more, of a span.
+ */
+static void choose_count(struct trial *trial, uint32_t wanted, struct engine_settlement *settlement)
+{
+    uint64_t stale = trial_chance(trial, 80) ? 0 : trial_below(trial, 3);
+    if (wanted == 0 || wanted + stale > settlement->count || trial_chance(trial, 50))
+        return;
+    settlement->span = settlement->count;
+    settlement->count = wanted + (uint32_t)stale;
+}
+
+/* One range. */
+static void settle_range(struct trial *trial, const struct engine_origin *origin, unsigned group, uint64_t offset,
+                         struct lane *result)
+{
+    static const char *const names[] = {"", "ack", "retry", "release", "dead"};
+    const struct group *real = trial_real(trial, group);
+    struct engine_settlement settlement = {.group = real->id, .lease = cell_at(trial, group, offset)->lease};
+    struct fault fault = {0};
+    uint32_t applied = 0;
+    choose_range(trial, offset, &settlement);
+    choose_action(trial, &settlement);
+    if (trial_chance(trial, 3))
+        settlement.lease += trial_below(trial, 3) - 1;
+    if (trial_chance(trial, 1))
+        settlement.group += 1000;
+    bool there = settlement.group == real->id;
+    uint32_t span = settlement.count;
+    uint32_t wanted = there ? reference_settle(trial, group, origin->session, &settlement, span, false) : 0;
+    choose_count(trial, wanted, &settlement);
+    uint32_t held = trial->call->held(trial->engine, origin->session, &settlement);
+    if (held != wanted)
+        trial_fail(trial, "%u messages are said to be held instead of %u", held, wanted);
+    if (trial->call->settle(trial->engine, origin, &settlement, &applied, &fault))
+        trial_fail(trial, "a settlement: %s", fault_text(&fault));
+    if (there)
+        reference_settle(trial, group, origin->session, &settlement, span, true);
+    if (applied != wanted)
+        trial_fail(trial, "%u messages were settled instead of %u", applied, wanted);
+    result->result += applied;
+    result->count += settlement.count - applied;
+    trial_say(trial, "%s %u of %u at %llu, applied %u, of group %s on %s: session %llx, lease %llu, delay %u ms",
+              names[settlement.action], settlement.count, span, (unsigned long long)settlement.first, applied,
+              real->name, real->topic->name, (unsigned long long)origin->session, (unsigned long long)settlement.lease,
+              settlement.delay);
+}
+
+/* What was stale leaves no event: the session's row keeps it, as the relay does it. */
+static void keep_number(struct trial *trial, unsigned session)
+{
+    struct engine_session row = {.id = trial->sessions[session]};
+    struct fault fault = {0};
+    for (unsigned lane = 0; lane < ENGINE_LANES; lane++) {
+        row.numbers[lane] = trial->now.lanes[session][lane].number;
+        row.results[lane] = trial->now.lanes[session][lane].result;
+        row.counts[lane] = trial->now.lanes[session][lane].count;
+    }
+    row.results[ENGINE_LANE_SETTLE] = 0;
+    if (trial->call->put_session(trial->engine, &row, &fault))
+        trial_fail(trial, "a session's row: %s", fault_text(&fault));
+}
+
+/* A request: some ranges, mostly of one session's leases, and sometimes a publication together with them. */
+void act_settle(struct trial *trial)
+{
+    unsigned ranges = 1 + (unsigned)trial_below(trial, trial_chance(trial, 20) ? 4 : 1);
+    unsigned session = SESSIONS;
+    struct engine_origin origin = {0};
+    struct lane result = {0};
+    bool published = false;
+    for (unsigned i = 0; i < ranges && trial->now.groups_count > 0; i++) {
+        unsigned group = (unsigned)trial_below(trial, trial->now.groups_count);
+        uint64_t offset = some_leased(trial, group);
+        if (offset == trial->now.topics[trial->now.groups[group].topic].end)
+            continue;
+        for (unsigned owner = 0; session == SESSIONS && owner < SESSIONS; owner++)
+            if (trial->sessions[owner] == cell_at(trial, group, offset)->session)
+                session = trial_chance(trial, 97) ? owner : (unsigned)trial_below(trial, SESSIONS);
+        origin = (struct engine_origin){trial->sessions[session],
+                                        trial->now.lanes[session][ENGINE_LANE_SETTLE].number + 1, ENGINE_LANE_SETTLE};
+        settle_range(trial, &origin, group, offset, &result);
+    }
+    if (session == SESSIONS)
+        return;
+    if (trial_chance(trial, 15)) {
+        unsigned topic = (unsigned)trial_below(trial, trial->flavour.topics);
+        uint64_t first;
+        uint32_t count;
+        published = publish_frame(trial, topic, session, &origin, &first, &count);
+        if (published)
+            trial_say(trial, "and publish %u to %s at %llu", count, topic_name(topic), (unsigned long long)first);
+    }
+    result.number = origin.number;
+    trial->now.lanes[session][ENGINE_LANE_SETTLE] = result;
+    if (result.count > 0 || (result.result == 0 && !published))
+        keep_number(trial, session);
+}

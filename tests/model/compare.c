@@ -1,0 +1,183 @@
+#include "model.h"
+
+struct group *trial_real(struct trial *trial, unsigned group)
+{
+    if (trial->real[group])
+        return trial->real[group];
+    const struct group_model *model = &trial->now.groups[group];
+    const char *name = topic_name(model->topic), *wanted = subscription_group(model->subscription);
+    struct topic *topic = local_topic(local_of(trial->engine), name, strlen(name));
+    for (size_t i = 0; topic && i < topic->groups.count; i++) {
+        struct group *real = topic->groups.items[i];
+        if (strcmp(real->name, wanted) == 0 && real->subscription &&
+            strcmp(real->subscription->shared.topic, subscription_on(model->subscription)) == 0)
+            return trial->real[group] = real;
+    }
+    return NULL;
+}
+
+static const char *const cell_names[] = {"waiting", "delayed", "leased", "acked", "dead"};
+static const char *const state_names[STATE_COUNT] = {"waiting", "delayed", "leased", "acked", "dead"};
+
+static _Noreturn void tell_difference(struct trial *trial, unsigned group, uint64_t offset, const struct cell *cell,
+                                      const struct state_value *value)
+{
+    const struct group_model *model = &trial->now.groups[group];
+    trial_fail(trial,
+               "offset %llu of %s for group %s on %s is %s (attempt %u, due %lld, session %llx, lease %llu) in the "
+               "engine and %s (attempt %u, due %lld, session %llx, lease %llu) in the model",
+               (unsigned long long)offset, topic_name(model->topic), subscription_group(model->subscription),
+               subscription_on(model->subscription), state_names[value->state], value->attempt, (long long)value->due,
+               (unsigned long long)value->session, (unsigned long long)value->lease, cell_names[cell->state],
+               cell->attempt, (long long)cell->due, (unsigned long long)cell->session, (unsigned long long)cell->lease);
+}
+
+static bool is_same(const struct cell *cell, const struct state_value *value)
+{
+    switch (value->state) {
+    case STATE_WAITING:
+        return cell->state == CELL_WAITING && cell->attempt == value->attempt;
+    case STATE_DELAYED:
+        return cell->state == CELL_DELAYED && cell->attempt == value->attempt && cell->due == value->due;
+    case STATE_LEASED:
+        return cell->state == CELL_LEASED && cell->attempt == value->attempt && cell->session == value->session &&
+               cell->lease == value->lease;
+    case STATE_ACKED:
+        return cell->state == CELL_ACKED;
+    case STATE_DEAD:
+        return cell->state == CELL_DEAD;
+    case STATE_COUNT:
+        break;
+    }
+    return false;
+}
+
+/* What the group's cells say together. */
+struct totals {
+    uint64_t leased;
+    int64_t due; /* when something of it ends by time */
+};
+
+static void count_cell(struct trial *trial, unsigned group, const struct cell *cell, struct totals *totals)
+{
+    if (cell->state == CELL_WAITING)
+        trial->waiting[group]++;
+    if (cell->state == CELL_LEASED) {
+        totals->leased++;
+        if (cell->deadline < totals->due)
+            totals->due = cell->deadline;
+    }
+    if (cell->state == CELL_DELAYED && cell->due < totals->due)
+        totals->due = cell->due;
+}
+
+static void compare_group(struct trial *trial, unsigned group, struct totals *totals)
+{
+    struct group_model *model = &trial->now.groups[group];
+    const struct group *real = trial_real(trial, group);
+    uint64_t end = trial->now.topics[model->topic].end;
+    struct fault fault = {0};
+    if (!real)
+        trial_fail(trial, "group %s on %s is not there for %s", subscription_group(model->subscription),
+                   subscription_on(model->subscription), topic_name(model->topic));
+    const struct states *states = &real->states;
+    if (states_check(states, &fault))
+        trial_fail(trial, "group %s on %s: %s", real->name, real->topic->name, fault_text(&fault));
+    if (real->start != model->start || states->floor < model->start || states->frontier > end)
+        trial_fail(trial, "group %s on %s reaches from %llu (start %llu) to %llu", real->name, real->topic->name,
+                   (unsigned long long)states->floor, (unsigned long long)real->start,
+                   (unsigned long long)states->frontier);
+    struct cell *cells = trial->cells[group];
+    for (; model->checked < states->floor; model->checked++)
+        if (!cell_is_settled(&cells[model->checked]))
+            tell_difference(trial, group, model->checked, &cells[model->checked],
+                            &(struct state_value){.state = STATE_ACKED});
+    if (model->checked > states->floor)
+        trial_fail(trial, "the floor of group %s on %s fell to %llu", real->name, real->topic->name,
+                   (unsigned long long)states->floor);
+    while (model->low < end && cell_is_settled(&cells[model->low]))
+        model->low++;
+    if (states->floor != model->low)
+        trial_fail(trial, "the floor of group %s on %s is %llu instead of %llu", real->name, real->topic->name,
+                   (unsigned long long)states->floor, (unsigned long long)model->low);
+    trial->waiting[group] = 0;
+    struct state_run run = {.first = states->floor};
+    for (uint64_t offset = states->floor; offset < end; offset++) {
+        if (offset >= states->frontier)
+            run.value = (struct state_value){.state = STATE_WAITING};
+        else if (offset >= run.first + run.count && !states_get(states, offset, &run))
+            trial_fail(trial, "offset %llu of group %s on %s is in no state", (unsigned long long)offset, real->name,
+                       real->topic->name);
+        if (!is_same(&cells[offset], &run.value))
+            tell_difference(trial, group, offset, &cells[offset], &run.value);
+        count_cell(trial, group, &cells[offset], totals);
+    }
+}
+
+static void compare_topics(struct trial *trial)
+{
+    const struct local *local = local_of(trial->engine);
+    size_t there = 0;
+    for (unsigned i = 0; i < TOPICS; i++) {
+        const struct topic_model *model = &trial->now.topics[i];
+        const struct topic *real = local_topic(local_of(trial->engine), topic_name(i), strlen(topic_name(i)));
+        there += model->exists;
+        if ((real != NULL) != model->exists)
+            trial_fail(trial, "topic %s is %s", topic_name(i), real ? "there" : "not there");
+        if (real && (real->first != model->first || real->end != model->end))
+            trial_fail(trial, "topic %s reaches from %llu to %llu instead of %llu to %llu", topic_name(i),
+                       (unsigned long long)real->first, (unsigned long long)real->end, (unsigned long long)model->first,
+                       (unsigned long long)model->end);
+    }
+    if (local->topics.count != there || local->groups.count != trial->now.groups_count)
+        trial_fail(trial, "there are %zu topics and %zu groups", local->topics.count, local->groups.count);
+}
+
+static uint64_t leased_by_engine(const struct trial *trial)
+{
+    const struct local *local = local_of(trial->engine);
+    size_t at = 0;
+    uint64_t leased = 0;
+    const struct lease *lease;
+    while ((lease = map_next(&local->leases, &at)))
+        leased += lease->unsettled;
+    return leased;
+}
+
+/* Whoever waits is told when there is something, or when time brings it. */
+static void compare_wakers(struct trial *trial, const struct totals *totals)
+{
+    const struct engine_subscription *handle;
+    bool ready = local_of(trial->engine)->ready != NULL;
+    for (unsigned index = 0; index < SUBSCRIPTIONS; index++) {
+        if (!(handle = trial->handles[index]))
+            continue;
+        if (!trial->waits[index] || handle->ready)
+            continue;
+        for (unsigned group = 0; group < trial->now.groups_count; group++)
+            if (trial->now.groups[group].subscription == index && trial->waiting[group] > 0)
+                trial_fail(trial, "nobody tells who waits for group %s on %s that %llu messages are there",
+                           handle->group, handle->topic, (unsigned long long)trial->waiting[group]);
+        for (unsigned topic = 0; topic < TOPICS && handle->group[0] == '\0'; topic++)
+            if (subscription_is_of(index, topic) && trial->now.topics[topic].end > trial->news[topic])
+                trial_fail(trial, "nobody tells the readers of %s that there are new messages", handle->topic);
+    }
+    int64_t due = trial->call->due(trial->engine);
+    if (due > totals->due && due > trial->moment.monotonic)
+        trial_fail(trial, "the engine is due at %lld, and should be at %lld", (long long)due, (long long)totals->due);
+    if (trial->ticked && !ready && due <= trial->moment.monotonic)
+        trial_fail(trial, "the engine is still due at %lld after a tick at %lld", (long long)due,
+                   (long long)trial->moment.monotonic);
+}
+
+void trial_compare(struct trial *trial)
+{
+    struct totals totals = {.due = CLOCK_NEVER};
+    compare_topics(trial);
+    for (unsigned group = 0; group < trial->now.groups_count; group++)
+        compare_group(trial, group, &totals);
+    if (leased_by_engine(trial) != totals.leased)
+        trial_fail(trial, "leases hold %llu messages instead of %llu", (unsigned long long)leased_by_engine(trial),
+                   (unsigned long long)totals.leased);
+    compare_wakers(trial, &totals);
+}

@@ -1,0 +1,92 @@
+#include "model.h"
+
+unsigned delivery_topic(struct trial *trial, const struct engine_delivery *delivery)
+{
+    for (unsigned topic = 0; topic < TOPICS; topic++)
+        if (trial->now.topics[topic].exists && strcmp(topic_name(topic), delivery->name) == 0)
+            return topic;
+    trial_fail(trial, "a delivery from topic %s, which is not there", delivery->name);
+}
+
+unsigned delivery_group(struct trial *trial, unsigned index, const struct engine_delivery *delivery)
+{
+    unsigned topic = delivery_topic(trial, delivery);
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        if (trial->now.groups[group].subscription != index || trial->now.groups[group].topic != topic)
+            continue;
+        const struct group *real = trial_real(trial, group);
+        if (!real || real->id != delivery->group)
+            trial_fail(trial, "a delivery from %s is of group number %u", delivery->name, delivery->group);
+        return group;
+    }
+    trial_fail(trial, "a delivery from topic %s, of which the group has nothing", delivery->name);
+}
+
+bool delivery_next(const struct engine_delivery *delivery, uint32_t *at, uint64_t *offset)
+{
+    while (delivery->mask && *at < delivery->span && !(delivery->mask[*at / 8] >> *at % 8 & 1))
+        ++*at;
+    if (*at >= delivery->span)
+        return false;
+    *offset = delivery->first + (*at)++;
+    return true;
+}
+
+/* How many messages a delivery means, by its mask. */
+static uint32_t delivery_count(const struct engine_delivery *delivery)
+{
+    uint32_t at = 0, count = 0;
+    uint64_t offset;
+    while (delivery_next(delivery, &at, &offset))
+        count++;
+    return count;
+}
+
+void delivery_check(struct trial *trial, unsigned topic, const struct engine_delivery *delivery)
+{
+    struct frame frame;
+    struct record record;
+    struct fault fault = {0};
+    uint64_t end = trial->now.topics[topic].end;
+    statistics.deliveries += delivery->count;
+    if (delivery->count == 0 || delivery->first >= end || delivery->span > end - delivery->first ||
+        delivery_count(delivery) != delivery->count || (delivery->mask != NULL) != (delivery->count < delivery->span))
+        trial_fail(trial, "a delivery of %u messages of %u from %s at %llu", delivery->count, delivery->span,
+                   delivery->name, (unsigned long long)delivery->first);
+    if (frame_open(&frame, delivery->data, delivery->size, true, &fault))
+        trial_fail(trial, "a delivery from %s at %llu: %s", delivery->name, (unsigned long long)delivery->first,
+                   fault_text(&fault));
+    if (frame.count != delivery->count)
+        trial_fail(trial, "a delivery of %u messages from %s at %llu has %u", delivery->count, delivery->name,
+                   (unsigned long long)delivery->first, frame.count);
+    struct frame_cursor cursor = frame_cursor(&frame);
+    uint64_t offset;
+    for (uint32_t at = 0; delivery_next(delivery, &at, &offset) && frame_next(&cursor, &record);) {
+        const struct message *message = &trial->messages[topic][offset];
+        if (record.size != message->size || load_u64(record.body) != message->mark ||
+            record.producer != message->producer || record.sequence != message->sequence)
+            trial_fail(trial, "offset %llu of %s is another message", (unsigned long long)offset, delivery->name);
+    }
+}
+
+void deliveries_check_rest(struct trial *trial, unsigned index, uint64_t session)
+{
+    uint64_t waiting = 0, elsewhere = 0;
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        const struct group_model *model = &trial->now.groups[group];
+        if (model->subscription != index)
+            continue;
+        for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
+            const struct cell *cell = cell_at(trial, group, offset);
+            waiting += cell->state == CELL_WAITING;
+            elsewhere += cell->state == CELL_DELAYED || (cell->state == CELL_LEASED && cell->session != session);
+        }
+    }
+    if (trial->deliveries.waiting != waiting)
+        trial_fail(trial, "%llu messages are said to wait, not %llu", (unsigned long long)trial->deliveries.waiting,
+                   (unsigned long long)waiting);
+    if (trial->deliveries.end != (waiting == 0 && elsewhere == 0))
+        trial_fail(trial, "the end is said to be %s, but %llu wait and %llu are elsewhere",
+                   trial->deliveries.end ? "there" : "to come", (unsigned long long)waiting,
+                   (unsigned long long)elsewhere);
+}

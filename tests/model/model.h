@@ -1,0 +1,247 @@
+/*
+ * model.h: the model-based test of the engine.
+ *
+ * A trial gives an engine (lib/queue/engine.h, on a store in memory, with a clock of the trial's own) random operations
+ * from a seed, and the same operations to a reference: a topic is an array of messages, a group is an array of cells,
+ * one an offset, and each rule is a loop over all of them. After every step both must say the same of every offset of
+ * every group. Restarts, reboots, failed commits and rollbacks take the reference back to its last commit.
+ *
+ * Where the engine may choose (which topic of a pattern comes first, how long a delay with jitter is), the reference
+ * checks that the choice is allowed, and takes it over.
+ */
+#ifndef TESTS_MODEL_H
+#define TESTS_MODEL_H
+
+#include "queue/local.h"
+
+enum { TOPICS = 6, PATTERNS = 3, GROUP_NAMES = 3, SESSIONS = 5, GROUPS_MAX = 128, GRANTS = 16 };
+/* Each group name, and none (readers), on each topic and pattern. */
+enum { SUBSCRIPTIONS = (TOPICS + PATTERNS) * (GROUP_NAMES + 1) };
+
+#define MILLISECOND INT64_C(1000)
+#define SECOND INT64_C(1000000)
+
+/* ---- the reference --------------------------------------------------------------------------------------------- */
+
+enum cell_state { CELL_WAITING, CELL_DELAYED, CELL_LEASED, CELL_ACKED, CELL_DEAD };
+
+/* What a group knows of one offset. Zeroed: waiting, never granted. */
+struct cell {
+    enum cell_state state;
+    uint32_t attempt; /* charged; of a leased one, including this; of a settled one 0 */
+    int64_t delay;    /* delayed, or waiting again after it: how long */
+    int64_t due;      /* delayed: until when */
+    uint64_t session; /* leased */
+    uint64_t lease;
+    int64_t deadline; /* of the lease: not on disk */
+};
+
+struct message {
+    uint64_t mark; /* the first eight bytes of its body: no two messages have the same */
+    uint64_t producer, sequence;
+    uint32_t size;
+    int64_t time;
+};
+
+struct topic_model {
+    bool exists;
+    uint64_t first, end;
+    int64_t last_time;
+};
+
+struct group_model {
+    unsigned topic, subscription;
+    uint64_t start;
+    uint64_t low;     /* all below is settled */
+    uint64_t checked; /* all below was once found to be settled in the engine, too */
+};
+
+struct subscription_model {
+    bool made;
+    uint64_t creator; /* 0: not known any more */
+};
+
+struct lane {
+    uint64_t number, result;
+    uint32_t count;
+};
+
+/* All that a commit keeps but messages and cells, which `struct change` brings back. */
+struct reference {
+    struct topic_model topics[TOPICS];
+    struct group_model groups[GROUPS_MAX];
+    unsigned groups_count;
+    struct subscription_model subscriptions[SUBSCRIPTIONS];
+    struct lane lanes[SESSIONS][ENGINE_LANES];
+};
+
+struct change {
+    unsigned group;
+    uint64_t offset;
+    struct cell before;
+};
+
+/* ---- a trial --------------------------------------------------------------------------------------------------- */
+
+struct options {
+    uint64_t seed;
+    uint64_t steps;
+    uint64_t without; /* bit i: operation i does not happen */
+    bool verbose;
+    bool quiet; /* a failure is told by the exit code alone */
+};
+
+/* How this seed differs from others. */
+struct flavour {
+    unsigned weights[64]; /* of the operations */
+    unsigned topics, patterns, groups, sessions;
+    uint32_t frame_max;  /* messages */
+    uint32_t body_max;   /* bytes */
+    uint64_t topic_max;  /* messages; a topic that has so many takes no more */
+    int64_t quick, slow; /* how far time moves between turns: usually, and sometimes */
+    bool wall_steps;
+};
+
+struct grant_record {
+    unsigned session, subscription;
+    uint64_t number;
+};
+
+enum { SAID = 24, SAID_TEXT = 200 };
+
+struct trial {
+    const struct options *options;
+    struct flavour flavour;
+    uint64_t random;
+    uint64_t step;
+    struct reference now, committed;
+    struct change *changes;
+    size_t changes_count, changes_capacity;
+    struct cell *cells[GROUPS_MAX];
+    size_t cells_capacity[GROUPS_MAX];
+    struct message *messages[TOPICS];
+    size_t messages_capacity[TOPICS];
+    uint64_t marks;
+    uint64_t sequences[SESSIONS];
+    uint64_t sessions[SESSIONS]; /* ids */
+
+    struct store *store;
+    struct engine *engine;
+    const struct engine_operations *call; /* engine->operations */
+    struct engine_local_settings settings;
+    struct moment moment;
+    bool stepped; /* the wall clock, ever */
+    bool ticked;  /* in this turn, after all else */
+    struct engine_subscription *handles[SUBSCRIPTIONS];
+    bool waits[SUBSCRIPTIONS];      /* somebody found nothing there, and waits */
+    uint64_t news[TOPICS];          /* readers: the ends when they found nothing */
+    struct group *real[GROUPS_MAX]; /* the engine's; NULL: to be looked up */
+    uint64_t waiting[GROUPS_MAX];   /* counted by trial_compare() */
+    struct lane loaded[SESSIONS][ENGINE_LANES];
+    struct grant_record grants[GRANTS];
+    unsigned grants_count;
+    uint64_t positions[TOPICS]; /* of one who reads */
+    struct engine_deliveries deliveries;
+
+    char said[SAID][SAID_TEXT];
+    uint64_t said_count;
+};
+
+struct statistics {
+    uint64_t steps, messages, deliveries, settled, commits, undone, restarts;
+};
+extern struct statistics statistics;
+
+/* main.c */
+/* Says what failed and how to see it again, and ends the process with 1. */
+_Noreturn void trial_fail(struct trial *trial, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void trial_say(struct trial *trial, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* trial.c */
+void trial_run(const struct options *options);
+uint64_t trial_random(struct trial *trial);
+uint64_t trial_below(struct trial *trial, uint64_t limit); /* 0 to LIMIT - 1; 0 for 0 */
+bool trial_chance(struct trial *trial, unsigned percent);
+const char *topic_name(unsigned topic);
+/* What subscription number INDEX is on, and its group ("" for readers). */
+const char *subscription_on(unsigned index);
+const char *subscription_group(unsigned index);
+bool subscription_is_pattern(unsigned index);
+bool subscription_is_of(unsigned index, unsigned topic);
+
+/* operations.c */
+extern const struct operation {
+    const char *name;
+    unsigned weight;
+    void (*run)(struct trial *trial);
+} operations[];
+unsigned operations_count(void);
+
+/* act_publish.c, act_consume.c, act_turn.c: what a step can be. */
+void act_publish(struct trial *trial);
+void act_subscribe(struct trial *trial);
+void act_grant(struct trial *trial);
+void act_regrant(struct trial *trial);
+void act_serve(struct trial *trial);
+void act_settle(struct trial *trial);
+void act_extend(struct trial *trial);
+void act_shorten(struct trial *trial);
+void act_release(struct trial *trial);
+void act_tick(struct trial *trial);
+void act_read(struct trial *trial);
+void act_drained(struct trial *trial);
+void act_commit(struct trial *trial);
+void act_fail_commit(struct trial *trial);
+void act_undo(struct trial *trial);
+void act_restart(struct trial *trial);
+void act_reboot(struct trial *trial);
+void act_step_wall(struct trial *trial);
+
+/* Publishes to TOPIC under ORIGIN. False: it is full. */
+bool publish_frame(struct trial *trial, unsigned topic, unsigned session, const struct engine_origin *origin,
+                   uint64_t *first, uint32_t *count);
+/* Opens the engine on the store and loads it. */
+void engine_start(struct trial *trial);
+/* Grants to SESSION from subscription INDEX, which is made, within LIMITS. */
+void grant_messages(struct trial *trial, unsigned index, unsigned session, const struct engine_limits *limits);
+
+/* reference.c: the rules. */
+bool cell_is_settled(const struct cell *cell);
+struct cell *cell_at(struct trial *trial, unsigned group, uint64_t offset);
+/* Sets a cell; a rollback brings back what it was. */
+void cell_set(struct trial *trial, unsigned group, uint64_t offset, const struct cell *cell);
+/* Appends a message to TOPIC, which is made if it is not there. */
+void reference_append(struct trial *trial, unsigned topic, const struct message *message);
+void reference_make_topic(struct trial *trial, unsigned topic);
+void reference_make_groups(struct trial *trial, unsigned subscription, unsigned session, enum engine_from from,
+                           uint64_t value);
+uint64_t reference_position(const struct trial *trial, unsigned topic, enum engine_from from, uint64_t value);
+/* Settles what SETTLEMENT, SPAN offsets of it, means and SESSION holds; returns how many. CHANGE false: only counts. */
+uint32_t reference_settle(struct trial *trial, unsigned group, uint64_t session,
+                          const struct engine_settlement *settlement, uint32_t span, bool change);
+uint64_t reference_release(struct trial *trial, uint64_t session);
+void reference_tick(struct trial *trial);
+void reference_commit(struct trial *trial);
+/* Back to the last commit. */
+void reference_rollback(struct trial *trial);
+/* After a load: leases run anew, delays are what the engine says, if that is allowed. */
+void reference_loaded(struct trial *trial);
+
+/* deliveries.c */
+/* Walks over the offsets that DELIVERY means; *AT is 0 at first. False: it is at the end. */
+bool delivery_next(const struct engine_delivery *delivery, uint32_t *at, uint64_t *offset);
+/* Checks one delivery's frame against the messages of its topic. */
+void delivery_check(struct trial *trial, unsigned topic, const struct engine_delivery *delivery);
+unsigned delivery_topic(struct trial *trial, const struct engine_delivery *delivery);
+/* The reference's group of a delivery, which belongs to subscription INDEX. */
+unsigned delivery_group(struct trial *trial, unsigned index, const struct engine_delivery *delivery);
+/* What is left for others, as a grant to SESSION of subscription INDEX tells it. */
+void deliveries_check_rest(struct trial *trial, unsigned index, uint64_t session);
+
+/* compare.c */
+/* The engine's group; NULL: it has none. */
+struct group *trial_real(struct trial *trial, unsigned group);
+/* Fails unless engine and reference say the same of every offset of every group. */
+void trial_compare(struct trial *trial);
+
+#endif

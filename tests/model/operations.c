@@ -1,0 +1,19 @@
+#include "model.h"
+
+/* Their order is that of --without's bits. */
+const struct operation operations[] = {
+    {"publish", 20, act_publish}, {"subscribe", 4, act_subscribe},
+    {"grant", 20, act_grant},     {"serve", 15, act_serve},
+    {"regrant", 4, act_regrant},  {"settle", 40, act_settle},
+    {"extend", 2, act_extend},    {"shorten", 2, act_shorten},
+    {"release", 2, act_release},  {"tick", 12, act_tick},
+    {"read", 5, act_read},        {"drained", 2, act_drained},
+    {"commit", 20, act_commit},   {"fail_commit", 2, act_fail_commit},
+    {"undo", 2, act_undo},        {"restart", 2, act_restart},
+    {"reboot", 1, act_reboot},    {"step_wall", 1, act_step_wall},
+};
+
+unsigned operations_count(void)
+{
+    return sizeof operations / sizeof *operations;
+}

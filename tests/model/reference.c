@@ -1,0 +1,257 @@
+#include "model.h"
+
+#include <stdlib.h>
+
+bool cell_is_settled(const struct cell *cell)
+{
+    return cell->state == CELL_ACKED || cell->state == CELL_DEAD;
+}
+
+static void *grow(void *items, size_t *capacity, size_t needed, size_t size)
+{
+    if (needed <= *capacity)
+        return items;
+    size_t more = *capacity ? *capacity * 2 : 256;
+    while (more < needed)
+        more *= 2;
+    items = realloc(items, more * size);
+    if (!items)
+        abort();
+    *capacity = more;
+    return items;
+}
+
+struct cell *cell_at(struct trial *trial, unsigned group, uint64_t offset)
+{
+    const struct group_model *model = &trial->now.groups[group];
+    if (offset < model->start || offset >= trial->now.topics[model->topic].end)
+        trial_fail(trial, "offset %llu of group %u is none", (unsigned long long)offset, group);
+    return &trial->cells[group][offset];
+}
+
+void cell_set(struct trial *trial, unsigned group, uint64_t offset, const struct cell *cell)
+{
+    struct cell *place = cell_at(trial, group, offset);
+    trial->changes = grow(trial->changes, &trial->changes_capacity, trial->changes_count + 1, sizeof *trial->changes);
+    trial->changes[trial->changes_count++] = (struct change){group, offset, *place};
+    *place = *cell;
+    if (cell_is_settled(cell))
+        statistics.settled++;
+}
+
+/* ---- topics and groups ----------------------------------------------------------------------------------------- */
+
+static void cells_reach(struct trial *trial, unsigned group, uint64_t first, uint64_t end)
+{
+    trial->cells[group] = grow(trial->cells[group], &trial->cells_capacity[group], end, sizeof(struct cell));
+    memset(trial->cells[group] + first, 0, (end - first) * sizeof(struct cell));
+}
+
+void reference_append(struct trial *trial, unsigned topic, const struct message *message)
+{
+    reference_make_topic(trial, topic);
+    struct topic_model *model = &trial->now.topics[topic];
+    trial->messages[topic] =
+        grow(trial->messages[topic], &trial->messages_capacity[topic], model->end + 1, sizeof *trial->messages[topic]);
+    trial->messages[topic][model->end] = *message;
+    model->end++;
+    for (unsigned group = 0; group < trial->now.groups_count; group++)
+        if (trial->now.groups[group].topic == topic)
+            cells_reach(trial, group, model->end - 1, model->end);
+}
+
+static void make_group(struct trial *trial, unsigned subscription, unsigned topic, uint64_t start)
+{
+    struct reference *now = &trial->now;
+    unsigned group = now->groups_count++;
+    if (group == GROUPS_MAX)
+        trial_fail(trial, "the model has too many groups");
+    now->groups[group] = (struct group_model){
+        .topic = topic, .subscription = subscription, .start = start, .low = start, .checked = start};
+    trial->real[group] = NULL;
+    cells_reach(trial, group, start, now->topics[topic].end);
+}
+
+void reference_make_topic(struct trial *trial, unsigned topic)
+{
+    struct topic_model *model = &trial->now.topics[topic];
+    if (model->exists)
+        return;
+    model->exists = true;
+    for (unsigned i = 0; i < SUBSCRIPTIONS; i++)
+        if (trial->now.subscriptions[i].made && subscription_is_pattern(i) && subscription_is_of(i, topic))
+            make_group(trial, i, topic, model->first);
+}
+
+uint64_t reference_position(const struct trial *trial, unsigned topic, enum engine_from from, uint64_t value)
+{
+    const struct topic_model *model = &trial->now.topics[topic];
+    uint64_t offset = model->first;
+    switch (from) {
+    case ENGINE_FROM_NEW:
+        return model->end;
+    case ENGINE_FROM_OFFSET:
+        return value < model->first ? model->first : value > model->end ? model->end : value;
+    case ENGINE_FROM_LAST:
+        return value > model->end - model->first ? model->first : model->end - value;
+    case ENGINE_FROM_TIME:
+        while (offset < model->end && trial->messages[topic][offset].time < (int64_t)value)
+            offset++;
+        return offset;
+    case ENGINE_FROM_DEFAULT:
+    case ENGINE_FROM_START:
+        break;
+    }
+    return offset;
+}
+
+void reference_make_groups(struct trial *trial, unsigned subscription, unsigned session, enum engine_from from,
+                           uint64_t value)
+{
+    struct subscription_model *model = &trial->now.subscriptions[subscription];
+    for (unsigned topic = 0; topic < TOPICS; topic++) {
+        if (!subscription_is_of(subscription, topic))
+            continue;
+        if (!subscription_is_pattern(subscription))
+            reference_make_topic(trial, topic);
+        if (trial->now.topics[topic].exists)
+            make_group(trial, subscription, topic, reference_position(trial, topic, from, value));
+    }
+    model->made = true;
+    model->creator = trial->sessions[session];
+}
+
+/* ---- what happens to messages ---------------------------------------------------------------------------------- */
+
+static bool is_held(const struct cell *cell, uint64_t session, uint64_t lease)
+{
+    return cell->state == CELL_LEASED && cell->session == session && cell->lease == lease;
+}
+
+static struct cell settled_cell(const struct trial *trial, const struct cell *before,
+                                const struct engine_settlement *settlement)
+{
+    struct cell after = {.state = CELL_WAITING, .attempt = before->attempt};
+    switch (settlement->action) {
+    case ENGINE_ACK:
+        return (struct cell){.state = CELL_ACKED};
+    case ENGINE_DEAD:
+        return (struct cell){.state = CELL_DEAD};
+    case ENGINE_RELEASE:
+        after.attempt--;
+        return after;
+    case ENGINE_RETRY:
+        break;
+    }
+    if (settlement->delay > 0) {
+        after.state = CELL_DELAYED;
+        after.delay = (int64_t)settlement->delay * MILLISECOND;
+        after.due = trial->moment.monotonic + after.delay;
+    }
+    return after;
+}
+
+uint32_t reference_settle(struct trial *trial, unsigned group, uint64_t session,
+                          const struct engine_settlement *settlement, uint32_t span, bool change)
+{
+    const struct group_model *model = &trial->now.groups[group];
+    uint64_t end = settlement->first + span, top = trial->now.topics[model->topic].end;
+    uint32_t applied = 0;
+    for (uint64_t offset = settlement->first < model->low ? model->low : settlement->first;
+         offset < end && offset < top; offset++) {
+        const struct cell *cell = cell_at(trial, group, offset);
+        if (!is_held(cell, session, settlement->lease))
+            continue;
+        applied++;
+        if (change) {
+            struct cell after = settled_cell(trial, cell, settlement);
+            cell_set(trial, group, offset, &after);
+        }
+    }
+    return applied;
+}
+
+uint64_t reference_release(struct trial *trial, uint64_t session)
+{
+    uint64_t released = 0;
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        const struct group_model *model = &trial->now.groups[group];
+        for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
+            const struct cell *cell = cell_at(trial, group, offset);
+            if (cell->state != CELL_LEASED || cell->session != session)
+                continue;
+            struct cell after = {.state = CELL_WAITING, .attempt = cell->attempt - 1};
+            cell_set(trial, group, offset, &after);
+            released++;
+        }
+    }
+    return released;
+}
+
+void reference_tick(struct trial *trial)
+{
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        const struct group_model *model = &trial->now.groups[group];
+        for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
+            const struct cell *cell = cell_at(trial, group, offset);
+            bool lapsed = cell->state == CELL_LEASED && cell->deadline <= trial->moment.monotonic;
+            bool woken = cell->state == CELL_DELAYED && cell->due <= trial->moment.monotonic;
+            if (!lapsed && !woken)
+                continue;
+            struct cell after = {.state = CELL_WAITING, .attempt = cell->attempt, .delay = woken ? cell->delay : 0};
+            cell_set(trial, group, offset, &after);
+        }
+    }
+}
+
+/* ---- commits --------------------------------------------------------------------------------------------------- */
+
+void reference_commit(struct trial *trial)
+{
+    trial->committed = trial->now;
+    trial->changes_count = 0;
+}
+
+void reference_rollback(struct trial *trial)
+{
+    while (trial->changes_count > 0) {
+        const struct change *change = &trial->changes[--trial->changes_count];
+        trial->cells[change->group][change->offset] = change->before;
+    }
+    trial->now = trial->committed;
+}
+
+/* What is delayed, on the disk, knows when it is due on the wall: the same moment unless the wall clock was set. */
+static void take_delay(struct trial *trial, unsigned group, uint64_t offset, struct cell *cell,
+                       const struct state_run *run)
+{
+    int64_t now = trial->moment.monotonic, due = run->value.due;
+    bool woken = cell->state == CELL_WAITING && cell->delay > 0;
+    if (due > now + cell->delay || (woken && due > now && !trial->stepped))
+        trial_fail(trial, "group %u: after a start offset %llu is delayed until %lld, now is %lld", group,
+                   (unsigned long long)offset, (long long)due, (long long)now);
+    if (!woken && !trial->stepped && due != (cell->due > now ? cell->due : now))
+        trial_fail(trial, "group %u: after a start offset %llu is due at %lld instead of %lld", group,
+                   (unsigned long long)offset, (long long)due, (long long)cell->due);
+    cell->state = CELL_DELAYED;
+    cell->due = due;
+}
+
+void reference_loaded(struct trial *trial)
+{
+    for (unsigned i = 0; i < SUBSCRIPTIONS; i++)
+        trial->now.subscriptions[i].creator = trial->committed.subscriptions[i].creator = 0;
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        const struct group_model *model = &trial->now.groups[group];
+        const struct group *real = trial_real(trial, group);
+        for (uint64_t offset = model->low; real && offset < trial->now.topics[model->topic].end; offset++) {
+            struct cell *cell = cell_at(trial, group, offset);
+            struct state_run run;
+            if (cell->state == CELL_LEASED)
+                cell->deadline = trial->moment.monotonic + (int64_t)trial->settings.lease * MILLISECOND;
+            if ((cell->state == CELL_WAITING || cell->state == CELL_DELAYED) &&
+                states_get(&real->states, offset, &run) && run.value.state == STATE_DELAYED)
+                take_delay(trial, group, offset, cell, &run);
+        }
+    }
+}
