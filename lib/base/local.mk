@@ -5,6 +5,7 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libbase.la
 %C%_libbase_la_SOURCES = \
+	%D%/bits.c %D%/bits.h \
 	%D%/blob.c %D%/blob.h \
 	%D%/buffer.c %D%/buffer.h \
 	%D%/clock.c %D%/clock.h \

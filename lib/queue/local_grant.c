@@ -186,7 +186,7 @@ static bool pass_over(enum mp_error error, bool *damaged)
 }
 
 /* What GROUP can give next: messages that were given back first, then new ones. False: nothing. */
-static bool next_of_group(const struct group *group, uint64_t *first, uint64_t *count, uint32_t *attempt)
+static bool next_of_group(struct group *group, uint64_t *first, uint64_t *count, uint32_t *attempt)
 {
     struct state_run run;
     if (states_find(&group->states, STATE_WAITING, 0, &run)) {

@@ -95,6 +95,7 @@ static enum mp_error group_add(struct local *local, const struct store_group *ro
     struct group *group = calloc(1, sizeof *group);
     if (!group)
         return MP_ERR_MEMORY;
+    enum mp_error error;
     group->id = row->id;
     group->topic = topic;
     group->subscription = subscription;
@@ -105,11 +106,10 @@ static enum mp_error group_add(struct local *local, const struct store_group *ro
     group->event = row->event;
     group->dead = row->dead;
     group->hint.frame = UINT64_MAX;
-    states_begin(&group->states, row->floor);
-    states_set_frontier(&group->states, row->frontier);
-    if (map_put(&local->groups, &group->id, sizeof group->id, group)) {
+    if ((error = states_restore(&group->states, row->start, row->floor, row->frontier, NULL, 0)) ||
+        (error = map_put(&local->groups, &group->id, sizeof group->id, group))) {
         free(group);
-        return MP_ERR_MEMORY;
+        return error;
     }
     if (row->id >= local->next_group)
         local->next_group = row->id + 1;
@@ -405,7 +405,10 @@ enum mp_error local_group_load(struct local *local, const struct store_group *ro
         subscription->made = subscription->shared.known = true;
     }
     struct group *group;
-    return group_add(local, row, topic, subscription, &group) ? fault_memory(fault) : MP_OK;
+    enum mp_error error = group_add(local, row, topic, subscription, &group);
+    if (error == MP_ERR_DAMAGED)
+        return fault_set(fault, error, "the row of group %u makes no sense", row->id);
+    return error ? fault_memory(fault) : MP_OK;
 }
 
 uint64_t local_group_waiting(const struct group *group)

@@ -245,7 +245,7 @@ static void wake(struct local *local)
     while ((group = map_next(&local->groups, &at))) {
         if (group->states.counts[STATE_DELAYED] == 0)
             continue;
-        if (states_wake(&group->states, local->now.monotonic) > 0)
+        if (states_wake(&group->states, local->now.monotonic, NULL, NULL) > 0)
             local_mark_ready(local, group->subscription);
         int64_t due = states_due(&group->states);
         if (due < local->delay_due)

@@ -117,7 +117,7 @@ static bool lease_overlaps(struct local *local, uint64_t session, const struct e
 uint32_t local_held(struct engine *engine, uint64_t session, const struct engine_settlement *settlement)
 {
     struct local *local = local_of(engine);
-    const struct group *group = group_by_id(local, settlement->group);
+    struct group *group = group_by_id(local, settlement->group);
     uint64_t offset, end;
     if (!group || !lease_overlaps(local, session, settlement, group, &offset, &end))
         return 0;

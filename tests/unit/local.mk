@@ -11,6 +11,10 @@ unit_tests += %D%/test_attributes
 %C%_test_attributes_SOURCES = %D%/test_attributes.c
 %C%_test_attributes_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_bits
+%C%_test_bits_SOURCES = %D%/test_bits.c
+%C%_test_bits_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_buffer
 %C%_test_buffer_SOURCES = %D%/test_buffer.c
 %C%_test_buffer_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)

@@ -12,6 +12,7 @@ enum { SPAN = 5 * STATES_BLOCK, SEEDS = 3000, STEPS = 60, ROWS_MAX = 16 };
 struct model {
     uint64_t start, floor, frontier;
     struct state_value values[SPAN]; /* from START on */
+    uint64_t totals[STATE_COUNT];
 };
 
 struct row {
@@ -25,9 +26,10 @@ struct rig {
     struct moment now;
     struct states states;
     struct model model;
+    uint64_t heard;            /* messages that were told to be woken */
     struct row rows[ROWS_MAX]; /* what was saved: the store */
     unsigned rows_count;
-    uint64_t saved_floor, saved_frontier;
+    uint64_t saved_floor, saved_frontier, saved_totals[STATE_COUNT];
 };
 
 static uint64_t next_random(struct rig *rig)
@@ -43,11 +45,6 @@ static uint64_t below(struct rig *rig, uint64_t limit)
     return next_random(rig) % limit;
 }
 
-static bool is_settled(enum state state)
-{
-    return state == STATE_ACKED || state == STATE_DEAD;
-}
-
 static struct state_value *model_at(struct model *model, uint64_t offset)
 {
     return &model->values[offset - model->start];
@@ -59,13 +56,15 @@ static void model_set(struct model *model, uint64_t first, uint32_t count, const
         *model_at(model, offset) = *value;
     if (first + count > model->frontier)
         model->frontier = first + count;
-    while (model->floor < model->frontier && is_settled(model_at(model, model->floor)->state))
-        model->floor++;
+    for (; model->floor < model->frontier && state_is_settled(model_at(model, model->floor)->state); model->floor++)
+        model->totals[model_at(model, model->floor)->state]++;
 }
 
 static bool same(const struct state_value *one, const struct state_value *other)
 {
-    return one->state == other->state && one->attempt == other->attempt &&
+    if (one->state != other->state || state_is_settled(one->state))
+        return one->state == other->state;
+    return one->attempt == other->attempt && one->suspect == other->suspect && one->failed == other->failed &&
            (one->state != STATE_DELAYED || one->due == other->due) &&
            (one->state != STATE_LEASED || (one->session == other->session && one->lease == other->lease));
 }
@@ -91,6 +90,7 @@ static void compare(struct rig *rig)
     assert_true(model->floor == 0 || !states_get(states, model->floor - 1, &run));
     for (unsigned state = 0; state < STATE_COUNT; state++) {
         assert_int_equal(states->counts[state], counts[state]);
+        assert_int_equal(states->totals[state], model->totals[state]);
         uint64_t offset = model->floor;
         for (; states_find(states, (enum state)state, offset, &run); offset = run.first + run.count) {
             assert_true(run.first >= offset && run.value.state == (enum state)state);
@@ -111,25 +111,115 @@ static struct state_value any_value(struct rig *rig)
         value.session = 1 + below(rig, 2);
         value.lease = 1 + below(rig, 2);
     }
-    if (is_settled(value.state))
-        value.attempt = 0;
+    if (below(rig, 4) == 0)
+        value.suspect = 1 + (uint32_t)below(rig, 2);
+    if (below(rig, 4) == 0)
+        value.failed = 1 + (int64_t)below(rig, 2);
     return value;
+}
+
+/* A range, mostly a short one, that begins between floor and frontier or at most GAP behind that. */
+static void any_range(struct rig *rig, uint64_t gap, uint64_t *first, uint32_t *count)
+{
+    const struct model *model = &rig->model;
+    uint64_t last = model->start + SPAN;
+    *first = model->frontier + (gap ? below(rig, gap) : 0);
+    if (below(rig, 3) > 0 && model->frontier > model->floor)
+        *first = model->floor + below(rig, model->frontier - model->floor);
+    if (*first > last)
+        *first = last;
+    uint64_t most = below(rig, 10) == 0 ? 2 * STATES_BLOCK : 40;
+    *count = 1 + (uint32_t)below(rig, most);
+    if (*first + *count > last)
+        *count = (uint32_t)(last - *first);
 }
 
 static void step_set(struct rig *rig)
 {
     struct model *model = &rig->model;
     struct state_value value = any_value(rig);
-    uint64_t last = model->start + SPAN, first = model->frontier;
-    if (below(rig, 3) > 0 && model->frontier > model->floor)
-        first = model->floor + below(rig, model->frontier - model->floor);
-    uint64_t most = below(rig, 10) == 0 ? 2 * STATES_BLOCK : 40;
-    uint64_t count = 1 + below(rig, most);
-    if (first + count > last)
-        count = last - first;
-    assert_int_equal(states_set(&rig->states, first, (uint32_t)count, &value), MP_OK);
+    uint64_t first;
+    uint32_t count;
+    any_range(rig, 0, &first, &count);
+    assert_int_equal(states_set(&rig->states, first, count, &value), MP_OK);
     if (count > 0)
-        model_set(model, first, (uint32_t)count, &value);
+        model_set(model, first, count, &value);
+}
+
+static void model_reach(struct model *model, uint64_t offset)
+{
+    static const struct state_value waiting = {.state = STATE_WAITING};
+    if (offset > model->frontier)
+        model_set(model, model->frontier, (uint32_t)(offset - model->frontier), &waiting);
+}
+
+static void step_mask(struct rig *rig)
+{
+    static uint8_t mask[2 * STATES_BLOCK / 8 + 1];
+    struct state_value value = any_value(rig);
+    uint64_t first, dice = below(rig, 3);
+    uint32_t span;
+    any_range(rig, 100, &first, &span);
+    for (uint32_t at = 0; at < sizeof mask; at++)
+        mask[at] = dice == 0 ? (uint8_t)next_random(rig) : dice == 1 ? 0xff : (uint8_t)(1u << below(rig, 20));
+    assert_int_equal(states_set_mask(&rig->states, first, span, mask, &value), MP_OK);
+    model_reach(&rig->model, first + span);
+    for (uint32_t i = 0; i < span; i++)
+        if (mask[i / 8] >> i % 8 & 1)
+            *model_at(&rig->model, first + i) = value;
+    model_set(&rig->model, first, 0, &value); /* the floor moves */
+}
+
+/* What one lease holds becomes something else, which depends on what it was. */
+struct becoming {
+    struct rig *rig;
+    struct state_value value;
+    uint64_t heard; /* messages */
+};
+
+static struct state_value become(void *context, const struct state_run *run)
+{
+    struct becoming *becoming = context;
+    struct state_value value = becoming->value;
+    value.attempt = run->value.attempt + 1;
+    for (uint64_t offset = run->first; offset < run->first + run->count; offset++)
+        assert_true(same(&run->value, model_at(&becoming->rig->model, offset)));
+    becoming->heard += run->count;
+    return value;
+}
+
+static void step_change(struct rig *rig)
+{
+    struct model *model = &rig->model;
+    struct becoming becoming = {.rig = rig, .value = any_value(rig)};
+    struct states_change change = {1 + below(rig, 2), 1 + below(rig, 2), become, &becoming};
+    uint64_t first, expected = 0;
+    uint32_t span, changed;
+    any_range(rig, 100, &first, &span);
+    if (below(rig, 2) == 0 && first - model->start > 50)
+        first -= 50;
+    assert_int_equal(states_change(&rig->states, first, span, &change, &changed), MP_OK);
+    for (uint64_t offset = first; offset < first + span; offset++) {
+        struct state_value *value = model_at(model, offset);
+        if (offset < model->floor || offset >= model->frontier || value->state != STATE_LEASED ||
+            value->session != change.session || value->lease != change.lease)
+            continue;
+        uint32_t attempt = value->attempt + 1;
+        *value = becoming.value;
+        value->attempt = attempt;
+        expected++;
+    }
+    model_set(model, model->start, 0, &becoming.value);
+    assert_int_equal(changed, expected);
+    assert_int_equal(becoming.heard, expected);
+}
+
+static void count_woken(void *context, uint64_t first, uint32_t count)
+{
+    struct rig *rig = context;
+    for (uint64_t offset = first; offset < first + count; offset++)
+        assert_int_equal(model_at(&rig->model, offset)->state, STATE_WAITING);
+    rig->heard += count;
 }
 
 static void step_wake(struct rig *rig)
@@ -149,10 +239,12 @@ static void step_wake(struct rig *rig)
         struct state_value *value = model_at(&rig->model, offset);
         if (value->state != STATE_DELAYED || value->due > rig->now.monotonic)
             continue;
-        *value = (struct state_value){.state = STATE_WAITING, .attempt = value->attempt};
+        value->state = STATE_WAITING;
         woken++;
     }
-    assert_int_equal(states_wake(&rig->states, rig->now.monotonic), woken);
+    rig->heard = 0;
+    assert_int_equal(states_wake(&rig->states, rig->now.monotonic, count_woken, rig), woken);
+    assert_int_equal(rig->heard, woken);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------------ */
@@ -181,6 +273,7 @@ static void save(struct rig *rig)
     assert_int_equal(states_save(&rig->states, rig->now, put, rig), MP_OK);
     rig->saved_floor = rig->states.floor;
     rig->saved_frontier = rig->states.frontier;
+    memcpy(rig->saved_totals, rig->states.totals, sizeof rig->saved_totals);
 }
 
 /* Saves and loads into new states: what comes back is what was there. */
@@ -188,8 +281,9 @@ static void step_reload(struct rig *rig)
 {
     save(rig);
     states_free(&rig->states);
-    states_begin(&rig->states, rig->saved_floor);
-    states_set_frontier(&rig->states, rig->saved_frontier);
+    assert_int_equal(states_restore(&rig->states, rig->model.start, rig->saved_floor, rig->saved_frontier,
+                                    rig->saved_totals, STATE_COUNT),
+                     MP_OK);
     for (unsigned i = 0; i < rig->rows_count; i++)
         assert_int_equal(states_load(&rig->states, rig->now, rig->rows[i].block, rig->rows[i].data, rig->rows[i].size),
                          MP_OK);
@@ -211,11 +305,11 @@ static void free_rows(struct rig *rig)
 /* Woken messages are not written again: in the rows they are delayed, until a moment that has passed. */
 static void wake_all_due(struct rig *rig)
 {
-    states_wake(&rig->states, rig->now.monotonic);
+    states_wake(&rig->states, rig->now.monotonic, NULL, NULL);
     for (uint64_t offset = rig->model.floor; offset < rig->model.frontier; offset++) {
         struct state_value *value = model_at(&rig->model, offset);
         if (value->state == STATE_DELAYED && value->due <= rig->now.monotonic)
-            *value = (struct state_value){.state = STATE_WAITING, .attempt = value->attempt};
+            value->state = STATE_WAITING;
     }
 }
 
@@ -228,10 +322,14 @@ static void run_seed(uint64_t seed)
     rig->model.start = rig->model.floor = rig->model.frontier = below(rig, 3) == 0 ? 0 : below(rig, 3 * STATES_BLOCK);
     states_begin(&rig->states, rig->model.start);
     for (unsigned i = 0; i < STEPS; i++) {
-        uint64_t dice = below(rig, 10);
-        if (dice < 7)
+        uint64_t dice = below(rig, 12);
+        if (dice < 5)
             step_set(rig);
+        else if (dice < 7)
+            step_mask(rig);
         else if (dice < 9)
+            step_change(rig);
+        else if (dice < 11)
             step_wake(rig);
         else {
             step_reload(rig);
@@ -256,6 +354,13 @@ static void states_are_what_a_plain_array_says(void **state)
 
 static const struct state_value leased = {.state = STATE_LEASED, .attempt = 1, .session = 7, .lease = 3};
 static const struct state_value acked = {.state = STATE_ACKED};
+
+static struct state_value become_acked(void *context, const struct state_run *run)
+{
+    struct becoming *becoming = context;
+    becoming->heard += run->count;
+    return becoming->value;
+}
 
 static void settling_in_order_costs_a_run(void **state)
 {
@@ -319,8 +424,7 @@ static void a_clock_that_is_set_back_makes_no_delay_longer(void **state)
     assert_int_equal(states_set(&rig->states, 0, 1, &delayed), MP_OK);
     save(rig);
     states_free(&rig->states);
-    states_begin(&rig->states, 0);
-    states_set_frontier(&rig->states, 1);
+    assert_int_equal(states_restore(&rig->states, 0, 0, 1, NULL, 0), MP_OK);
     struct moment later = {.monotonic = 70000, .wall = 1000};
     assert_int_equal(states_load(&rig->states, later, 0, rig->rows[0].data, rig->rows[0].size), MP_OK);
     assert_int_equal(states_due(&rig->states), later.monotonic + 300);
@@ -346,8 +450,7 @@ static void a_wrong_row_is_refused_or_sound(void **state)
     for (size_t at = 0; at < row->size; at++)
         for (unsigned bit = 0; bit < 8; bit++) {
             row->data[at] ^= (uint8_t)(1u << bit);
-            states_begin(&rig->states, 3);
-            states_set_frontier(&rig->states, 53);
+            assert_int_equal(states_restore(&rig->states, 3, 3, 53, NULL, 0), MP_OK);
             if (states_load(&rig->states, rig->now, 0, row->data, row->size) || states_check(&rig->states, NULL))
                 refused++;
             states_free(&rig->states);
@@ -355,13 +458,78 @@ static void a_wrong_row_is_refused_or_sound(void **state)
         }
     assert_true(refused > 50);
     for (size_t size = 0; size < row->size; size++) {
-        states_begin(&rig->states, 3);
-        states_set_frontier(&rig->states, 53);
+        assert_int_equal(states_restore(&rig->states, 3, 3, 53, NULL, 0), MP_OK);
         assert_true(states_load(&rig->states, rig->now, 0, row->data, size) || states_check(&rig->states, NULL));
         states_free(&rig->states);
     }
     free_rows(rig);
     free(rig);
+}
+
+/* A row as the first version of the store wrote it: a delayed, a leased and an acknowledged run. */
+static void a_row_of_version_1_is_read(void **state)
+{
+    static const uint64_t too_many[] = {0, 0, 0, 4};
+    struct buffer row = {0};
+    struct states states;
+    struct state_run run;
+    struct moment now = {.monotonic = 500, .wall = 2000};
+    (void)state;
+    buffer_put_u8(&row, 1);
+    buffer_put_u64(&row, 1500); /* written */
+    for (uint16_t i = 0; i < 3; i++) {
+        buffer_put_u16(&row, (uint16_t)(3 + i));
+        buffer_put_u16(&row, 1);
+        buffer_put_u8(&row, (uint8_t)(1 + i));
+        buffer_put_u32(&row, 2u + i);
+        if (i == 0)
+            buffer_put_u64(&row, 2300);
+        if (i == 1) {
+            buffer_put_u64(&row, 7);
+            buffer_put_u64(&row, 9);
+        }
+    }
+    assert_int_equal(states_restore(&states, 0, 3, 6, too_many, 4), MP_ERR_DAMAGED);
+    assert_int_equal(states_restore(&states, 0, 3, 6, NULL, 0), MP_OK);
+    assert_int_equal(states.totals[STATE_ACKED], 3);
+    assert_int_equal(states_load(&states, now, 0, row.data, row.size), MP_OK);
+    assert_int_equal(states_check(&states, NULL), MP_OK);
+    assert_true(states_get(&states, 3, &run) && run.value.state == STATE_DELAYED && run.value.due == 800);
+    assert_int_equal(run.value.attempt, 2);
+    assert_true(states_get(&states, 4, &run) && run.value.state == STATE_LEASED && run.value.session == 7);
+    assert_true(run.value.lease == 9 && run.value.attempt == 3);
+    assert_true(states_get(&states, 5, &run) && run.value.state == STATE_ACKED);
+    states_free(&states);
+    buffer_free(&row);
+}
+
+/* Blocks that were in thousands of pieces give their memory back; a message that stays open is found at once. */
+static void one_open_message_costs_little(void **state)
+{
+    static uint8_t odd[STATES_BLOCK / 8];
+    struct states states;
+    struct state_run run;
+    uint32_t changed;
+    (void)state;
+    memset(odd, 0xaa, sizeof odd);
+    states_begin(&states, 0);
+    for (uint64_t base = 0; base < 100 * STATES_BLOCK; base += STATES_BLOCK) {
+        assert_int_equal(states_set_mask(&states, base, STATES_BLOCK, odd, &leased), MP_OK);
+        assert_int_equal(states.runs, base / STATES_BLOCK + STATES_BLOCK);
+        assert_int_equal(states_set(&states, base, STATES_BLOCK, base ? &acked : &leased), MP_OK);
+    }
+    assert_int_equal(states.floor, 0);
+    assert_int_equal(states.runs, 100);
+    struct becoming becoming = {.value = {.state = STATE_ACKED}};
+    struct states_change change = {leased.session, leased.lease, become_acked, &becoming};
+    assert_int_equal(states_change(&states, 1, STATES_BLOCK, &change, &changed), MP_OK);
+    assert_int_equal(changed, STATES_BLOCK - 1);
+    assert_true(states_find(&states, STATE_LEASED, 0, &run) && run.first == 0 && run.count == 1);
+    assert_false(states_find(&states, STATE_LEASED, 1, &run));
+    assert_int_equal(states_change(&states, 0, 1, &change, &changed), MP_OK);
+    assert_int_equal(states.floor, 100 * STATES_BLOCK);
+    assert_int_equal(states.totals[STATE_ACKED], 100 * STATES_BLOCK);
+    states_free(&states);
 }
 
 int main(void)
@@ -372,6 +540,8 @@ int main(void)
         cmocka_unit_test(delivery_waits_when_too_much_is_open),
         cmocka_unit_test(nothing_is_set_out_of_place),
         cmocka_unit_test(a_clock_that_is_set_back_makes_no_delay_longer),
+        cmocka_unit_test(a_row_of_version_1_is_read),
+        cmocka_unit_test(one_open_message_costs_little),
         cmocka_unit_test(a_wrong_row_is_refused_or_sound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
