@@ -1,5 +1,6 @@
 #include "message/frame.h"
 
+#include "base/bits.h"
 #include "base/units.h"
 #include "message/attributes.h"
 
@@ -275,6 +276,93 @@ enum mp_error frame_cut(struct frame_cursor *cursor, uint32_t count, size_t limi
     }
     cursor->at = at;
     cursor->index += taken;
+    return MP_OK;
+}
+
+/* Bytes of the record at CURSOR in a gathered frame, where it has an origin; *OWN: it has one here. */
+static size_t gathered_size(const struct extent *extent, const uint8_t *at, bool *own)
+{
+    *own = extent->attributes > 0 && at[WITH_ATTRIBUTES] == ATTRIBUTE_ORIGIN;
+    if (*own)
+        return extent->size;
+    return extent->size + ATTRIBUTE_ORIGIN_SIZE + (extent->attributes > 0 ? 0 : WITH_ATTRIBUTES - 4);
+}
+
+/* Copies the record at FROM to TO with the origin PRODUCER and SEQUENCE, which it does not have. */
+static void copy_with_origin(uint8_t *to, const uint8_t *from, const struct extent *extent, uint64_t producer,
+                             uint64_t sequence)
+{
+    const uint8_t *rest = from + extent->size - extent->body - extent->attributes;
+
+    store_u32(to, (uint32_t)extent->body | UINT32_C(1) << 31);
+    store_u16(to + 4, (uint16_t)(extent->attributes + ATTRIBUTE_ORIGIN_SIZE));
+    to[WITH_ATTRIBUTES] = ATTRIBUTE_ORIGIN;
+    store_u16(to + WITH_ATTRIBUTES + 1, ATTRIBUTE_ORIGIN_SIZE - 3);
+    store_u64(to + WITH_ATTRIBUTES + 3, producer);
+    store_u64(to + WITH_ATTRIBUTES + 11, sequence);
+    memcpy(to + WITH_ATTRIBUTES + ATTRIBUTE_ORIGIN_SIZE, rest, extent->attributes + extent->body);
+}
+
+/* Appends to OUT, behind PART's header, what frame_gather() takes; PART gets count, size, longest and sequence. */
+static enum mp_error gather(struct frame_cursor *cursor, uint32_t span, const uint8_t *mask, size_t limit,
+                            struct buffer *out, struct frame *part)
+{
+    const struct frame *frame = cursor->frame;
+    struct frame_cursor at = *cursor, last = *cursor;
+    struct extent extent;
+
+    part->size = FRAME_HEADER;
+    part->count = part->longest = 0;
+    for (uint32_t i = 0; i < span && at.index < frame->count; i++) {
+        const uint8_t *record = frame->data + at.at;
+        bool own;
+        if (!measure(record, frame->size - at.at, &extent))
+            break;
+        uint64_t sequence = frame->sequence + at.index;
+        at.at += extent.size;
+        at.index++;
+        if (!bits_get(mask, i))
+            continue;
+        size_t size = gathered_size(&extent, record, &own), taken = part->size - FRAME_HEADER;
+        if (part->count > 0 && (taken > limit || size > limit - taken))
+            break;
+        if (size > UINT32_MAX - taken)
+            break;
+        enum mp_error error = buffer_reserve(out, part->size + size);
+        if (error != MP_OK)
+            return error;
+        if (own)
+            memcpy(out->data + out->size + part->size, record, size);
+        else
+            copy_with_origin(out->data + out->size + part->size, record, &extent, frame->producer, sequence);
+        if (part->count++ == 0)
+            part->sequence = sequence;
+        if (extent.body > part->longest)
+            part->longest = (uint32_t)extent.body;
+        part->size += size;
+        last = at;
+    }
+    if (part->count == 0)
+        return MP_ERR_INVALID;
+    *cursor = last;
+    return MP_OK;
+}
+
+enum mp_error frame_gather(struct frame_cursor *cursor, uint32_t span, const uint8_t *mask, size_t limit,
+                           struct buffer *out, uint32_t *count)
+{
+    struct frame part = *cursor->frame;
+    enum mp_error error = gather(cursor, span, mask, limit, out, &part);
+
+    if (error != MP_OK)
+        return error;
+    part.flags |= FRAME_CUT;
+    part.attributes = part.count;
+    uint8_t *bytes = out->data + out->size;
+    write_header(bytes, &part);
+    store_u64(bytes + AT_CHECKSUM, checksum_of(bytes, part.size));
+    out->size += part.size;
+    *count = part.count;
     return MP_OK;
 }
 

@@ -136,6 +136,16 @@ bool frame_skip(struct frame_cursor *cursor, uint32_t count);
  */
 enum mp_error frame_cut(struct frame_cursor *cursor, uint32_t count, size_t limit, struct buffer *out);
 
+/*
+ * Appends to OUT a frame of those of the SPAN records at the cursor whose bit is set in MASK (base/bits.h), and moves
+ * the cursor behind the last that was taken. Each has ATTRIBUTE_ORIGIN, so that it is known by itself. No more than LIMIT
+ * bytes of records are taken, but one record at least. The result has FRAME_CUT and the flags and the time of the frame,
+ * which must not lie in OUT. *COUNT: how many. MP_ERR_INVALID when there is none to take, MP_ERR_MEMORY; nothing is
+ * appended or moved then.
+ */
+enum mp_error frame_gather(struct frame_cursor *cursor, uint32_t span, const uint8_t *mask, size_t limit,
+                           struct buffer *out, uint32_t *count);
+
 /* An origin as text: 32 lower-case hex digits, the producer first, and a NUL. */
 void frame_origin_text(uint64_t producer, uint64_t sequence, char text[FRAME_ID_TEXT]);
 

@@ -15,7 +15,6 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_time.c \
 	%D%/local_topic.c \
 	%D%/settings.c %D%/settings.h \
-	%D%/states.c %D%/states.h \
 	%D%/states.c %D%/states.h %D%/states_private.h \
 	%D%/states_bulk.c \
 	%D%/states_rows.c \

@@ -1,6 +1,7 @@
 /* message/frame.h: walking and cutting. */
 #include "message/frame.h"
 
+#include "base/bits.h"
 #include "base/memory.h"
 #include "message/attributes.h"
 
@@ -157,6 +158,114 @@ static void a_cut_keeps_its_limit_but_holds_one_message(void **state)
     frame_builder_free(&builder);
 }
 
+/* What frame_gather() makes of the COUNT messages from FIRST on that MASK chooses, each with its identity. */
+static void assert_gathered(const struct frame *part, uint32_t first, uint32_t span, const uint8_t *mask)
+{
+    struct frame_cursor cursor = frame_cursor(part);
+    struct record record;
+    struct attribute key;
+    char body[16];
+    uint32_t longest = 0;
+
+    for (uint32_t i = 0; i < span; i++) {
+        if (!bits_get(mask, i))
+            continue;
+        uint32_t number = first + i, size = (uint32_t)snprintf(body, sizeof body, "m%u", number);
+        bool marked = number % 6 == 0, keyed = number % 3 == 0;
+        assert_true(frame_next(&cursor, &record));
+        assert_int_equal(record.size, size);
+        assert_memory_equal(record.body, body, size);
+        assert_int_equal(record.producer, marked ? 5 : 9);
+        assert_int_equal(record.sequence, marked ? 50000 + number : 1000 + number);
+        assert_int_equal(attribute_find(record.attributes, record.attributes_size, "partitionkey", 12, &key), keyed);
+        longest = size > longest ? size : longest;
+    }
+    assert_false(frame_next(&cursor, &record));
+    assert_int_equal(part->flags, FRAME_CUT);
+    assert_int_equal(part->time, TIME);
+    assert_int_equal(part->longest, longest);
+    assert_int_equal(part->attributes, part->count);
+}
+
+static void any_set_is_gathered(void **state)
+{
+    const uint32_t total = 13;
+    struct frame_builder builder = numbered_frame(total);
+    struct frame frame, part;
+    struct buffer out = {0};
+
+    (void)state;
+    assert_int_equal(frame_open(&frame, builder.bytes.data, builder.bytes.size, true, &fault), MP_OK);
+    for (uint32_t first = 0; first < total; first += 3)
+        for (uint32_t set = 0; set < 1u << 10; set++) {
+            uint8_t mask[2] = {(uint8_t)set, (uint8_t)(set >> 8)};
+            uint32_t span = total - first < 10 ? total - first : 10, count = 0, last = 0;
+            struct frame_cursor cursor = frame_cursor(&frame);
+            assert_true(frame_skip(&cursor, first));
+            size_t expected = bits_count(mask, 0, span);
+            for (uint32_t i = 0; i < span; i++)
+                last = bits_get(mask, i) ? first + i + 1 : last;
+            out.size = 0;
+            enum mp_error error = frame_gather(&cursor, span, mask, SIZE_MAX, &out, &count);
+            assert_int_equal(error, expected > 0 ? MP_OK : MP_ERR_INVALID);
+            if (error)
+                continue;
+            assert_int_equal(count, expected);
+            assert_int_equal(cursor.index, last);
+            assert_int_equal(frame_open(&part, out.data, out.size, true, &fault), MP_OK);
+            assert_gathered(&part, first, span, mask);
+        }
+    buffer_free(&out);
+    frame_builder_free(&builder);
+}
+
+static void a_gathered_frame_keeps_its_limit(void **state)
+{
+    static const uint8_t mask[] = {0xbf, 0x03};
+    struct frame_builder builder = numbered_frame(10);
+    struct frame frame, part, piece;
+    struct buffer out = {0}, again = {0};
+    struct record record;
+    uint32_t count;
+
+    (void)state;
+    assert_int_equal(frame_open(&frame, builder.bytes.data, builder.bytes.size, true, &fault), MP_OK);
+    for (size_t limit = 0; limit < 400; limit++) {
+        struct frame_cursor cursor = frame_cursor(&frame);
+        out.size = 0;
+        assert_int_equal(frame_gather(&cursor, 10, mask, limit, &out, &count), MP_OK);
+        uint32_t span = cursor.index;
+        assert_true(bits_get(mask, span - 1));
+        assert_int_equal(bits_count(mask, 0, span), count);
+        assert_int_equal(frame_open(&part, out.data, out.size, true, &fault), MP_OK);
+        assert_gathered(&part, 0, span, mask);
+        assert_true(count == 1 || part.size - FRAME_HEADER <= limit);
+        if (count == 1)
+            continue;
+        /* A cut of it keeps the identities, too. */
+        struct frame_cursor look = frame_cursor(&part);
+        assert_true(frame_skip(&look, 1));
+        again.size = 0;
+        assert_int_equal(frame_cut(&look, count - 1, SIZE_MAX, &again), MP_OK);
+        assert_int_equal(frame_open(&piece, again.data, again.size, true, &fault), MP_OK);
+        look = frame_cursor(&piece);
+        assert_true(frame_next(&look, &record));
+        assert_int_equal(record.sequence, 1001);
+    }
+    struct frame_cursor cursor = frame_cursor(&frame);
+    buffer_free(&out);
+    memory_fail(1);
+    assert_int_equal(frame_gather(&cursor, 10, mask, SIZE_MAX, &out, &count), MP_ERR_MEMORY);
+    memory_fail(0);
+    assert_int_equal(cursor.index, 0);
+    assert_int_equal(out.size, 0);
+    assert_int_equal(frame_gather(&cursor, 10, mask, SIZE_MAX, &out, &count), MP_OK);
+    assert_int_equal(count, 9);
+    buffer_free(&again);
+    buffer_free(&out);
+    frame_builder_free(&builder);
+}
+
 static void nothing_is_cut_from_nothing_or_without_memory(void **state)
 {
     struct frame_builder builder = numbered_frame(10);
@@ -189,6 +298,8 @@ int main(void)
         cmocka_unit_test(cuts_are_frames_of_their_own),
         cmocka_unit_test(a_cut_of_a_cut_keeps_its_identity),
         cmocka_unit_test(a_cut_keeps_its_limit_but_holds_one_message),
+        cmocka_unit_test(any_set_is_gathered),
+        cmocka_unit_test(a_gathered_frame_keeps_its_limit),
         cmocka_unit_test(nothing_is_cut_from_nothing_or_without_memory),
     };
 
