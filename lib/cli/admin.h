@@ -1,10 +1,13 @@
 /*
- * admin.h: asking a running relay about itself: `mrelay status`, `topics`, `groups`, `wait`, `relays`.
+ * admin.h: the verbs of mrelay: asking a running relay about itself, and changing what it keeps.
+ *
+ * Each prints what it was asked for, and returns the exit code.
  */
 #ifndef CLI_ADMIN_H
 #define CLI_ADMIN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct admin_settings {
@@ -14,12 +17,24 @@ struct admin_settings {
     bool names;        /* print names only, a line each */
     const char *topic; /* only this one; NULL: all */
     const char *group;
+    const char *from;  /* where a group is moved to */
+    const char *store; /* the store's file; NULL: as the relay or its name says */
+    bool yes;          /* do not ask */
+    bool force;        /* although it is in use */
+    char **operands;   /* what stands behind the verb */
+    size_t operands_count;
 };
 
-/* Each prints what it was asked for, and returns the exit code. */
 int admin_status(const struct admin_settings *settings);
+
+/* Lists them, or `purge` and `delete` a topic. */
 int admin_topics(const struct admin_settings *settings);
+
+/* Lists them, or `seek` and `delete` a group. */
 int admin_groups(const struct admin_settings *settings);
+
+/* `topic T` or `group T G`: shows the settings, or changes those that are given as KEY=VALUE. */
+int admin_set(const struct admin_settings *settings);
 
 /* Returns when the group has nothing waiting, delayed or leased; 124 after the wait. */
 int admin_wait(const struct admin_settings *settings);

@@ -6,9 +6,13 @@
 noinst_LTLIBRARIES += %D%/libcli.la
 %C%_libcli_la_SOURCES = \
 	%D%/admin.c %D%/admin.h \
+	%D%/admin_ask.c %D%/admin_ask.h \
+	%D%/admin_change.c \
+	%D%/admin_show.c \
 	%D%/child_groups.c %D%/child_groups.h \
 	%D%/command.c %D%/command.h \
 	%D%/completion.c \
+	%D%/confirm.c %D%/confirm.h \
 	%D%/exit.c %D%/exit.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/options.c %D%/options.h \
@@ -28,5 +32,6 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/send_dress.c %D%/send_dress.h \
 	%D%/send_relay.c \
 	%D%/send_source.c %D%/send_source.h \
+	%D%/serve.c %D%/serve.h \
 	%D%/table.c %D%/table.h \
 	$(empty)

@@ -38,6 +38,12 @@ is_gone() {
     assert_file_contains "$XDG_STATE_HOME/msgpipe/default.log" 'event=serving'
 }
 
+@test "a store that cannot be there is an error of output, in front and in the background" {
+    run mrelay --store "$PWD/nowhere/x.db"
+    assert_failure 74
+    assert_output --partial "$PWD/nowhere"
+}
+
 @test "in the background, a log that cannot be written is named" {
     run mrelay --background --store "$PWD/nowhere/x.db"
     assert_failure 74
@@ -164,7 +170,9 @@ is_gone() {
     assert_success
     assert_line --index 0 --regexp '^relay +default \(msgpipe [0-9.]+\), pid [0-9]+, up '
     assert_line --partial 'orders.new'
+    assert_line --regexp '^clients +1 connection, [0-9]+ session'
     refute_output --partial $'\033'
+    refute_output --partial 'gaps'
     run mrelay status --json
     assert_output --regexp '^\{.*"relay":"default".*\}$'
     assert_equal "${#lines[@]}" 1
@@ -182,7 +190,31 @@ is_gone() {
     run mrelay groups
     assert_line --regexp '^a.one +g +0 +0 +0 +1 '
     assert_equal "$(mrelay groups --names)" g
-    assert_equal "$(mrelay groups --names -g other)" ''
+    assert_equal "$(mrelay groups --names -t 'a.*')" g
+    run mrelay topics --json -t 'a.*'
+    assert_output --partial '"a.one"'
+    refute_output --partial '"c"'
+}
+
+@test "a name that is not there is told, with the one that may have been meant" {
+    background
+    msend -t orders.new -d 1
+    mrecv -t orders.new -g bill -n 1
+    run mrelay topics -t orders.nwe
+    assert_failure 1
+    assert_output 'mrelay: there is no topic orders.nwe: did you mean orders.new?'
+    run mrelay topics -t 'x.*' --names
+    assert_failure 1
+    assert_output 'mrelay: no topic matches x.*'
+    run mrelay groups -g bil
+    assert_failure 1
+    assert_output 'mrelay: there is no group bil: did you mean bill?'
+    run mrelay groups -t order.new -g bill
+    assert_failure 1
+    assert_output 'mrelay: there is no group bill on order.new: did you mean orders.new?'
+    run mrelay topics delete orders.nwe --yes
+    assert_failure 1
+    assert_output 'mrelay: there is no topic orders.nwe: did you mean orders.new?'
 }
 
 @test "wait returns when a group has drained its topic, and 124 when not in time" {
@@ -296,6 +328,9 @@ END
     assert_failure 64
     assert_output 'mrelay: -r: a relay has a name: addresses to listen at are given with --listen'
     run mrelay --lease 1ms
+    assert_failure 64
+    assert_output 'mrelay: --lease: a lease takes from 1s to 24h'
+    run mrelay --lease 0
     assert_failure 64
     assert_output 'mrelay: --lease: a lease takes from 1s to 24h'
     run mrelay --log-format xml

@@ -1,0 +1,100 @@
+/* mrelay alone: being the relay, here or in the background. */
+#include "cli/serve.h"
+
+#include "base/log.h"
+#include "cli/exit.h"
+#include "cli/output.h"
+#include "relay/relay.h"
+#include "transport/address.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH_BYTES = 4096 };
+
+static int tell_failure(const struct fault *fault)
+{
+    tell("%s", fault_text(fault));
+    switch (fault->code) {
+    case MP_ERR_FORMAT: /* the store is no input of which a part was rejected */
+    case MP_ERR_TOO_LARGE:
+        return EXIT_FAILED;
+    case MP_ERR_NOT_FOUND: /* the store's directory: it cannot be written */
+        return EXIT_IO;
+    default:
+        return exit_code_of(fault->code);
+    }
+}
+
+/* The log's path, beside the store. */
+static enum mp_error log_path(const struct relay_settings *relay, char log[PATH_BYTES], struct fault *fault)
+{
+    enum mp_error error = MP_OK;
+    int length = 0;
+    if (relay->store)
+        length = snprintf(log, PATH_BYTES, "%s", relay->store);
+    else
+        error = address_store_path(relay->name ? relay->name : "default", log, PATH_BYTES, fault);
+    if (error)
+        return error;
+    size_t size = strlen(log);
+    if (size > 3 && !strcmp(log + size - 3, ".db"))
+        size -= 3;
+    if (length >= PATH_BYTES || size + sizeof(".log") > PATH_BYTES)
+        return fault_set(fault, MP_ERR_INVALID, "--store: the path is too long");
+    memcpy(log + size, ".log", sizeof(".log"));
+    return MP_OK;
+}
+
+/* Starts this program again in the background, with its log beside the store. */
+static int go_background(const struct relay_settings *relay, char **argv)
+{
+    struct fault fault = {0};
+    char log[PATH_BYTES];
+    int pid = 0;
+    enum mp_error error = log_path(relay, log, &fault);
+    if (!error && !relay->store)
+        error = address_make_directory(log, &fault);
+    if (!error)
+        error = relay_background(argv, log, &pid, &fault);
+    if (error)
+        return tell_failure(&fault);
+    if (output_is_terminal(STDERR_FILENO))
+        tell("it serves: pid %d, log in %s", pid, log);
+    return EXIT_DONE;
+}
+
+static int check(const struct serve_settings *settings, const struct options *options)
+{
+    if (settings->name && strstr(settings->name, "://"))
+        return options_wrong(options, "-r: a relay has a name: addresses to listen at are given with --listen");
+    if (options_given(options, "lease") && (settings->lease < 1000000 || settings->lease > INT64_C(86400) * 1000000))
+        return options_wrong(options, "--lease: a lease takes from 1s to 24h");
+    if (settings->listen.count > RELAY_LISTEN_MAX)
+        return options_wrong(options, "--listen: %d addresses at most", RELAY_LISTEN_MAX);
+    return OPTIONS_GO;
+}
+
+int serve(const struct serve_settings *settings, const struct options *options, char **argv)
+{
+    struct fault fault = {0};
+    struct relay_settings relay = {
+        .name = settings->name,
+        .store = settings->store,
+        .insecure = settings->insecure,
+        .max_message = (uint32_t)settings->max_message,
+        .max_connections = (unsigned)settings->max_connections,
+        .lease = (uint32_t)(settings->lease / 1000),
+        .ready = relay_ready_descriptor(),
+    };
+    int code = check(settings, options);
+    if (code != OPTIONS_GO)
+        return code;
+    for (size_t i = 0; i < settings->listen.count; i++)
+        relay.listen[relay.listen_count++] = settings->listen.values[i];
+    if (settings->background && relay.ready < 0)
+        return go_background(&relay, argv);
+    log_setup((enum log_level)settings->log_level, settings->log_format == 1);
+    return relay_serve(&relay, &fault) ? tell_failure(&fault) : EXIT_DONE;
+}
