@@ -16,8 +16,10 @@ struct group *trial_real(struct trial *trial, unsigned group)
     return NULL;
 }
 
-static const char *const cell_names[] = {"waiting", "delayed", "leased", "acked", "dead"};
-static const char *const state_names[STATE_COUNT] = {"waiting", "delayed", "leased", "acked", "dead"};
+static const char *const cell_names[] = {"waiting", "delayed", "leased",    "acked",  "dead",
+                                         "expired", "dropped", "duplicate", "foreign"};
+static const char *const state_names[STATE_COUNT] = {"waiting", "delayed", "leased",    "acked",  "dead",
+                                                     "expired", "dropped", "duplicate", "foreign"};
 
 static _Noreturn void tell_difference(struct trial *trial, unsigned group, uint64_t offset, const struct cell *cell,
                                       const struct state_value *value)
@@ -46,6 +48,10 @@ static bool is_same(const struct cell *cell, const struct state_value *value)
         return cell->state == CELL_ACKED;
     case STATE_DEAD:
         return cell->state == CELL_DEAD;
+    case STATE_EXPIRED: /* the model knows none of these yet */
+    case STATE_DROPPED:
+    case STATE_DUPLICATE:
+    case STATE_FOREIGN:
     case STATE_COUNT:
         break;
     }
