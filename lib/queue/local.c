@@ -295,11 +295,8 @@ static enum mp_error save_all(struct local *local, struct fault *fault)
     size_t at = 0;
     struct topic *topic;
     while (!error && (topic = map_next(&local->topics, &at))) {
-        struct store_topic row = {.id = topic->id,
-                                  .name = topic->name,
-                                  .first = topic->first,
-                                  .end = topic->end,
-                                  .created = topic->created};
+        struct store_topic row = {
+            .id = topic->id, .name = topic->name, .first = topic->first, .end = topic->end, .created = topic->created};
         if (topic->dirty && !(error = store_put_topic(local->store, &row, fault)))
             topic->dirty = false;
     }
