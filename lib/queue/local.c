@@ -250,66 +250,6 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
 
 /* ---- the end of a turn ---------------------------------------------------------------------------------------- */
 
-struct saving {
-    struct local *local;
-    const struct group *group;
-    struct fault *fault;
-};
-
-static enum mp_error save_block(void *context, uint32_t block, const void *data, size_t size)
-{
-    const struct saving *saving = context;
-    return store_put_block(saving->local->store, saving->group->id, block, data, size, saving->fault);
-}
-
-static enum mp_error save_group(struct local *local, struct group *group, struct fault *fault)
-{
-    struct saving saving = {local, group, fault};
-    struct store_group row = {
-        .id = group->id,
-        .topic = group->topic->id,
-        .name = group->name,
-        .pattern = group->pattern_id,
-        .start = group->start,
-        .floor = group->states.floor,
-        .frontier = group->states.frontier,
-        .dead = group->dead,
-        .event = local->last_event,
-        .created = group->created,
-    };
-    enum mp_error error = states_save(&group->states, local_moment(local), save_block, &saving);
-    if (!error)
-        error = store_delete_blocks(local->store, group->id, (uint32_t)(row.floor >> STATES_BLOCK_BITS), fault);
-    if (!error)
-        error = store_put_group(local->store, &row, fault);
-    if (!error) {
-        group->event = local->last_event;
-        group->dirty = false;
-    }
-    return error;
-}
-
-static enum mp_error save_all(struct local *local, struct fault *fault)
-{
-    enum mp_error error = MP_OK;
-    size_t at = 0;
-    struct topic *topic;
-    while (!error && (topic = map_next(&local->topics, &at))) {
-        struct store_topic row = {
-            .id = topic->id, .name = topic->name, .first = topic->first, .end = topic->end, .created = topic->created};
-        if (topic->dirty && !(error = store_put_topic(local->store, &row, fault)))
-            topic->dirty = false;
-    }
-    at = 0;
-    struct group *group;
-    while (!error && (group = map_next(&local->groups, &at)))
-        if (group->dirty)
-            error = save_group(local, group, fault);
-    if (!error)
-        error = store_put_number(local->store, "snapshot_event", (int64_t)local->last_event, fault);
-    return error ? error : local_time_save(local, fault);
-}
-
 static enum mp_error local_commit(struct engine *engine, enum mp_error (*snapshot)(void *context), void *context,
                                   struct fault *fault)
 {
@@ -318,7 +258,7 @@ static enum mp_error local_commit(struct engine *engine, enum mp_error (*snapsho
         return MP_OK;
     enum mp_error error = MP_OK;
     if (++local->turns >= local->settings.snapshot_every) {
-        if ((error = snapshot(context)) || (error = save_all(local, fault)))
+        if ((error = snapshot(context)) || (error = local_save(local, fault)))
             return error;
         local->turns = 0;
         local->snapshots++;

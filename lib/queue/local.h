@@ -60,6 +60,7 @@ struct topic {
     char name[NAME_MAX_BYTES + 1];
     uint64_t first;
     uint64_t end;
+    uint64_t saved_end; /* as of the last snapshot */
     int64_t created;
     int64_t last_time;
     uint64_t bytes; /* published since the start of the relay */
@@ -161,6 +162,15 @@ void members_remove(struct member_list *list, const void *item);
 
 /* local.c: begins the store's transaction with the turn's first change. */
 enum mp_error local_write(struct local *local, struct fault *fault);
+
+/* local_save.c */
+
+/* Writes TOPIC's row, with its end as of the last snapshot. */
+enum mp_error local_topic_save(struct local *local, const struct topic *topic, struct fault *fault);
+/* Writes the row and the blocks of GROUP as they are now. */
+enum mp_error local_group_save(struct local *local, struct group *group, struct fault *fault);
+/* A snapshot: everything that changed since the last one. */
+enum mp_error local_save(struct local *local, struct fault *fault);
 
 /* local_time.c */
 

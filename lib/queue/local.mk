@@ -11,6 +11,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_grant.c \
 	%D%/local_group.c \
 	%D%/local_lease.c \
+	%D%/local_save.c \
 	%D%/local_settle.c \
 	%D%/local_time.c \
 	%D%/local_topic.c \

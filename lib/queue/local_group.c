@@ -106,7 +106,10 @@ static enum mp_error group_add(struct local *local, const struct store_group *ro
     group->event = row->event;
     group->dead = row->dead;
     group->hint.frame = UINT64_MAX;
-    if ((error = states_restore(&group->states, row->start, row->floor, row->frontier, NULL, 0)) ||
+    uint64_t totals[STATE_COUNT] = {0};
+    for (size_t i = 0; i < row->totals_size / 8 && i < STATE_COUNT; i++)
+        totals[i] = load_u64(row->totals + i * 8);
+    if ((error = states_restore(&group->states, row->start, row->floor, row->frontier, totals, STATE_COUNT)) ||
         (error = map_put(&local->groups, &group->id, sizeof group->id, group))) {
         free(group);
         return error;

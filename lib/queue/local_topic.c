@@ -48,7 +48,7 @@ enum mp_error local_topic_add(struct local *local, const struct store_topic *row
     memcpy(topic->name, row->name, size);
     topic->id = row->id;
     topic->first = row->first;
-    topic->end = row->end;
+    topic->end = topic->saved_end = row->end;
     topic->created = row->created;
     topic->hint.frame = UINT64_MAX;
     enum mp_error error = map_put(&local->topics, topic->name, size, topic);

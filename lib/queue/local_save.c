@@ -1,0 +1,89 @@
+#include "queue/local.h"
+
+/*
+ * Rows of what is in memory. A snapshot writes all that changed, in the transaction of the turn that takes it. A group's
+ * row can be written at any time: it says which events it contains. A topic's must keep the end as of the last snapshot:
+ * from there on a start walks the frames, and finds by them what the sessions have published since.
+ */
+
+enum mp_error local_topic_save(struct local *local, const struct topic *topic, struct fault *fault)
+{
+    struct store_topic row = {.id = topic->id,
+                              .name = topic->name,
+                              .first = topic->first,
+                              .end = topic->saved_end,
+                              .created = topic->created};
+    return store_put_topic(local->store, &row, fault);
+}
+
+struct saving {
+    struct local *local;
+    const struct group *group;
+    struct fault *fault;
+};
+
+static enum mp_error save_block(void *context, uint32_t block, const void *data, size_t size)
+{
+    const struct saving *saving = context;
+    return store_put_block(saving->local->store, saving->group->id, block, data, size, saving->fault);
+}
+
+/* The totals as the row has them: a number by state. */
+static void totals_encode(const struct states *states, uint8_t bytes[STATE_COUNT * 8])
+{
+    for (unsigned state = 0; state < STATE_COUNT; state++)
+        store_u64(bytes + (size_t)state * 8, states->totals[state]);
+}
+
+enum mp_error local_group_save(struct local *local, struct group *group, struct fault *fault)
+{
+    struct saving saving = {local, group, fault};
+    uint8_t totals[STATE_COUNT * 8];
+    totals_encode(&group->states, totals);
+    struct store_group row = {
+        .id = group->id,
+        .topic = group->topic->id,
+        .name = group->name,
+        .pattern = group->pattern_id,
+        .start = group->start,
+        .floor = group->states.floor,
+        .frontier = group->states.frontier,
+        .dead = group->dead,
+        .event = local->last_event,
+        .created = group->created,
+        .totals = totals,
+        .totals_size = sizeof totals,
+    };
+    enum mp_error error = states_save(&group->states, local_moment(local), save_block, &saving);
+    if (!error)
+        error = store_delete_blocks(local->store, group->id, (uint32_t)(row.floor >> STATES_BLOCK_BITS), fault);
+    if (!error)
+        error = store_put_group(local->store, &row, fault);
+    if (!error) {
+        group->event = local->last_event;
+        group->dirty = false;
+    }
+    return error;
+}
+
+enum mp_error local_save(struct local *local, struct fault *fault)
+{
+    enum mp_error error = MP_OK;
+    size_t at = 0;
+    struct topic *topic;
+    while (!error && (topic = map_next(&local->topics, &at))) {
+        if (!topic->dirty)
+            continue;
+        topic->saved_end = topic->end;
+        if (!(error = local_topic_save(local, topic, fault)))
+            topic->dirty = false;
+    }
+    at = 0;
+    struct group *group;
+    while (!error && (group = map_next(&local->groups, &at)))
+        if (group->dirty)
+            error = local_group_save(local, group, fault);
+    if (!error)
+        error = store_put_number(local->store, "snapshot_event", (int64_t)local->last_event, fault);
+    return error ? error : local_time_save(local, fault);
+}
