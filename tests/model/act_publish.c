@@ -24,7 +24,7 @@ static void add_message(struct trial *trial, struct frame_builder *builder, cons
 static int64_t row_time(const struct trial *trial, unsigned topic)
 {
     int64_t last = trial->now.topics[topic].last_time;
-    return trial->moment.wall > last ? trial->moment.wall : last;
+    return relay_time(trial) > last ? relay_time(trial) : last;
 }
 
 bool publish_frame(struct trial *trial, unsigned topic, unsigned session, const struct engine_origin *origin,

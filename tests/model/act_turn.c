@@ -65,7 +65,33 @@ static void check_sessions(struct trial *trial)
 
 /* ---- starts ---------------------------------------------------------------------------------------------------- */
 
-static void load(struct trial *trial)
+int64_t relay_time(const struct trial *trial)
+{
+    return trial->moment.monotonic + trial->offset;
+}
+
+static int64_t newest_message(const struct trial *trial)
+{
+    int64_t newest = 0;
+    for (unsigned topic = 0; topic < TOPICS; topic++)
+        if (trial->now.topics[topic].last_time > newest)
+            newest = trial->now.topics[topic].last_time;
+    return newest;
+}
+
+/* EXACT: relay time has to go on; otherwise it follows the wall clock, but falls behind nothing that was stored. */
+static void take_time(struct trial *trial, bool exact, int64_t before)
+{
+    int64_t now = trial->call->time(trial->engine);
+    if (exact ? now != relay_time(trial)
+              : now < trial->moment.wall || now < newest_message(trial) || (now > trial->moment.wall && now > before))
+        trial_fail(trial, "after a start relay time is %lld; before it was %lld, and it would be %lld", (long long)now,
+                   (long long)before, (long long)relay_time(trial));
+    trial->offset = now - trial->moment.monotonic;
+    trial->exact = exact;
+}
+
+static void load(struct trial *trial, bool exact, int64_t before)
 {
     const struct engine_load back = {.context = trial, .session = load_session, .applied = load_applied};
     struct fault fault = {0};
@@ -74,12 +100,13 @@ static void load(struct trial *trial)
     reference_rollback(trial);
     if (trial->call->load(trial->engine, trial->moment, &back, &fault))
         trial_fail(trial, "loading: %s", fault_text(&fault));
+    take_time(trial, exact, before);
     check_sessions(trial);
     reference_loaded(trial);
     trial->call->begin(trial->engine, trial->moment);
 }
 
-void engine_start(struct trial *trial)
+static void start(struct trial *trial, bool exact, int64_t before)
 {
     struct fault fault = {0};
     if (engine_local_open(trial->store, &trial->settings, &trial->engine, &fault))
@@ -88,7 +115,12 @@ void engine_start(struct trial *trial)
     memset(trial->handles, 0, sizeof trial->handles);
     memset(trial->waits, 0, sizeof trial->waits);
     memset(trial->positions, 0, sizeof trial->positions);
-    load(trial);
+    load(trial, exact, before);
+}
+
+void engine_start(struct trial *trial)
+{
+    start(trial, false, 0);
 }
 
 /* The process ends at once: what was not committed is gone. */
@@ -104,31 +136,27 @@ static void stop(struct trial *trial)
 
 void act_restart(struct trial *trial)
 {
+    int64_t before = relay_time(trial);
     trial_say(trial, "restart");
     stop(trial);
     int64_t away = (int64_t)trial_below(trial, (uint64_t)trial->flavour.slow);
     trial->moment.monotonic += away;
     trial->moment.wall += away;
-    engine_start(trial);
+    start(trial, trial->remembered && trial->moment.boot != 0, before + away);
 }
 
 /* The monotonic clock begins anew somewhere. */
 void act_reboot(struct trial *trial)
 {
-    int64_t away = (int64_t)trial_below(trial, (uint64_t)trial->flavour.slow);
-    int64_t start = (int64_t)trial_below(trial, 1000 * (uint64_t)SECOND);
-    int64_t shift = start - (trial->moment.monotonic + away);
-    trial_say(trial, "reboot: %lld is %lld now", (long long)trial->moment.monotonic, (long long)start);
+    int64_t away = (int64_t)trial_below(trial, (uint64_t)trial->flavour.slow), before = relay_time(trial) + away;
+    trial_say(trial, "reboot");
     stop(trial);
-    reference_rollback(trial);
     trial->moment.wall += away;
-    trial->moment.monotonic = start;
-    for (unsigned group = 0; group < trial->now.groups_count; group++) {
-        const struct group_model *model = &trial->now.groups[group];
-        for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++)
-            cell_at(trial, group, offset)->due += shift;
-    }
-    engine_start(trial);
+    trial->moment.monotonic = (int64_t)trial_below(trial, 1000 * (uint64_t)SECOND);
+    if (trial->moment.boot != 0)
+        trial->moment.boot += 2;
+    trial->remembered = false;
+    start(trial, false, before);
 }
 
 /* ---- ends of turns --------------------------------------------------------------------------------------------- */
@@ -145,12 +173,14 @@ static void next_turn(struct trial *trial)
 void act_commit(struct trial *trial)
 {
     struct fault fault = {0};
+    bool changed = trial->call->changed(trial->engine);
     if (trial->call->commit(trial->engine, save_sessions, trial, &fault))
         trial_fail(trial, "a commit: %s", fault_text(&fault));
+    trial->remembered |= changed;
     reference_commit(trial);
     next_turn(trial);
     statistics.commits++;
-    trial_say(trial, "commit; it is %lld", (long long)trial->moment.monotonic);
+    trial_say(trial, "commit; it is %lld", (long long)relay_time(trial));
 }
 
 static void undo(struct trial *trial)
@@ -160,7 +190,7 @@ static void undo(struct trial *trial)
     engine_deliveries_clear(&trial->deliveries);
     if (trial->call->rollback(trial->engine, &fault))
         trial_fail(trial, "a rollback: %s", fault_text(&fault));
-    load(trial);
+    load(trial, true, relay_time(trial));
 }
 
 void act_undo(struct trial *trial)
@@ -189,7 +219,7 @@ void act_tick(struct trial *trial)
         trial_fail(trial, "a tick: %s", fault_text(&fault));
     reference_tick(trial);
     trial->ticked = true;
-    trial_say(trial, "tick at %lld", (long long)trial->moment.monotonic);
+    trial_say(trial, "tick at %lld", (long long)relay_time(trial));
 }
 
 /* The wall clock is set; a turn's time does not change, so a new turn begins. */
@@ -200,7 +230,6 @@ void act_step_wall(struct trial *trial)
         return;
     act_commit(trial);
     trial->moment.wall += trial_chance(trial, 50) ? step : -step;
-    trial->stepped = true;
     trial->call->begin(trial->engine, trial->moment);
     trial_say(trial, "the wall clock is set to %lld", (long long)trial->moment.wall);
 }

@@ -29,18 +29,20 @@ static _Noreturn void tell_difference(struct trial *trial, unsigned group, uint6
                "offset %llu of %s for group %s on %s is %s (attempt %u, due %lld, session %llx, lease %llu) in the "
                "engine and %s (attempt %u, due %lld, session %llx, lease %llu) in the model",
                (unsigned long long)offset, topic_name(model->topic), subscription_group(model->subscription),
-               subscription_on(model->subscription), state_names[value->state], value->attempt, (long long)value->due,
-               (unsigned long long)value->session, (unsigned long long)value->lease, cell_names[cell->state],
-               cell->attempt, (long long)cell->due, (unsigned long long)cell->session, (unsigned long long)cell->lease);
+               subscription_on(model->subscription), state_names[value->state], value->attempt,
+               (long long)(value->due + trial->offset), (unsigned long long)value->session,
+               (unsigned long long)value->lease, cell_names[cell->state], cell->attempt, (long long)cell->due,
+               (unsigned long long)cell->session, (unsigned long long)cell->lease);
 }
 
-static bool is_same(const struct cell *cell, const struct state_value *value)
+static bool is_same(const struct trial *trial, const struct cell *cell, const struct state_value *value)
 {
     switch (value->state) {
     case STATE_WAITING:
         return cell->state == CELL_WAITING && cell->attempt == value->attempt;
     case STATE_DELAYED:
-        return cell->state == CELL_DELAYED && cell->attempt == value->attempt && cell->due == value->due;
+        return cell->state == CELL_DELAYED && cell->attempt == value->attempt &&
+               cell->due == value->due + trial->offset;
     case STATE_LEASED:
         return cell->state == CELL_LEASED && cell->attempt == value->attempt && cell->session == value->session &&
                cell->lease == value->lease;
@@ -73,8 +75,8 @@ static void count_cell(struct trial *trial, unsigned group, const struct cell *c
         if (cell->deadline < totals->due)
             totals->due = cell->deadline;
     }
-    if (cell->state == CELL_DELAYED && cell->due < totals->due)
-        totals->due = cell->due;
+    if (cell->state == CELL_DELAYED && cell->due - trial->offset < totals->due)
+        totals->due = cell->due - trial->offset;
 }
 
 static void compare_group(struct trial *trial, unsigned group, struct totals *totals)
@@ -114,7 +116,7 @@ static void compare_group(struct trial *trial, unsigned group, struct totals *to
         else if (offset >= run.first + run.count && !states_get(states, offset, &run))
             trial_fail(trial, "offset %llu of group %s on %s is in no state", (unsigned long long)offset, real->name,
                        real->topic->name);
-        if (!is_same(&cells[offset], &run.value))
+        if (!is_same(trial, &cells[offset], &run.value))
             tell_difference(trial, group, offset, &cells[offset], &run.value);
         count_cell(trial, group, &cells[offset], totals);
     }

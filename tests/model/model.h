@@ -30,7 +30,7 @@ struct cell {
     enum cell_state state;
     uint32_t attempt; /* charged; of a leased one, including this; of a settled one 0 */
     int64_t delay;    /* delayed, or waiting again after it: how long */
-    int64_t due;      /* delayed: until when */
+    int64_t due;      /* delayed: until when, relay time */
     uint64_t session; /* leased */
     uint64_t lease;
     int64_t deadline; /* of the lease: not on disk */
@@ -130,8 +130,10 @@ struct trial {
     const struct engine_operations *call; /* engine->operations */
     struct engine_local_settings settings;
     struct moment moment;
-    bool stepped; /* the wall clock, ever */
-    bool ticked;  /* in this turn, after all else */
+    int64_t offset;  /* relay time is the monotonic time and this */
+    bool exact;      /* the last start knew relay time exactly */
+    bool remembered; /* a commit of this boot has told the store of it */
+    bool ticked;     /* in this turn, after all else */
     struct engine_subscription *handles[SUBSCRIPTIONS];
     bool waits[SUBSCRIPTIONS];      /* somebody found nothing there, and waits */
     uint64_t news[TOPICS];          /* readers: the ends when they found nothing */
@@ -204,6 +206,9 @@ bool publish_frame(struct trial *trial, unsigned topic, unsigned session, const 
 void engine_start(struct trial *trial);
 /* Grants to SESSION from subscription INDEX, which is made, within LIMITS. */
 void grant_messages(struct trial *trial, unsigned index, unsigned session, const struct engine_limits *limits);
+
+/* Microseconds since the epoch, by the clock that never steps. */
+int64_t relay_time(const struct trial *trial);
 
 /* reference.c: the rules. */
 bool cell_is_settled(const struct cell *cell);

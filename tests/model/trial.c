@@ -99,6 +99,7 @@ static void choose_settings(struct trial *trial)
     };
     trial->moment.monotonic = (int64_t)trial_below(trial, 1000000) * SECOND;
     trial->moment.wall = (int64_t)1700000000 * SECOND + (int64_t)trial_below(trial, 100000000) * SECOND;
+    trial->moment.boot = trial_chance(trial, 80) ? trial_random(trial) | 1 : 0;
     for (unsigned i = 0; i < SESSIONS; i++)
         trial->sessions[i] = trial_random(trial) | 1;
 }
