@@ -5,6 +5,7 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libqueue.la
 %C%_libqueue_la_SOURCES = \
+	%D%/dedupe.c %D%/dedupe.h \
 	%D%/engine.h \
 	%D%/local.c %D%/local.h \
 	%D%/local_describe.c \

@@ -132,6 +132,10 @@ unit_tests += %D%/test_map
 %C%_test_map_SOURCES = %D%/test_map.c
 %C%_test_map_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_dedupe
+%C%_test_dedupe_SOURCES = %D%/test_dedupe.c
+%C%_test_dedupe_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_relay_time
 %C%_test_relay_time_SOURCES = %D%/test_relay_time.c
 %C%_test_relay_time_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
