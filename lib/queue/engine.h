@@ -205,6 +205,11 @@ struct engine_operations {
     enum mp_error (*room)(struct engine *engine, const char *topic, size_t size, uint64_t messages, uint64_t bytes,
                           uint64_t session, struct fault *fault);
 
+    /* Whether the group that PUBLICATION is for is there: MP_OK, also when it is for all; MP_ERR_NOT_FOUND. Without a
+     * frame. To be asked before publish(), for which it is an error. */
+    enum mp_error (*check_target)(struct engine *engine, const struct engine_publication *publication,
+                                  struct fault *fault);
+
     /*
      * Stores PUBLICATION, whose frame was opened deep. *FIRST is the offset of its first message, or ENGINE_SCHEDULED;
      * *DUPLICATES how many of them the topic had already (they keep their offsets, and nobody is given them).

@@ -306,6 +306,7 @@ static const struct engine_operations operations = {
     .put_session = local_put_session,
     .delete_session = local_delete_session,
     .room = local_room,
+    .check_target = local_check_target,
     .publish = local_publish,
     .subscribe = local_subscribe,
     .forget = local_forget,

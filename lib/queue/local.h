@@ -115,7 +115,11 @@ struct cached_frame {
     struct blob *blob;
     const uint8_t *data;
     size_t size;
-    bool checked; /* its own checksum was checked */
+    const uint8_t *marks; /* in BLOB: bit i: message i is a duplicate; NULL: none is */
+    uint32_t target;      /* the group that alone sees it; 0: all */
+    bool timed;           /* messages of it may have an expirytime */
+    int64_t time;         /* of its being stored */
+    int64_t waited;       /* microseconds that it was in the schedule before */
 };
 
 struct local {
@@ -198,19 +202,41 @@ enum mp_error local_topic_make(struct local *local, const char *name, size_t siz
                                struct fault *fault);
 enum mp_error local_topic_add(struct local *local, const struct store_topic *row, struct topic **topic);
 void local_topic_free(struct topic *topic);
-enum mp_error local_publish(struct engine *engine, const struct engine_publication *publication,
-                            const struct engine_origin *origin, uint64_t *first, uint32_t *duplicates,
-                            struct fault *fault);
-enum mp_error local_room(struct engine *engine, const char *name, size_t size, uint64_t messages, uint64_t bytes,
+enum mp_error local_room(struct engine *engine, const char *topic, size_t size, uint64_t messages, uint64_t bytes,
                          uint64_t session, struct fault *fault);
 const char *local_nearest_topic(struct engine *engine, const char *name);
-/* The frame with OFFSET of TOPIC or the first behind it; the caller drops FRAME->blob. MP_ERR_NOT_FOUND. */
-enum mp_error local_frame(struct local *local, const struct topic *topic, uint64_t offset, struct cached_frame *frame,
-                          struct fault *fault);
-void local_cache_clear(struct local *local);
 /* The first offset of TOPIC that was stored at TIME or later. */
 enum mp_error local_offset_at(struct local *local, const struct topic *topic, int64_t time, uint64_t *offset,
                               struct fault *fault);
+
+/* local_publish.c */
+
+/* Where a frame comes from, as its row says it. */
+struct local_frame_origin {
+    uint64_t session; /* 0: the engine's own (a dead letter), or the schedule's */
+    uint64_t request; /* the lane in the two top bits; without a session: how long it waited in the schedule, in us */
+    uint32_t target;  /* the group that alone sees it; 0: all */
+};
+/*
+ * Puts FRAME, opened deep, at the end of TOPIC; all that does so goes this way. *DUPLICATES of its messages were known
+ * already (where the topic looks for them: not in replays and not in what is the engine's own).
+ */
+enum mp_error local_add_frame(struct local *local, struct topic *topic, const struct local_frame_origin *origin,
+                              const struct frame *frame, struct blob *blob, uint64_t *first, uint32_t *duplicates,
+                              struct fault *fault);
+enum mp_error local_publish(struct engine *engine, const struct engine_publication *publication,
+                            const struct engine_origin *origin, uint64_t *first, uint32_t *duplicates,
+                            struct fault *fault);
+enum mp_error local_check_target(struct engine *engine, const struct engine_publication *publication,
+                                 struct fault *fault);
+
+/* local_frames.c */
+/* The frame with OFFSET of TOPIC or the first behind it; the caller drops FRAME->blob. MP_ERR_NOT_FOUND. */
+enum mp_error local_frame(struct local *local, const struct topic *topic, uint64_t offset, struct cached_frame *frame,
+                          struct fault *fault);
+/* Keeps FRAME, which holds a reference to its blob that stays the caller's, or a copy of it. */
+void local_cache_add(struct local *local, const struct cached_frame *frame);
+void local_cache_clear(struct local *local);
 
 /* local_group.c */
 enum mp_error local_subscribe(struct engine *engine, const char *topic, size_t topic_size, bool pattern,

@@ -9,10 +9,12 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/engine.h \
 	%D%/local.c %D%/local.h \
 	%D%/local_describe.c \
+	%D%/local_frames.c \
 	%D%/local_grant.c \
 	%D%/local_group.c \
 	%D%/local_lease.c \
 	%D%/local_save.c \
+	%D%/local_publish.c \
 	%D%/local_settle.c \
 	%D%/local_time.c \
 	%D%/local_topic.c \
