@@ -226,7 +226,7 @@ struct engine_operations {
     enum mp_error (*subscribe)(struct engine *engine, const char *topic, size_t topic_size, bool pattern,
                                const char *group, size_t group_size, uint64_t session, enum engine_from from,
                                uint64_t value, struct engine_subscription **subscription, struct fault *fault);
-    /* Frees a readers' subscription that nobody waits on. No effect on groups. */
+    /* Frees a subscription that nobody waits on: a readers', or a group's that is gone. No effect on groups. */
     void (*forget)(struct engine *engine, struct engine_subscription *subscription);
 
     /* Leases messages to ORIGIN for LEASE milliseconds, and appends them. */
@@ -272,6 +272,29 @@ struct engine_operations {
     /* Whether GROUP has settled everything in TOPIC (or in what the pattern matches). MP_ERR_NOT_FOUND. */
     enum mp_error (*drained)(struct engine *engine, const char *topic, const char *group, bool *drained,
                              struct fault *fault);
+
+    /*
+     * What an administrator does; names are checked and terminated, a pattern is allowed where a group is meant. These
+     * tell before the first change that there is no such thing (MP_ERR_NOT_FOUND), that it is in use (MP_ERR_BUSY) or that
+     * it makes no sense (MP_ERR_INVALID); any other error means that the turn has to be undone.
+     *
+     * In use is a group when somebody waits for its messages or holds some; a topic when one of its groups is. FORCE does
+     * it all the same: leases are forgotten, and settlements of them are stale. A subscription whose group or topic is
+     * gone is no longer `known`: its waiters are the relay's to answer.
+     */
+
+    /* Forgets what TOPIC has: for each group what no consumer holds is dropped, and what is held stays until it is
+     * settled. *MESSAGES that went. */
+    enum mp_error (*purge_topic)(struct engine *engine, const char *topic, uint64_t *messages, struct fault *fault);
+    /* Deletes TOPIC, its groups, and of patterns' groups what they have of it. Its name is free at once. */
+    enum mp_error (*delete_topic)(struct engine *engine, const char *topic, bool force, uint64_t *messages,
+                                  struct fault *fault);
+    /* Moves GROUP to FROM and VALUE, in each of its topics; what lies before that is settled, what lies behind it is not.
+     * Here a group is in use only when messages are held; who waits gets what there is now. */
+    enum mp_error (*seek_group)(struct engine *engine, const char *topic, const char *group, enum engine_from from,
+                                uint64_t value, bool force, struct fault *fault);
+    enum mp_error (*delete_group)(struct engine *engine, const char *topic, const char *group, bool force,
+                                  struct fault *fault);
 
     /* Appends JSON: an array of topics or groups, or members ("name":value) of the engine for `status`. */
     enum mp_error (*describe_topics)(struct engine *engine, struct buffer *out);

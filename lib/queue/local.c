@@ -30,10 +30,8 @@ static void forget_all(struct local *local)
     size_t at = 0;
     struct group *group;
     local_leases_clear(local);
-    while ((group = map_next(&local->groups, &at))) {
-        states_free(&group->states);
-        free(group);
-    }
+    while ((group = map_next(&local->groups, &at)))
+        local_group_free(group);
     map_free(&local->groups);
     at = 0;
     struct topic *topic;
@@ -236,8 +234,9 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
         return error;
     loading.snapshot = local->last_event = (uint64_t)snapshot;
     error = store_each_session(local->store, load_session, &loading, fault);
-    if (!error && !(error = load_topics(&loading)) && !(error = load_frames(&loading)))
-        error = load_groups(&loading);
+    if (!error && !(error = load_topics(&loading)) && !(error = load_frames(&loading)) &&
+        !(error = load_groups(&loading)))
+        error = local_ids_load(local, fault);
     map_free(&loading.topics);
     if (error || (error = check_groups(&loading)))
         return error;
@@ -323,6 +322,10 @@ static const struct engine_operations operations = {
     .due = local_due,
     .next_ready = local_next_ready,
     .drained = local_drained,
+    .purge_topic = local_purge_topic,
+    .delete_topic = local_delete_topic,
+    .seek_group = local_seek_group,
+    .delete_group = local_delete_group,
     .describe_topics = local_describe_topics,
     .describe_groups = local_describe_groups,
     .describe = local_describe,

@@ -243,6 +243,12 @@ enum mp_error local_subscribe(struct engine *engine, const char *topic, size_t t
                               const char *group, size_t group_size, uint64_t session, enum engine_from from,
                               uint64_t value, struct engine_subscription **subscription, struct fault *fault);
 void local_forget(struct engine *engine, struct engine_subscription *subscription);
+void local_group_free(struct group *group);
+/* NULL: nobody has asked for it. Groups are there only when it is `made`. */
+struct subscription *local_subscription(struct local *local, const char *topic, size_t topic_size, const char *group,
+                                        size_t group_size);
+/* SUBSCRIPTION's group, or topic, is gone: it is no longer known, and goes when nobody waits on it. */
+void local_subscription_gone(struct local *local, struct subscription *subscription);
 /* Joins TOPIC, which is new, with every pattern that matches it; MAKE: makes the groups that are missing. */
 enum mp_error local_topic_join(struct local *local, struct topic *topic, bool make, struct fault *fault);
 /* TOPIC: the row's; NULL: it is not there. */
@@ -289,6 +295,8 @@ enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t nu
 void local_lease_settled(struct local *local, uint64_t session, uint64_t number, const struct group *group,
                          uint32_t count);
 void local_leases_clear(struct local *local);
+/* Forgets all leases of GROUP. */
+void local_leases_forget(struct local *local, const struct group *group);
 /* After loading: leases from the states of every group. */
 enum mp_error local_leases_rebuild(struct local *local);
 /* After loading: when the next delay ends. */
@@ -298,6 +306,32 @@ void local_shorten(struct engine *engine, uint64_t session, uint32_t millisecond
 enum mp_error local_release(struct engine *engine, uint64_t session, uint64_t *messages, struct fault *fault);
 enum mp_error local_tick(struct engine *engine, struct fault *fault);
 int64_t local_due(const struct engine *engine);
+
+/* local_drop.c */
+
+/* Why messages were dropped, an event's `code`. Numbers are on disk: add at the end. */
+enum drop_reason { DROP_OVERFLOW = 1, DROP_PURGED = 2, DROP_REASONS = 3 };
+/*
+ * Drops for GROUP what is neither settled nor leased among the offsets from FIRST on to END (which is not above the
+ * topic's end); *DROPPED messages.
+ */
+enum mp_error local_drop(struct local *local, struct group *group, uint64_t first, uint64_t end,
+                         enum drop_reason reason, uint64_t *dropped, struct fault *fault);
+/* Applies such an event: what it means follows from the group's states, which are the same again after a restart. */
+enum mp_error local_apply_dropped(struct group *group, const struct store_event *event);
+
+/* local_remove.c */
+enum mp_error local_purge_topic(struct engine *engine, const char *topic, uint64_t *messages, struct fault *fault);
+enum mp_error local_delete_topic(struct engine *engine, const char *topic, bool force, uint64_t *messages,
+                                 struct fault *fault);
+enum mp_error local_seek_group(struct engine *engine, const char *topic, const char *group, enum engine_from from,
+                               uint64_t value, bool force, struct fault *fault);
+enum mp_error local_delete_group(struct engine *engine, const char *topic, const char *group, bool force,
+                                 struct fault *fault);
+/* Applies the event that moves a group. */
+enum mp_error local_apply_moved(struct local *local, struct group *group, const struct store_event *event);
+/* Numbers that were given out are not given out again, also when what had the highest is gone. */
+enum mp_error local_ids_load(struct local *local, struct fault *fault);
 
 /* local_describe.c */
 enum mp_error local_describe_topics(struct engine *engine, struct buffer *out);

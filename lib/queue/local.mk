@@ -10,9 +10,11 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local.c %D%/local.h \
 	%D%/local_describe.c \
 	%D%/local_frames.c \
+	%D%/local_drop.c \
 	%D%/local_grant.c \
 	%D%/local_group.c \
 	%D%/local_lease.c \
+	%D%/local_remove.c \
 	%D%/local_save.c \
 	%D%/local_publish.c \
 	%D%/local_settle.c \

@@ -57,6 +57,13 @@ static size_t make_key(char key[2 * NAME_MAX_BYTES + 4], const char *topic, size
     return group_size + 1 + topic_size;
 }
 
+struct subscription *local_subscription(struct local *local, const char *topic, size_t topic_size, const char *group,
+                                        size_t group_size)
+{
+    char key[2 * NAME_MAX_BYTES + 4];
+    return map_get(&local->subscriptions, key, make_key(key, topic, topic_size, group, group_size));
+}
+
 /* A new subscription without members. */
 static enum mp_error subscription_make(struct local *local, const char *topic, size_t topic_size, bool pattern,
                                        const char *group, size_t group_size, struct subscription **result)
@@ -87,6 +94,12 @@ static struct group *group_of_topic(const struct topic *topic, const char *name,
             return group;
     }
     return NULL;
+}
+
+void local_group_free(struct group *group)
+{
+    states_free(&group->states);
+    free(group);
 }
 
 static enum mp_error group_add(struct local *local, const struct store_group *row, struct topic *topic,
@@ -328,11 +341,20 @@ void local_forget(struct engine *engine, struct engine_subscription *shared)
 {
     struct local *local = local_of(engine);
     struct subscription *subscription = (struct subscription *)shared;
-    if (!is_reader(subscription) || shared->waiters)
+    if (shared->waiters || (!is_reader(subscription) && subscription->made))
         return;
-    for (size_t i = 0; i < subscription->members.count; i++)
+    for (size_t i = 0; is_reader(subscription) && i < subscription->members.count; i++)
         members_remove(&((struct topic *)subscription->members.items[i])->readers, subscription);
     subscription_remove(local, subscription);
+}
+
+void local_subscription_gone(struct local *local, struct subscription *subscription)
+{
+    subscription->made = false;
+    subscription->pattern_id = 0;
+    subscription->shared.known = subscription->shared.created = false;
+    subscription->shared.creator = 0;
+    local_forget(&local->engine, &subscription->shared);
 }
 
 /* Before a reload: who waits goes on waiting, on subscriptions that find their members again. */

@@ -84,6 +84,17 @@ void local_lease_settled(struct local *local, uint64_t session, uint64_t number,
         lease_remove(local, holder_of(local, session), lease);
 }
 
+void local_leases_forget(struct local *local, const struct group *group)
+{
+    size_t at = 0;
+    struct lease *lease;
+    while (group->states.counts[STATE_LEASED] > 0 && (lease = map_next(&local->leases, &at)))
+        if (lease->group == group) {
+            lease_remove(local, holder_of(local, lease->key.session), lease);
+            at--; /* a removal moves others towards its place, none past it: look there again */
+        }
+}
+
 void local_leases_clear(struct local *local)
 {
     size_t at = 0;

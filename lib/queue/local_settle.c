@@ -12,6 +12,7 @@ static int64_t retry_due(const struct local *local, const struct store_event *ev
 enum mp_error local_apply(struct local *local, struct group *group, const struct store_event *event)
 {
     struct state_value value = {.state = STATE_WAITING, .attempt = event->attempt};
+    enum mp_error error;
     switch (event->kind) {
     case EVENT_LEASED:
         value.state = STATE_LEASED;
@@ -37,13 +38,19 @@ enum mp_error local_apply(struct local *local, struct group *group, const struct
         break;
     case EVENT_LAPSED:
         break;
-    case EVENT_EXPIRED:
     case EVENT_DROPPED:
-    case EVENT_REPLAYED:
     case EVENT_GRANTED:
+        break;
+    case EVENT_EXPIRED:
+    case EVENT_REPLAYED:
         return MP_ERR_DAMAGED; /* not written by this version */
     }
-    enum mp_error error = states_set(&group->states, event->first, event->count, &value);
+    if (event->kind == EVENT_DROPPED)
+        error = local_apply_dropped(group, event);
+    else if (event->kind == EVENT_GRANTED)
+        error = local_apply_moved(local, group, event);
+    else
+        error = states_set(&group->states, event->first, event->count, &value);
     if (error)
         return error == MP_ERR_MEMORY ? error : MP_ERR_DAMAGED;
     if (event->kind == EVENT_DEAD)
