@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "message/frame.h"
+#include "queue/settings.h"
 
 /* Who asks, and under which number: written with what is done, so that a repeat is known after a restart. */
 struct engine_origin {
@@ -228,6 +229,25 @@ struct engine_operations {
                                uint64_t value, struct engine_subscription **subscription, struct fault *fault);
     /* Frees a subscription that nobody waits on: a readers', or a group's that is gone. No effect on groups. */
     void (*forget)(struct engine *engine, struct engine_subscription *subscription);
+
+    /*
+     * Tells TOPIC what to do; it is made if it is not there. MP_ERR_INVALID: the settings make no sense; MP_ERR_TOO_LARGE:
+     * there are too many topics. Both before anything changed.
+     */
+    enum mp_error (*configure_topic)(struct engine *engine, const char *topic, size_t size,
+                                     const struct topic_settings *settings, struct fault *fault);
+    /*
+     * The same for GROUP (not empty) on TOPIC, or on a pattern, where they hold for what matches now and later. It is made
+     * if it is not there, as by subscribe(). Also MP_ERR_INVALID when its dead letters would go to where they come from.
+     */
+    enum mp_error (*configure_group)(struct engine *engine, const char *topic, size_t topic_size, bool pattern,
+                                     const char *group, size_t group_size, const struct group_settings *settings,
+                                     struct fault *fault);
+    /* What they were told, or the defaults. MP_ERR_NOT_FOUND. */
+    enum mp_error (*topic_settings)(struct engine *engine, const char *topic, size_t size,
+                                    struct topic_settings *settings, struct fault *fault);
+    enum mp_error (*group_settings)(struct engine *engine, const char *topic, size_t topic_size, const char *group,
+                                    size_t group_size, struct group_settings *settings, struct fault *fault);
 
     /* Leases messages to ORIGIN for LEASE milliseconds, and appends them. */
     enum mp_error (*grant)(struct engine *engine, struct engine_subscription *subscription,

@@ -117,6 +117,8 @@ static enum mp_error load_topic(void *context, const struct store_topic *row)
     struct loading *loading = context;
     struct topic *topic;
     enum mp_error error = local_topic_add(loading->local, row, &topic);
+    if (!error)
+        error = local_topic_settings_read(loading->local, topic, row->settings, loading->fault);
     return error ? error : map_put(&loading->topics, &topic->id, sizeof topic->id, topic);
 }
 
@@ -309,6 +311,10 @@ static const struct engine_operations operations = {
     .publish = local_publish,
     .subscribe = local_subscribe,
     .forget = local_forget,
+    .configure_topic = local_configure_topic,
+    .configure_group = local_configure_group,
+    .topic_settings = local_topic_settings,
+    .group_settings = local_group_settings,
     .grant = local_grant,
     .regrant = local_regrant,
     .read = local_read,

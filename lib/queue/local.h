@@ -41,10 +41,12 @@ struct member_list {
 struct subscription {
     struct engine_subscription shared; /* first: the relay's view */
     uint32_t pattern_id;               /* of a group's pattern */
-    bool made;                         /* the group's rows are there */
-    struct member_list members;        /* struct group, or struct topic for readers */
-    size_t turn;                       /* where the next grant begins, so that topics take turns */
-    char key[2 * NAME_MAX_BYTES + 4];  /* group, a newline, topic or pattern */
+    int64_t pattern_created;
+    struct group_settings settings;   /* of groups */
+    bool made;                        /* the group's rows are there */
+    struct member_list members;       /* struct group, or struct topic for readers */
+    size_t turn;                      /* where the next grant begins, so that topics take turns */
+    char key[2 * NAME_MAX_BYTES + 4]; /* group, a newline, topic or pattern */
     size_t key_size;
 };
 
@@ -65,6 +67,8 @@ struct topic {
     int64_t last_time;
     uint64_t bytes; /* published since the start of the relay */
     bool dirty;
+    bool letters; /* serves as a dead-letter topic */
+    struct topic_settings settings;
     struct cut_hint hint; /* of readers */
     struct member_list groups;
     struct member_list readers; /* struct subscription */
@@ -198,7 +202,8 @@ struct moment local_moment(const struct local *local);
 
 /* local_topic.c */
 struct topic *local_topic(struct local *local, const char *name, size_t size);
-enum mp_error local_topic_make(struct local *local, const char *name, size_t size, struct topic **topic,
+/* LETTERS: a dead-letter topic. */
+enum mp_error local_topic_make(struct local *local, const char *name, size_t size, bool letters, struct topic **topic,
                                struct fault *fault);
 enum mp_error local_topic_add(struct local *local, const struct store_topic *row, struct topic **topic);
 void local_topic_free(struct topic *topic);
@@ -332,6 +337,31 @@ enum mp_error local_delete_group(struct engine *engine, const char *topic, const
 enum mp_error local_apply_moved(struct local *local, struct group *group, const struct store_event *event);
 /* Numbers that were given out are not given out again, also when what had the highest is gone. */
 enum mp_error local_ids_load(struct local *local, struct fault *fault);
+
+/* local_config.c */
+enum mp_error local_configure_topic(struct engine *engine, const char *topic, size_t size,
+                                    const struct topic_settings *settings, struct fault *fault);
+enum mp_error local_configure_group(struct engine *engine, const char *topic, size_t topic_size, bool pattern,
+                                    const char *group, size_t group_size, const struct group_settings *settings,
+                                    struct fault *fault);
+enum mp_error local_topic_settings(struct engine *engine, const char *topic, size_t size,
+                                   struct topic_settings *settings, struct fault *fault);
+enum mp_error local_group_settings(struct engine *engine, const char *topic, size_t topic_size, const char *group,
+                                   size_t group_size, struct group_settings *settings, struct fault *fault);
+/* What a row says; NULL and "": the defaults. MP_ERR_DAMAGED. */
+enum mp_error local_topic_settings_read(struct local *local, struct topic *topic, const char *text,
+                                        struct fault *fault);
+enum mp_error local_group_settings_read(struct local *local, struct subscription *subscription, const char *text,
+                                        struct fault *fault);
+/* Puts what a row says of them into TEXT, in place of what was there, terminated. MP_ERR_MEMORY. */
+enum mp_error local_topic_settings_write(const struct topic *topic, struct buffer *text);
+enum mp_error local_group_settings_write(const struct subscription *subscription, struct buffer *text);
+/*
+ * The dead-letter topic NAME: made if it is not there; one that is there becomes one, and patterns go on without it but
+ * for groups that have it already. The group `mretry` is made on it.
+ */
+enum mp_error local_letters_topic(struct local *local, const char *name, size_t size, struct topic **topic,
+                                  struct fault *fault);
 
 /* local_describe.c */
 enum mp_error local_describe_topics(struct engine *engine, struct buffer *out);

@@ -74,6 +74,7 @@ static enum mp_error subscription_make(struct local *local, const char *topic, s
     subscription->shared.topic = strndup(topic, topic_size);
     subscription->shared.group = strndup(group, group_size);
     subscription->shared.pattern = pattern;
+    settings_group_default(&subscription->settings);
     subscription->key_size = make_key(subscription->key, topic, topic_size, group, group_size);
     if (!subscription->shared.topic || !subscription->shared.group ||
         map_put(&local->subscriptions, subscription->key, subscription->key_size, subscription)) {
@@ -162,6 +163,12 @@ static enum mp_error group_make(struct local *local, struct topic *topic, struct
     return MP_OK;
 }
 
+/* Whether TOPIC is one of those that a pattern's SUBSCRIPTION means: dead letters are not. */
+static bool matches(const struct subscription *subscription, const struct topic *topic)
+{
+    return !topic->letters && name_matches(subscription->shared.topic, topic->name);
+}
+
 enum mp_error local_topic_join(struct local *local, struct topic *topic, bool make, struct fault *fault)
 {
     enum mp_error error = MP_OK;
@@ -175,7 +182,7 @@ enum mp_error local_topic_join(struct local *local, struct topic *topic, bool ma
     }
     for (size_t i = 0; !error && i < local->patterns_count; i++) {
         struct subscription *subscription = local->patterns_list[i];
-        if (!name_matches(subscription->shared.topic, topic->name) || (!is_reader(subscription) && !subscription->made))
+        if (!matches(subscription, topic) || (!is_reader(subscription) && !subscription->made))
             continue;
         if (is_reader(subscription)) {
             if (members_add(&subscription->members, topic) || members_add(&topic->readers, subscription))
@@ -227,7 +234,7 @@ static enum mp_error readers_fill(struct local *local, struct subscription *subs
     }
     shared->known = true;
     while ((topic = map_next(&local->topics, &at)))
-        if (name_matches(shared->topic, topic->name) &&
+        if (matches(subscription, topic) &&
             (members_add(&subscription->members, topic) || members_add(&topic->readers, subscription)))
             return MP_ERR_MEMORY;
     return MP_OK;
@@ -245,18 +252,19 @@ static enum mp_error groups_make(struct local *local, struct subscription *subsc
         return error;
     if (!subscription->shared.pattern) {
         topic = local_topic(local, name, strlen(name));
-        if (!topic && (error = local_topic_make(local, name, strlen(name), &topic, fault)))
+        if (!topic && (error = local_topic_make(local, name, strlen(name), false, &topic, fault)))
             return error;
         error = local_position(local, topic, from, value, &start, fault);
         return error ? error : group_make(local, topic, subscription, start, fault);
     }
     subscription->pattern_id = local->next_pattern++;
+    subscription->pattern_created = local->time;
     struct store_pattern row = {
         .id = subscription->pattern_id, .pattern = name, .group = subscription->shared.group, .created = local->time};
     error = store_put_pattern(local->store, &row, fault);
     size_t at = 0;
     while (!error && (topic = map_next(&local->topics, &at))) {
-        if (!name_matches(name, topic->name))
+        if (!matches(subscription, topic))
             continue;
         error = local_position(local, topic, from, value, &start, fault);
         if (!error)
@@ -372,6 +380,7 @@ void local_subscriptions_detach(struct local *local)
         subscription->shared.known = false;
         subscription->made = false;
         subscription->pattern_id = 0;
+        settings_group_default(&subscription->settings);
     }
 }
 
@@ -400,10 +409,11 @@ enum mp_error local_pattern_load(struct local *local, const struct store_pattern
         subscription_make(local, row->pattern, topic_size, true, row->group, group_size, &subscription))
         return fault_memory(fault);
     subscription->pattern_id = row->id;
+    subscription->pattern_created = row->created;
     subscription->made = subscription->shared.known = true;
     if (row->id >= local->next_pattern)
         local->next_pattern = row->id + 1;
-    return MP_OK;
+    return local_group_settings_read(local, subscription, row->settings, fault);
 }
 
 static struct subscription *pattern_by_id(const struct local *local, uint32_t id)
@@ -428,6 +438,9 @@ enum mp_error local_group_load(struct local *local, const struct store_group *ro
         if (!subscription && subscription_make(local, topic->name, topic_size, false, row->name, size, &subscription))
             return fault_memory(fault);
         subscription->made = subscription->shared.known = true;
+        enum mp_error error = local_group_settings_read(local, subscription, row->settings, fault);
+        if (error)
+            return error;
     }
     struct group *group;
     enum mp_error error = group_add(local, row, topic, subscription, &group);

@@ -79,7 +79,7 @@ enum mp_error local_publish(struct engine *engine, const struct engine_publicati
                                       .request = (uint64_t)origin->lane << 62 | origin->number};
     enum mp_error error = find_target(topic, publication, &from.target, fault);
     if (!error && !topic)
-        error = local_topic_make(local, publication->topic, publication->topic_size, &topic, fault);
+        error = local_topic_make(local, publication->topic, publication->topic_size, false, &topic, fault);
     if (error)
         return error;
     return local_add_frame(local, topic, &from, publication->frame, publication->blob, first, duplicates, fault);

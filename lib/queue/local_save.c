@@ -8,12 +8,21 @@
 
 enum mp_error local_topic_save(struct local *local, const struct topic *topic, struct fault *fault)
 {
+    struct buffer settings = {0};
+    if (local_topic_settings_write(topic, &settings)) {
+        buffer_free(&settings);
+        return fault_memory(fault);
+    }
     struct store_topic row = {.id = topic->id,
                               .name = topic->name,
                               .first = topic->first,
                               .end = topic->saved_end,
-                              .created = topic->created};
-    return store_put_topic(local->store, &row, fault);
+                              .created = topic->created,
+                              .settings = (const char *)settings.data,
+                              .letters = topic->letters};
+    enum mp_error error = store_put_topic(local->store, &row, fault);
+    buffer_free(&settings);
+    return error;
 }
 
 struct saving {
@@ -38,8 +47,14 @@ static void totals_encode(const struct states *states, uint8_t bytes[STATE_COUNT
 enum mp_error local_group_save(struct local *local, struct group *group, struct fault *fault)
 {
     struct saving saving = {local, group, fault};
+    struct buffer settings = {0};
     uint8_t totals[STATE_COUNT * 8];
     totals_encode(&group->states, totals);
+    /* Those of a pattern's group are in the pattern's row. */
+    if (!group->pattern_id && local_group_settings_write(group->subscription, &settings)) {
+        buffer_free(&settings);
+        return fault_memory(fault);
+    }
     struct store_group row = {
         .id = group->id,
         .topic = group->topic->id,
@@ -51,6 +66,7 @@ enum mp_error local_group_save(struct local *local, struct group *group, struct 
         .dead = group->dead,
         .event = local->last_event,
         .created = group->created,
+        .settings = (const char *)settings.data,
         .totals = totals,
         .totals_size = sizeof totals,
     };
@@ -59,6 +75,7 @@ enum mp_error local_group_save(struct local *local, struct group *group, struct 
         error = store_delete_blocks(local->store, group->id, (uint32_t)(row.floor >> STATES_BLOCK_BITS), fault);
     if (!error)
         error = store_put_group(local->store, &row, fault);
+    buffer_free(&settings);
     if (!error) {
         group->event = local->last_event;
         group->dirty = false;

@@ -50,6 +50,8 @@ enum mp_error local_topic_add(struct local *local, const struct store_topic *row
     topic->first = row->first;
     topic->end = topic->saved_end = row->end;
     topic->created = row->created;
+    topic->letters = row->letters;
+    settings_topic_default(&topic->settings);
     topic->hint.frame = UINT64_MAX;
     enum mp_error error = map_put(&local->topics, topic->name, size, topic);
     if (error) {
@@ -62,7 +64,7 @@ enum mp_error local_topic_add(struct local *local, const struct store_topic *row
     return MP_OK;
 }
 
-enum mp_error local_topic_make(struct local *local, const char *name, size_t size, struct topic **result,
+enum mp_error local_topic_make(struct local *local, const char *name, size_t size, bool letters, struct topic **result,
                                struct fault *fault)
 {
     char text[NAME_MAX_BYTES + 1];
@@ -70,7 +72,7 @@ enum mp_error local_topic_make(struct local *local, const char *name, size_t siz
         return fault_set(fault, MP_ERR_FULL, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
     memcpy(text, name, size);
     text[size] = '\0';
-    struct store_topic row = {.id = local->next_topic, .name = text, .created = local->time};
+    struct store_topic row = {.id = local->next_topic, .name = text, .created = local->time, .letters = letters};
     enum mp_error error = local_write(local, fault);
     if (!error)
         error = store_put_topic(local->store, &row, fault);

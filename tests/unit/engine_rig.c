@@ -1,0 +1,261 @@
+#include "engine_rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct engine_operations *operations(const struct rig *rig)
+{
+    return rig->engine->operations;
+}
+
+static void check(struct rig *rig, enum mp_error error, const char *what)
+{
+    if (error)
+        fail_msg("%s: %s", what, fault_text(&rig->fault));
+}
+
+static enum mp_error take_session(void *context, const struct engine_session *session)
+{
+    (void)context, (void)session;
+    return MP_OK;
+}
+
+static enum mp_error take_applied(void *context, const struct engine_origin *origin, int64_t time, uint64_t result,
+                                  uint32_t count)
+{
+    (void)context, (void)origin, (void)time, (void)result, (void)count;
+    return MP_OK;
+}
+
+static enum mp_error no_sessions(void *context)
+{
+    (void)context;
+    return MP_OK;
+}
+
+static void load(struct rig *rig)
+{
+    static const struct engine_load calls = {.session = take_session, .applied = take_applied};
+    check(rig, operations(rig)->load(rig->engine, rig->now, &calls, &rig->fault), "load");
+}
+
+static void start(struct rig *rig)
+{
+    check(rig, engine_local_open(rig->store, &rig->local, &rig->engine, &rig->fault), "open");
+    load(rig);
+}
+
+int rig_set_up(void **state)
+{
+    struct rig *rig = calloc(1, sizeof *rig);
+    assert_non_null(rig);
+    rig->now = (struct moment){.monotonic = 1000 * SECOND, .wall = 1700000000 * SECOND, .boot = 1};
+    rig->local.keep_store = true;
+    rig->local.snapshot_every = 3;
+    check(rig, store_open(":memory:", &rig->store, &rig->fault), "store");
+    start(rig);
+    *state = rig;
+    return 0;
+}
+
+int rig_tear_down(void **state)
+{
+    struct rig *rig = *state;
+    engine_deliveries_free(&rig->given);
+    operations(rig)->close(rig->engine);
+    store_close(rig->store);
+    free(rig);
+    return 0;
+}
+
+void rig_begin(struct rig *rig)
+{
+    assert_false(rig->turn);
+    rig->turn = true;
+    operations(rig)->begin(rig->engine, rig->now);
+}
+
+void rig_commit(struct rig *rig)
+{
+    check(rig, operations(rig)->commit(rig->engine, no_sessions, NULL, &rig->fault), "commit");
+    rig->turn = false;
+}
+
+void rig_undo(struct rig *rig)
+{
+    store_fail_commit(rig->store, 1);
+    assert_int_not_equal(operations(rig)->commit(rig->engine, no_sessions, NULL, &rig->fault), MP_OK);
+    check(rig, operations(rig)->rollback(rig->engine, &rig->fault), "rollback");
+    load(rig);
+    rig->turn = false;
+}
+
+void rig_restart(struct rig *rig)
+{
+    engine_deliveries_clear(&rig->given);
+    operations(rig)->close(rig->engine);
+    rig->now.monotonic = 5 * SECOND;
+    rig->now.boot++;
+    start(rig);
+}
+
+/* A call inside a turn: one that is under way, or its own. */
+static bool turn_begin(struct rig *rig)
+{
+    bool own = !rig->turn;
+    if (own)
+        rig_begin(rig);
+    return own;
+}
+
+void rig_pass(struct rig *rig, int64_t microseconds)
+{
+    rig->now.monotonic += microseconds;
+    rig->now.wall += microseconds;
+    rig_begin(rig);
+    check(rig, operations(rig)->tick(rig->engine, &rig->fault), "tick");
+    rig_commit(rig);
+}
+
+/* ---- publishing ----------------------------------------------------------------------------------------------- */
+
+static uint64_t publish(struct rig *rig, const char *topic, struct frame_builder *builder)
+{
+    struct frame frame;
+    uint64_t first = 0;
+    uint32_t duplicates;
+    frame_finish(builder, rig->now.wall);
+    struct blob *blob = blob_of_buffer(&builder->bytes);
+    assert_non_null(blob);
+    check(rig, frame_open(&frame, blob->data, blob->size, true, &rig->fault), "frame");
+    struct engine_publication publication = {
+        .topic = topic, .topic_size = strlen(topic), .frame = &frame, .blob = blob};
+    struct engine_origin origin = {.session = 1, .number = ++rig->numbers[1][0], .lane = ENGINE_LANE_PUBLISH};
+    bool own = turn_begin(rig);
+    check(rig, operations(rig)->publish(rig->engine, &publication, &origin, &first, &duplicates, &rig->fault),
+          "publish");
+    if (own)
+        rig_commit(rig);
+    blob_drop(blob);
+    return first;
+}
+
+uint64_t rig_publish(struct rig *rig, const char *topic, unsigned count)
+{
+    struct frame_builder builder = {0};
+    char body[16];
+    assert_int_equal(frame_begin(&builder, 77, rig->sequence += 100000), MP_OK);
+    for (unsigned i = 0; i < count; i++) {
+        int size = snprintf(body, sizeof body, "m%u", i);
+        assert_int_equal(frame_add(&builder, body, (size_t)size, NULL, 0), MP_OK);
+    }
+    return publish(rig, topic, &builder);
+}
+
+uint64_t rig_publish_one(struct rig *rig, const char *topic, const char *body, const struct buffer *attributes)
+{
+    struct frame_builder builder = {0};
+    assert_int_equal(frame_begin(&builder, 77, rig->sequence += 100000), MP_OK);
+    assert_int_equal(frame_add(&builder, body, strlen(body), attributes->data, attributes->size), MP_OK);
+    return publish(rig, topic, &builder);
+}
+
+/* ---- consuming ------------------------------------------------------------------------------------------------ */
+
+uint64_t rig_fetch(struct rig *rig, uint64_t session, const char *topic, const char *group, uint32_t messages)
+{
+    bool pattern;
+    check(rig, name_check_pattern(topic, strlen(topic), &pattern, &rig->fault), "name");
+    struct engine_subscription *subscription;
+    struct engine_origin origin = {
+        .session = session, .number = ++rig->numbers[session][ENGINE_LANE_FETCH], .lane = ENGINE_LANE_FETCH};
+    struct engine_limits limits = {.messages = messages, .bytes = 1 << 20, .chunks = 1000};
+    bool own = turn_begin(rig);
+    engine_deliveries_clear(&rig->given);
+    check(rig,
+          operations(rig)->subscribe(rig->engine, topic, strlen(topic), pattern, group, strlen(group), session,
+                                     ENGINE_FROM_DEFAULT, 0, &subscription, &rig->fault),
+          "subscribe");
+    check(rig, operations(rig)->grant(rig->engine, subscription, &origin, &limits, 10000, &rig->given, &rig->fault),
+          "grant");
+    if (own)
+        rig_commit(rig);
+    return rig->given.messages;
+}
+
+uint64_t rig_read(struct rig *rig, const char *topic)
+{
+    struct engine_subscription *subscription;
+    struct engine_limits limits = {.bytes = 1 << 24, .chunks = 1000};
+    bool own = turn_begin(rig);
+    engine_deliveries_clear(&rig->given);
+    check(rig,
+          operations(rig)->subscribe(rig->engine, topic, strlen(topic), strpbrk(topic, "*>") != NULL, "", 0, 1,
+                                     ENGINE_FROM_DEFAULT, 0, &subscription, &rig->fault),
+          "subscribe");
+    check(rig,
+          operations(rig)->read(rig->engine, subscription, NULL, 0, ENGINE_FROM_START, 0, &limits, &rig->given,
+                                &rig->fault),
+          "read");
+    operations(rig)->forget(rig->engine, subscription);
+    if (own)
+        rig_commit(rig);
+    return rig->given.messages;
+}
+
+uint32_t rig_settle_as(struct rig *rig, uint64_t session, struct engine_settlement settlement)
+{
+    struct engine_origin origin = {
+        .session = session, .number = ++rig->numbers[session][ENGINE_LANE_SETTLE], .lane = ENGINE_LANE_SETTLE};
+    uint32_t applied = 0;
+    if (settlement.group == 0)
+        settlement.group = rig->given.items[0].group;
+    if (settlement.lease == 0)
+        settlement.lease = rig->numbers[session][ENGINE_LANE_FETCH];
+    bool own = turn_begin(rig);
+    check(rig, operations(rig)->settle(rig->engine, &origin, &settlement, &applied, &rig->fault), "settle");
+    if (own)
+        rig_commit(rig);
+    return applied;
+}
+
+uint32_t rig_settle(struct rig *rig, uint64_t session, uint64_t first, uint32_t count, enum engine_action action)
+{
+    return rig_settle_as(
+        rig, session,
+        (struct engine_settlement){
+            .first = first, .count = count, .action = action, .delay = ENGINE_DELAY_POLICY, .exit_code = -1});
+}
+
+/* ---- looking -------------------------------------------------------------------------------------------------- */
+
+struct record rig_record(const struct rig *rig, unsigned index)
+{
+    for (size_t i = 0; i < rig->given.count; i++) {
+        static struct frame frame;
+        struct record record;
+        if (rig->given.items[i].size == 0)
+            continue;
+        assert_int_equal(frame_open(&frame, rig->given.items[i].data, rig->given.items[i].size, true, NULL), MP_OK);
+        struct frame_cursor cursor = frame_cursor(&frame);
+        while (frame_next(&cursor, &record))
+            if (index-- == 0)
+                return record;
+    }
+    fail_msg("there are fewer messages");
+    return (struct record){0};
+}
+
+const char *rig_attribute(const struct record *record, const char *name)
+{
+    static char texts[4][ATTRIBUTE_VALUE_MAX + 1];
+    static unsigned next;
+    struct attribute attribute;
+    char *text = texts[next++ % 4];
+    text[0] = '\0';
+    if (attribute_find(record->attributes, record->attributes_size, name, strlen(name), &attribute)) {
+        memcpy(text, attribute.value, attribute.value_size);
+        text[attribute.value_size] = '\0';
+    }
+    return text;
+}

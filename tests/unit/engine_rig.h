@@ -1,0 +1,61 @@
+/*
+ * engine_rig.h: the local engine on a store in memory, for tests: calls as the relay makes them, each in a turn of its
+ * own unless one is under way, time as it is set.
+ */
+#ifndef ENGINE_RIG_H
+#define ENGINE_RIG_H
+
+#include "message/attributes.h"
+#include "queue/engine.h"
+#include "store/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#define SECOND INT64_C(1000000)
+
+struct rig {
+    struct store *store;
+    struct engine *engine;
+    struct engine_local_settings local;
+    struct moment now;
+    struct fault fault;
+    bool turn; /* one is under way */
+    uint64_t sequence;
+    uint64_t numbers[16][ENGINE_LANES]; /* by session */
+    struct engine_deliveries given;     /* by the last fetch */
+};
+
+int rig_set_up(void **state);
+int rig_tear_down(void **state);
+
+void rig_begin(struct rig *rig);
+void rig_commit(struct rig *rig);
+/* Ends a turn whose commit fails: everything is undone and loaded again. */
+void rig_undo(struct rig *rig);
+/* Ends the engine and opens it again, as after a new boot. */
+void rig_restart(struct rig *rig);
+/* Time goes by, and what it brings happens. */
+void rig_pass(struct rig *rig, int64_t microseconds);
+
+/* Publishes COUNT messages "m0", "m1", …, of a producer of their own; the offset of the first. */
+uint64_t rig_publish(struct rig *rig, const char *topic, unsigned count);
+/* Publishes one message with these attributes. */
+uint64_t rig_publish_one(struct rig *rig, const char *topic, const char *body, const struct buffer *attributes);
+/* A group's fetch by SESSION (below 16) of at most MESSAGES (0: all); how many it got, in rig->given. */
+uint64_t rig_fetch(struct rig *rig, uint64_t session, const char *topic, const char *group, uint32_t messages);
+/* How many a reader finds in TOPIC, in rig->given. */
+uint64_t rig_read(struct rig *rig, const char *topic);
+/* Settles COUNT messages from FIRST on of what SESSION's last fetch got; how many it applied to. */
+uint32_t rig_settle(struct rig *rig, uint64_t session, uint64_t first, uint32_t count, enum engine_action action);
+/* The same with everything said. `lease` is the last fetch's, `group` that of what was given. */
+uint32_t rig_settle_as(struct rig *rig, uint64_t session, struct engine_settlement settlement);
+
+/* The record number INDEX of all that was given. It points into rig->given. */
+struct record rig_record(const struct rig *rig, unsigned index);
+/* An attribute of a record, terminated, static; "" when there is none. */
+const char *rig_attribute(const struct record *record, const char *name);
+
+#endif
