@@ -79,6 +79,8 @@ enum mp_error store_failed(struct store *store, int result, const char *doing, s
 enum mp_error store_prepare_schema(struct store *store, bool again, struct fault *fault);
 
 /* Takes the lock beside the file. MP_ERR_BUSY, MP_ERR_IO. */
+/* MP_ERR_DAMAGED when PATH is there and is something else. Nothing is changed. */
+enum mp_error store_check_file(const char *path, struct fault *fault);
 enum mp_error store_take_lock(struct store *store, struct fault *fault);
 
 /* MP_ERR_DENIED for a network file system. */

@@ -134,8 +134,8 @@ enum mp_error store_open(const char *path, struct store **result, struct fault *
         goto fail;
     }
     if (!store->memory) {
-        if ((error = store_check_file_system(path, fault)) || (error = store_take_lock(store, fault)) ||
-            (error = prepare_file(path, fault)))
+        if ((error = store_check_file_system(path, fault)) || (error = store_check_file(path, fault)) ||
+            (error = store_take_lock(store, fault)) || (error = prepare_file(path, fault)))
             goto fail;
     }
     if ((error = open_database(store, false, fault)))

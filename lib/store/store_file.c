@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/vfs.h>
@@ -53,6 +54,25 @@ enum mp_error store_check_file_system(const char *path, struct fault *fault)
                          "%s is on a network file system, where locks and flushes cannot be relied on: "
                          "choose a local directory with --store",
                          directory);
+    return MP_OK;
+}
+
+enum mp_error store_check_file(const char *path, struct fault *fault)
+{
+    static const char magic[16] = "SQLite format 3"; /* sqlite.org/fileformat.html, 1.3 */
+    char head[sizeof magic];
+    struct stat status;
+    /* A pipe would be waited for. What cannot be read or is not there, opening it will tell. */
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (descriptor < 0)
+        return MP_OK;
+    bool regular = fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+    ssize_t got = regular ? pread(descriptor, head, sizeof head, 0) : 0;
+    close(descriptor);
+    if (!regular)
+        return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: not a regular file", path);
+    if (got > 0 && (got != sizeof head || memcmp(head, magic, sizeof head) != 0))
+        return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: a file of something else", path);
     return MP_OK;
 }
 

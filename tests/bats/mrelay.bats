@@ -26,6 +26,14 @@ status_of() {
     mrelay status -r "$1" --json | sed -n 's/.*"'"$2"'":\([0-9]*\).*/\1/p'
 }
 
+# Ends the relay that was started in the background, and waits until it has gone.
+end_relay() {
+    local pid
+    pid=$(status_of default pid)
+    kill "$pid"
+    until_true is_gone "$pid"
+}
+
 is_gone() {
     ! kill -0 "$1" 2>/dev/null
 }
@@ -103,14 +111,20 @@ is_gone() {
     chmod 644 some.db
     cp some.db before.db
     run mrelay --store "$PWD/some.db"
-    assert_failure 77
-    assert_output --partial 'chmod 600'
-    chmod 600 some.db
-    run mrelay --store "$PWD/some.db"
     assert_failure 1
-    assert_output --partial 'some.db: '
+    assert_output "mrelay: $PWD/some.db: not a store: a file of something else"
+    assert_not_exist some.db.lock
     run cmp some.db before.db
     assert_success
+}
+
+@test "a store that others may read is refused" {
+    mrelay --background --store "$PWD/some.db"
+    end_relay
+    chmod 644 some.db
+    run mrelay --store "$PWD/some.db"
+    assert_failure 77
+    assert_output --partial 'chmod 600'
 }
 
 @test "--store names the file, and the log goes beside it" {
