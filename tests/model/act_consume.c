@@ -13,12 +13,23 @@ static unsigned choose_subscription(struct trial *trial, bool readers)
     return place * (GROUP_NAMES + 1) + group;
 }
 
+/* On the wall clock: some time of the last hour, or that of a message. */
+static uint64_t choose_time(struct trial *trial)
+{
+    unsigned topic = (unsigned)trial_below(trial, trial->flavour.topics);
+    uint64_t end = trial->now.topics[topic].end;
+    if (end == 0 || trial_chance(trial, 30))
+        return (uint64_t)trial->moment.wall - trial_below(trial, 3600 * (uint64_t)SECOND);
+    int64_t time = trial->messages[topic][trial_below(trial, end)].time;
+    return (uint64_t)(time - relay_time(trial) + trial->moment.wall);
+}
+
 static enum engine_from choose_from(struct trial *trial, uint64_t *value)
 {
     enum engine_from from = trial_chance(trial, 50) ? ENGINE_FROM_DEFAULT : (enum engine_from)trial_below(trial, 6);
     *value = trial_below(trial, trial_chance(trial, 50) ? 10 : trial->flavour.topic_max);
     if (from == ENGINE_FROM_TIME)
-        *value = (uint64_t)trial->moment.wall - trial_below(trial, 3600 * (uint64_t)SECOND);
+        *value = choose_time(trial);
     return from;
 }
 

@@ -161,10 +161,14 @@ void act_reboot(struct trial *trial)
 
 /* ---- ends of turns --------------------------------------------------------------------------------------------- */
 
+/* Time passes: not at all, a little, long, or until the engine wants to be called again, as the relay waits. */
 static void next_turn(struct trial *trial)
 {
     uint64_t most = (uint64_t)(trial_chance(trial, 5) ? trial->flavour.slow : trial->flavour.quick);
     int64_t passed = trial_chance(trial, 20) ? 0 : (int64_t)trial_below(trial, most);
+    int64_t due = trial->call->due(trial->engine), now = trial->moment.monotonic;
+    if (due > now && due - now < trial->flavour.slow && trial_chance(trial, 10))
+        passed = due - now;
     trial->moment.monotonic += passed;
     trial->moment.wall += passed;
     trial->call->begin(trial->engine, trial->moment);

@@ -30,8 +30,9 @@ static _Noreturn void tell_difference(struct trial *trial, unsigned group, uint6
                "engine and %s (attempt %u, due %lld, session %llx, lease %llu) in the model",
                (unsigned long long)offset, topic_name(model->topic), subscription_group(model->subscription),
                subscription_on(model->subscription), state_names[value->state], value->attempt,
-               (long long)(value->due + trial->offset), (unsigned long long)value->session,
-               (unsigned long long)value->lease, cell_names[cell->state], cell->attempt, (long long)cell->due,
+               (long long)(value->state == STATE_DELAYED ? value->due + trial->offset : 0),
+               (unsigned long long)value->session, (unsigned long long)value->lease, cell_names[cell->state],
+               cell->attempt, (long long)(cell->state == CELL_DELAYED ? cell->due : 0),
                (unsigned long long)cell->session, (unsigned long long)cell->lease);
 }
 
