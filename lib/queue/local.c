@@ -38,10 +38,11 @@ static void forget_all(struct local *local)
     while ((topic = map_next(&local->topics, &at)))
         local_topic_free(topic);
     map_free(&local->topics);
+    map_free(&local->topics_by_id);
     local_cache_clear(local);
     local_subscriptions_detach(local);
     local->next_topic = local->next_group = local->next_pattern = 1;
-    local->delay_due = CLOCK_NEVER;
+    local->delay_due = local->schedule_due = CLOCK_NEVER;
     local->writing = false;
 }
 
@@ -242,6 +243,8 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
     map_free(&loading.topics);
     if (error || (error = check_groups(&loading)))
         return error;
+    if ((error = local_schedule_load(local, fault)))
+        return error;
     if (local_readers_attach(local) || local_leases_rebuild(local))
         return fault_memory(fault);
     local_delays_rebuild(local);
@@ -264,7 +267,7 @@ static enum mp_error local_commit(struct engine *engine, enum mp_error (*snapsho
         local->turns = 0;
         local->snapshots++;
     }
-    if ((error = store_commit(local->store, fault)))
+    if ((error = local_schedule_save(local, fault)) || (error = store_commit(local->store, fault)))
         return error;
     local->commits++;
     local->writing = false;
@@ -357,7 +360,7 @@ enum mp_error engine_local_open(struct store *store, const struct engine_local_s
     if (local->settings.lease == 0)
         local->settings.lease = LEASE;
     local->next_topic = local->next_group = local->next_pattern = 1;
-    local->lease_due = local->delay_due = CLOCK_NEVER;
+    local->lease_due = local->delay_due = local->schedule_due = CLOCK_NEVER;
     *engine = &local->engine;
     return MP_OK;
 }

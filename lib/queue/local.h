@@ -135,7 +135,8 @@ struct local {
     struct relay_time clock;
     bool clock_known, clock_saved;
 
-    struct map topics;        /* by name */
+    struct map topics; /* by name */
+    struct map topics_by_id;
     struct map groups;        /* by id */
     struct map subscriptions; /* by key */
     struct map holders;       /* by session */
@@ -151,9 +152,13 @@ struct local {
     unsigned cache_next;
     size_t cache_bytes;
 
-    int64_t lease_due; /* no lease ends earlier */
-    int64_t delay_due; /* no delay ends earlier */
-    uint32_t turns;    /* changing ones since the last snapshot */
+    int64_t lease_due;        /* no lease ends earlier */
+    int64_t delay_due;        /* no delay ends earlier */
+    int64_t schedule_due;     /* relay time: no publication of the schedule is due earlier */
+    uint64_t schedule_after;  /* the row of the schedule that was looked at last, when a turn had enough of them */
+    uint64_t scheduled;       /* messages in the schedule, */
+    uint64_t scheduled_saved; /* and as the store says */
+    uint32_t turns;           /* changing ones since the last snapshot */
     int64_t space_checked;
     uint64_t space;
     bool writing;
@@ -234,6 +239,17 @@ enum mp_error local_publish(struct engine *engine, const struct engine_publicati
                             struct fault *fault);
 enum mp_error local_check_target(struct engine *engine, const struct engine_publication *publication,
                                  struct fault *fault);
+
+/* local_schedule.c */
+/* Keeps PUBLICATION until it is due. */
+enum mp_error local_schedule_add(struct local *local, const struct topic *topic,
+                                 const struct local_frame_origin *origin, const struct engine_publication *publication,
+                                 struct fault *fault);
+/* Moves publications that are due into their topics, as many as belong in a turn. */
+enum mp_error local_schedule_tick(struct local *local, struct fault *fault);
+enum mp_error local_schedule_load(struct local *local, struct fault *fault);
+/* Writes how many messages there are, before a commit. */
+enum mp_error local_schedule_save(struct local *local, struct fault *fault);
 
 /* local_frames.c */
 /* The frame with OFFSET of TOPIC or the first behind it; the caller drops FRAME->blob. MP_ERR_NOT_FOUND. */

@@ -18,6 +18,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_remove.c \
 	%D%/local_save.c \
 	%D%/local_publish.c \
+	%D%/local_schedule.c \
 	%D%/local_settle.c \
 	%D%/local_time.c \
 	%D%/local_topic.c \

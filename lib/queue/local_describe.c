@@ -68,8 +68,8 @@ enum mp_error local_describe(struct engine *engine, struct buffer *out)
     path[size] = '\0';
     return buffer_append_format(out,
                                 "\"engine\":\"local\",\"store\":\"%s\",\"store_bytes\":%llu,\"commits\":%llu,"
-                                "\"snapshots\":%llu,\"lapsed\":%llu,\"cache_bytes\":%zu",
+                                "\"snapshots\":%llu,\"lapsed\":%llu,\"cache_bytes\":%zu,\"scheduled\":%llu",
                                 path, (unsigned long long)store_size(local->store), (unsigned long long)local->commits,
                                 (unsigned long long)local->snapshots, (unsigned long long)local->lapsed,
-                                local->cache_bytes);
+                                local->cache_bytes, (unsigned long long)local->scheduled);
 }

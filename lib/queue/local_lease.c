@@ -269,6 +269,9 @@ enum mp_error local_tick(struct engine *engine, struct fault *fault)
     struct local *local = local_of(engine);
     if (local->delay_due <= local->now.monotonic)
         wake(local);
+    enum mp_error error = local_schedule_tick(local, fault);
+    if (error)
+        return error;
     return local->lease_due <= local->now.monotonic ? lapse(local, fault) : MP_OK;
 }
 
@@ -277,5 +280,9 @@ int64_t local_due(const struct engine *engine)
     const struct local *local = (const struct local *)engine;
     if (local->ready)
         return local->now.monotonic; /* a turn that had answered enough left them */
-    return local->lease_due < local->delay_due ? local->lease_due : local->delay_due;
+    int64_t due = local->lease_due < local->delay_due ? local->lease_due : local->delay_due;
+    if (local->schedule_due == CLOCK_NEVER)
+        return due;
+    int64_t scheduled = local_time_to_monotonic(local, local->schedule_due);
+    return scheduled < due ? scheduled : due;
 }

@@ -82,5 +82,10 @@ enum mp_error local_publish(struct engine *engine, const struct engine_publicati
         error = local_topic_make(local, publication->topic, publication->topic_size, false, &topic, fault);
     if (error)
         return error;
+    if (publication->due > local->time) {
+        *first = ENGINE_SCHEDULED;
+        *duplicates = 0;
+        return local_schedule_add(local, topic, &from, publication, fault);
+    }
     return local_add_frame(local, topic, &from, publication->frame, publication->blob, first, duplicates, fault);
 }

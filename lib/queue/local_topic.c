@@ -53,7 +53,9 @@ enum mp_error local_topic_add(struct local *local, const struct store_topic *row
     topic->letters = row->letters;
     settings_topic_default(&topic->settings);
     topic->hint.frame = UINT64_MAX;
-    enum mp_error error = map_put(&local->topics, topic->name, size, topic);
+    enum mp_error error = map_put(&local->topics_by_id, &topic->id, sizeof topic->id, topic);
+    if (!error && (error = map_put(&local->topics, topic->name, size, topic)))
+        map_remove(&local->topics_by_id, &topic->id, sizeof topic->id);
     if (error) {
         local_topic_free(topic);
         return error;

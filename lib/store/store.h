@@ -158,10 +158,12 @@ struct store_session {
     uint32_t keep;       /* seconds that it is kept unused; 0: as long as any */
 };
 
-/* A publication that waits for its time. */
+/* A publication that waits for its time: until the year 2255 at most. */
+#define STORE_DUE_MAX ((INT64_C(1) << 53) - 1000000)
 struct store_scheduled {
     uint64_t id; /* grows with the time, then in the order of adding */
-    int64_t due; /* microseconds since the epoch, to 2255; read, it can be some later than it was written: a microsecond
+    int64_t
+        due; /* microseconds since the epoch, to STORE_DUE_MAX; read, it can be some later than it was written: a microsecond
                     holds 1,024 publications */
     uint32_t topic;
     uint64_t session;
@@ -256,6 +258,9 @@ enum mp_error store_last_event(struct store *store, uint64_t *id, struct fault *
 /* The scheduled publication with the lowest id above AFTER. Its bytes are *BLOB, the caller's. MP_ERR_NOT_FOUND. */
 enum mp_error store_next_scheduled(struct store *store, uint64_t after, struct store_scheduled *scheduled,
                                    struct blob **blob, struct fault *fault);
+/* The same without its bytes (data NULL, size known), which are not looked at: nor is the row's checksum. */
+enum mp_error store_find_scheduled(struct store *store, uint64_t after, struct store_scheduled *scheduled,
+                                   struct fault *fault);
 /* Those with ids above AFTER, without their bytes (data NULL, size known). */
 enum mp_error store_each_scheduled(struct store *store, uint64_t after,
                                    enum mp_error (*each)(void *, const struct store_scheduled *), void *context,

@@ -10,6 +10,7 @@
  */
 enum { NUMBER_BITS = 10, NUMBERS = 1 << NUMBER_BITS };
 #define DUE_MAX ((INT64_C(1) << (63 - NUMBER_BITS)) - 2)
+_Static_assert(STORE_DUE_MAX < DUE_MAX - 100000, "a crowd at the last moment needs some of them");
 
 /* The key behind the last one that is taken at or after DUE, within its microsecond; its end when that is full. */
 static enum mp_error free_key(struct store *store, int64_t due, int64_t *key, struct fault *fault)
@@ -71,7 +72,7 @@ enum mp_error store_add_scheduled(struct store *store, struct store_scheduled *s
 {
     struct row row;
     int64_t key;
-    if (scheduled->due < 0 || scheduled->due > DUE_MAX)
+    if (scheduled->due < 0 || scheduled->due > STORE_DUE_MAX)
         return fault_set(fault, MP_ERR_INVALID, "a time that the schedule cannot hold");
     enum mp_error error = place(store, scheduled->due, &key, fault);
     if (error)
@@ -97,12 +98,7 @@ enum mp_error store_add_scheduled(struct store *store, struct store_scheduled *s
     return MP_OK;
 }
 
-/*
- * Takes a row: its columns, its checksum, the length of its frame and, as the last column, the frame or eight bytes of
- * it that are its own checksum.
- */
-static bool take_scheduled(struct row *row, struct store_scheduled *scheduled, bool whole, enum mp_error *error,
-                           struct fault *fault)
+static void take_columns(struct row *row, struct store_scheduled *scheduled)
 {
     *scheduled = (struct store_scheduled){.id = take_number(row)};
     scheduled->due = (int64_t)(scheduled->id >> NUMBER_BITS);
@@ -112,8 +108,18 @@ static bool take_scheduled(struct row *row, struct store_scheduled *scheduled, b
     scheduled->count = (uint32_t)take_number(row);
     scheduled->target = (uint32_t)take_number(row);
     scheduled->time = (int64_t)take_number(row);
+    scheduled->size = (size_t)sqlite3_column_int64(row->statement, row->column + 1);
+}
+
+/*
+ * Takes a row: its columns, its checksum, the length of its frame and, as the last column, the frame or eight bytes of
+ * it that are its own checksum.
+ */
+static bool take_scheduled(struct row *row, struct store_scheduled *scheduled, bool whole, enum mp_error *error,
+                           struct fault *fault)
+{
+    take_columns(row, scheduled);
     int checksum = row->column;
-    scheduled->size = (size_t)sqlite3_column_int64(row->statement, checksum + 1);
     const uint8_t *bytes = sqlite3_column_blob(row->statement, checksum + 2);
     size_t size = bytes ? (size_t)sqlite3_column_bytes(row->statement, checksum + 2) : 0;
     uint64_t own = whole ? own_checksum(bytes, size) : size == 8 ? load_u64(bytes) : 0;
@@ -142,6 +148,21 @@ enum mp_error store_next_scheduled(struct store *store, uint64_t after, struct s
             else
                 error = fault_memory(fault);
         }
+    }
+    return row_end(&row, error);
+}
+
+enum mp_error store_find_scheduled(struct store *store, uint64_t after, struct store_scheduled *scheduled,
+                                   struct fault *fault)
+{
+    struct row row;
+    if (!row_open(&row, store, SQL_FIND_SCHEDULED, fault))
+        return row_unopened(fault);
+    bind_number(&row, after);
+    enum mp_error error = MP_ERR_NOT_FOUND;
+    if (row_next(&row, "read the schedule", &error, fault)) {
+        error = MP_OK;
+        take_columns(&row, scheduled);
     }
     return row_end(&row, error);
 }

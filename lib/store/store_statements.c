@@ -53,6 +53,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_LAST_EVENT] = "SELECT max(id) FROM events",
     [SQL_COUNT_SCHEDULED] = "SELECT count(*), coalesce(sum(count), 0) FROM schedule",
     [SQL_LAST_SCHEDULED] = "SELECT max(id) FROM schedule WHERE id >= ?1 AND id < ?2",
+    [SQL_FIND_SCHEDULED] = "SELECT " SCHEDULED ", length(frame) FROM schedule WHERE id > ?1 ORDER BY id LIMIT 1",
     [SQL_NEXT_SCHEDULED] = "SELECT " SCHEDULED ", length(frame), frame FROM schedule"
                            " WHERE id > ?1 ORDER BY id LIMIT 1",
     [SQL_FRAMES_BELOW] = "SELECT id, count, length(frame) FROM frames WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
