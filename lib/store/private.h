@@ -13,6 +13,7 @@ enum statement {
     SQL_ROLLBACK,
     SQL_GET_NUMBER,
     SQL_PUT_NUMBER,
+    SQL_EACH_NUMBER,
     SQL_PUT_TOPIC,
     SQL_PUT_PATTERN,
     SQL_PUT_GROUP,
@@ -35,6 +36,7 @@ enum statement {
     SQL_FRAME_AFTER,
     SQL_FRAME_LAST,
     SQL_HASHES_AT,
+    SQL_HASHES_TOPIC,
     SQL_FIRST_EVENT,
     SQL_LAST_EVENT,
     SQL_COUNT_SCHEDULED,
@@ -78,6 +80,12 @@ enum mp_error store_failed(struct store *store, int result, const char *doing, s
 
 /* Brings the database's settings and tables into place; AGAIN: there have to be tables (MP_ERR_DAMAGED). */
 enum mp_error store_prepare_schema(struct store *store, bool again, struct fault *fault);
+
+/* Whether the database is a store, and one that can be read: its version. MP_ERR_DAMAGED, MP_ERR_VERSION. */
+enum mp_error store_check_kind(struct store *store, int *version, bool *empty, struct fault *fault);
+
+/* Reads all numbers; MP_ERR_DAMAGED. */
+enum mp_error store_check_numbers(struct store *store, struct fault *fault);
 
 /* Takes the lock beside the file. MP_ERR_BUSY, MP_ERR_IO. */
 /* MP_ERR_DAMAGED when PATH is there and is something else. Nothing is changed. */

@@ -246,9 +246,9 @@ enum mp_error store_find_frame(struct store *store, uint32_t topic, uint64_t off
 /* The last frame of TOPIC, without its bytes. MP_ERR_NOT_FOUND. */
 enum mp_error store_last_frame(struct store *store, uint32_t topic, struct store_frame *frame, struct fault *fault);
 
-/* The lowest number of a topic, at or above FROM, of which there are frames, whether it has a row or not.
+/* The lowest number of a topic, at or above FROM, of which there are frames or hashes, whether it has a row or not.
  * MP_ERR_NOT_FOUND. */
-enum mp_error store_frames_topic(struct store *store, uint32_t from, uint32_t *topic, struct fault *fault);
+enum mp_error store_messages_topic(struct store *store, uint32_t from, uint32_t *topic, struct fault *fault);
 
 /* The event ID, or the first one after it, without its mask. MP_ERR_NOT_FOUND. */
 enum mp_error store_find_event(struct store *store, uint64_t id, struct store_event *event, struct fault *fault);
@@ -299,5 +299,33 @@ enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t 
 /* Hashes of TOPIC that were stored before BEFORE. */
 enum mp_error store_delete_hashes(struct store *store, uint32_t topic, int64_t before, uint32_t most, uint32_t *deleted,
                                   struct fault *fault);
+
+/* ---- copies (store_backup.c) ---------------------------------------------------------------------------------- */
+
+/* Is called now and then with the pages that were copied, of how many; false: stop, MP_ERR_INTERRUPTED. */
+typedef bool store_progress(void *context, uint64_t done, uint64_t total);
+
+/*
+ * Makes a copy of the store at PATH, as it is now, in the file TO (mode 0600), which is replaced when the copy is whole,
+ * checked and on the disk. A relay may have PATH and go on writing; the copy has what it had committed when the copying
+ * began, and meanwhile the log grows. MP_ERR_NOT_FOUND, MP_ERR_DAMAGED, MP_ERR_VERSION: PATH is no store that can be
+ * read; MP_ERR_INVALID: TO is PATH, or no regular file; MP_ERR_FULL, MP_ERR_IO. PROGRESS may be NULL.
+ */
+enum mp_error store_backup(const char *path, const char *to, store_progress *progress, void *context,
+                           struct fault *fault);
+
+/*
+ * Checks all there is in the store at PATH: SQLite's pages, each row's checksum, each frame. Reads only; a relay may have
+ * it. MP_ERR_DAMAGED says where; MP_ERR_VERSION: an older version, whose relay has to bring it up first.
+ */
+enum mp_error store_verify(const char *path, struct fault *fault);
+
+/*
+ * Puts a copy of FROM, a backup, checked and brought up, in the place of the store at PATH. What is there now is kept as
+ * PATH.replaced. A kill leaves the one or the other. MP_ERR_BUSY: a relay has PATH, or somebody reads it; the others as
+ * for store_backup().
+ */
+enum mp_error store_restore(const char *from, const char *path, store_progress *progress, void *context,
+                            struct fault *fault);
 
 #endif

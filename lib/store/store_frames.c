@@ -184,11 +184,31 @@ enum mp_error store_read_frame(struct store *store, uint32_t topic, uint64_t off
     return MP_OK;
 }
 
-enum mp_error store_frames_topic(struct store *store, uint32_t from, uint32_t *topic, struct fault *fault)
+/* The lowest topic at or above FROM that has hashes. */
+static enum mp_error hashes_topic(struct store *store, uint32_t from, uint32_t *topic, struct fault *fault)
+{
+    struct row row;
+    if (!row_open(&row, store, SQL_HASHES_TOPIC, fault))
+        return row_unopened(fault);
+    bind_number(&row, (uint64_t)store_key(from, 0));
+    enum mp_error error = MP_ERR_NOT_FOUND;
+    if (row_next(&row, "find hashes", &error, fault)) {
+        error = MP_OK;
+        *topic = (uint32_t)(take_number(&row) >> STORE_OFFSET_BITS);
+    }
+    return row_end(&row, error);
+}
+
+enum mp_error store_messages_topic(struct store *store, uint32_t from, uint32_t *topic, struct fault *fault)
 {
     struct store_frame frame;
+    uint32_t other = 0;
     enum mp_error error = find_frame(store, SQL_FRAME_AFTER, store_key(from, 0), INT64_MAX, &frame, NULL, fault);
-    if (!error)
-        *topic = frame.topic;
-    return error;
+    if (error && error != MP_ERR_NOT_FOUND)
+        return error;
+    enum mp_error hashes = hashes_topic(store, from, &other, fault);
+    if (hashes && (error || hashes != MP_ERR_NOT_FOUND))
+        return hashes;
+    *topic = !error && (hashes || frame.topic < other) ? frame.topic : other;
+    return MP_OK;
 }

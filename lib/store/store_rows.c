@@ -33,6 +33,24 @@ enum mp_error store_put_number(struct store *store, const char *name, int64_t va
     return row_run(&row, "write a number", fault);
 }
 
+enum mp_error store_check_numbers(struct store *store, struct fault *fault)
+{
+    struct row row;
+    if (!row_open(&row, store, SQL_EACH_NUMBER, fault))
+        return row_unopened(fault);
+    enum mp_error error = MP_OK;
+    while (row_next(&row, "read the numbers", &error, fault)) {
+        const char *name = take_text(&row);
+        take_number(&row);
+        if (checksum_fits(&row))
+            continue;
+        error = fault_set(fault, MP_ERR_DAMAGED, "%s: row %s of numbers is damaged: its checksum does not fit",
+                          store->path, name);
+        break;
+    }
+    return row_end(&row, error);
+}
+
 enum mp_error store_put_topic(struct store *store, const struct store_topic *topic, struct fault *fault)
 {
     struct row row;

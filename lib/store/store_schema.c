@@ -77,7 +77,10 @@ static enum mp_error read_pragma(struct store *store, const char *text, int *val
     return result == SQLITE_ROW ? MP_OK : store_failed(store, result, text, fault);
 }
 
-/* Settings that belong to the connection; the page size counts for a new file only. */
+/*
+ * Settings that belong to the connection; the page size counts for a new file only. The log is 16 MiB and used again and
+ * again; one that has grown while somebody read (a backup) is cut.
+ */
 static const char settings[] = "PRAGMA page_size=16384;"
                                "PRAGMA journal_mode=WAL;"
                                "PRAGMA synchronous=FULL;"
@@ -85,6 +88,7 @@ static const char settings[] = "PRAGMA page_size=16384;"
                                "PRAGMA cache_size=-8192;"
                                "PRAGMA temp_store=MEMORY;"
                                "PRAGMA wal_autocheckpoint=1000;"
+                               "PRAGMA journal_size_limit=67108864;"
                                "PRAGMA trusted_schema=OFF;"
                                "PRAGMA cell_size_check=ON;";
 
@@ -139,28 +143,40 @@ static enum mp_error bring_up(struct store *store, struct fault *fault)
     return commit_version(store, fault);
 }
 
-enum mp_error store_prepare_schema(struct store *store, bool again, struct fault *fault)
+enum mp_error store_check_kind(struct store *store, int *version, bool *empty, struct fault *fault)
 {
     sqlite3_busy_timeout(store->database, 2000); /* for readers that recover the WAL */
-    int id = 0, version = 0, count = 0;
+    int id = 0, count = 0;
     enum mp_error error;
+    *version = 0;
     if ((error = read_pragma(store, "PRAGMA application_id", &id, fault)) ||
-        (error = read_pragma(store, "PRAGMA user_version", &version, fault)) ||
+        (error = read_pragma(store, "PRAGMA user_version", version, fault)) ||
         (error = read_pragma(store, "SELECT count(*) FROM sqlite_schema", &count, fault)))
         return error;
+    *empty = count == 0;
     if (count > 0 && id != application)
         return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: a database of another program", store->path);
-    if (count > 0 && (version < 1 || version > STORE_VERSION))
+    if (count > 0 && (*version < 1 || *version > STORE_VERSION))
         return fault_set(fault, MP_ERR_VERSION,
                          "%s: a store of version %d, and this relay knows version %d: use the relay that made it",
-                         store->path, version, STORE_VERSION);
-    if (count == 0 && again)
+                         store->path, *version, STORE_VERSION);
+    return MP_OK;
+}
+
+enum mp_error store_prepare_schema(struct store *store, bool again, struct fault *fault)
+{
+    int version;
+    bool empty;
+    enum mp_error error = store_check_kind(store, &version, &empty, fault);
+    if (error)
+        return error;
+    if (empty && again)
         return fault_set(fault, MP_ERR_DAMAGED, "%s: the store is empty now, and was not before", store->path);
     if ((error = execute(store, settings, "settings", fault)) || (error = check_journal(store, fault)))
         return error;
-    if (count > 0 && (error = execute(store, settle_log, "bring the log's commits to the disk", fault)))
+    if (!empty && (error = execute(store, settle_log, "bring the log's commits to the disk", fault)))
         return error;
     if (version == STORE_VERSION)
         return MP_OK;
-    return count > 0 ? bring_up(store, fault) : make_tables(store, fault);
+    return empty ? make_tables(store, fault) : bring_up(store, fault);
 }

@@ -21,6 +21,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_ROLLBACK] = "ROLLBACK",
     [SQL_GET_NUMBER] = "SELECT value, checksum FROM numbers WHERE name = ?1",
     [SQL_PUT_NUMBER] = "INSERT OR REPLACE INTO numbers(name, value, checksum) VALUES (?1, ?2, ?3)",
+    [SQL_EACH_NUMBER] = "SELECT name, value, checksum FROM numbers",
     [SQL_PUT_TOPIC] = "INSERT OR REPLACE INTO topics(" TOPIC ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [SQL_PUT_PATTERN] = "INSERT OR REPLACE INTO patterns(" PATTERN ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [SQL_PUT_GROUP] = "INSERT OR REPLACE INTO groups(" GROUP ")"
@@ -49,6 +50,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_FRAME_AFTER] = "SELECT " FRAME " FROM frames WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 1",
     [SQL_FRAME_LAST] = "SELECT " FRAME " FROM frames WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1",
     [SQL_HASHES_AT] = "SELECT " HASHES " FROM hashes WHERE id >= ?1 AND id <= ?2 ORDER BY id DESC LIMIT 1",
+    [SQL_HASHES_TOPIC] = "SELECT id FROM hashes WHERE id >= ?1 ORDER BY id LIMIT 1",
     [SQL_FIRST_EVENT] = "SELECT " EVENT " FROM events WHERE id >= ?1 ORDER BY id LIMIT 1",
     [SQL_LAST_EVENT] = "SELECT max(id) FROM events",
     [SQL_COUNT_SCHEDULED] = "SELECT count(*), coalesce(sum(count), 0) FROM schedule",

@@ -180,6 +180,10 @@ unit_tests += %D%/test_rate
 %C%_test_rate_SOURCES = %D%/test_rate.c
 %C%_test_rate_LDADD = lib/policy/libpolicy.la $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_store_backup
+%C%_test_store_backup_SOURCES = %D%/test_store_backup.c %D%/store_rig.c %D%/store_rig.h
+%C%_test_store_backup_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_store_delete
 %C%_test_store_delete_SOURCES = %D%/test_store_delete.c %D%/store_rig.c %D%/store_rig.h
 %C%_test_store_delete_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)

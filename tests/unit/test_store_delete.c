@@ -43,19 +43,25 @@ static void frames_go_from_the_oldest_on(void **state)
     buffer_free(&bytes);
 }
 
-static void topics_of_frames_are_found(void **state)
+static void topics_of_messages_are_found(void **state)
 {
     struct rig *rig = *state;
     uint32_t topic;
     rig_open(rig);
-    assert_int_equal(store_frames_topic(rig->store, 0, &topic, NULL), MP_ERR_NOT_FOUND);
+    assert_int_equal(store_messages_topic(rig->store, 0, &topic, NULL), MP_ERR_NOT_FOUND);
     add_frames(rig, 4, 3);
     add_frames(rig, 524287, 2);
-    assert_int_equal(store_frames_topic(rig->store, 0, &topic, NULL), MP_OK);
+    assert_int_equal(store_messages_topic(rig->store, 0, &topic, NULL), MP_OK);
     assert_int_equal(topic, 4);
-    assert_int_equal(store_frames_topic(rig->store, 4, &topic, NULL), MP_OK);
+    assert_int_equal(store_messages_topic(rig->store, 4, &topic, NULL), MP_OK);
     assert_int_equal(topic, 4);
-    assert_int_equal(store_frames_topic(rig->store, 5, &topic, NULL), MP_OK);
+    assert_int_equal(store_messages_topic(rig->store, 5, &topic, NULL), MP_OK);
+    assert_int_equal(topic, 524287);
+    struct store_hashes hashes = {.topic = 17, .count = 1, .hashes = (const uint8_t *)"0123456789abcdef"};
+    assert_int_equal(store_add_hashes(rig->store, &hashes, NULL), MP_OK);
+    assert_int_equal(store_messages_topic(rig->store, 5, &topic, NULL), MP_OK);
+    assert_int_equal(topic, 17);
+    assert_int_equal(store_messages_topic(rig->store, 18, &topic, NULL), MP_OK);
     assert_int_equal(topic, 524287);
 }
 
@@ -203,7 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(frames_go_from_the_oldest_on, rig_set_up, rig_tear_down),
-        cmocka_unit_test_setup_teardown(topics_of_frames_are_found, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(topics_of_messages_are_found, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(events_go_from_the_oldest_on, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(hashes_go_by_their_time, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_group_goes_with_its_blocks, rig_set_up, rig_tear_down),
