@@ -300,11 +300,13 @@ enum mp_error local_read(struct engine *engine, struct engine_subscription *subs
                          uint64_t value, const struct engine_limits *limits, struct engine_deliveries *deliveries,
                          struct fault *fault);
 
-/* local_settle.c */
+/* local_apply.c */
 /* Applies EVENT to GROUP: the only way in which a group changes. */
 enum mp_error local_apply(struct local *local, struct group *group, const struct store_event *event);
 /* Writes EVENT (its id, time, topic and group are filled in) and applies it. */
 enum mp_error local_event(struct local *local, struct group *group, struct store_event *event, struct fault *fault);
+
+/* local_settle.c */
 uint32_t local_held(struct engine *engine, uint64_t session, const struct engine_settlement *settlement);
 enum mp_error local_settle(struct engine *engine, const struct engine_origin *origin,
                            const struct engine_settlement *settlement, uint32_t *applied, struct fault *fault);
@@ -338,8 +340,6 @@ enum drop_reason { DROP_OVERFLOW = 1, DROP_PURGED = 2, DROP_REASONS = 3 };
  */
 enum mp_error local_drop(struct local *local, struct group *group, uint64_t first, uint64_t end,
                          enum drop_reason reason, uint64_t *dropped, struct fault *fault);
-/* Applies such an event: what it means follows from the group's states, which are the same again after a restart. */
-enum mp_error local_apply_dropped(struct group *group, const struct store_event *event);
 
 /* local_remove.c */
 enum mp_error local_purge_topic(struct engine *engine, const char *topic, uint64_t *messages, struct fault *fault);

@@ -9,6 +9,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/engine.h \
 	%D%/local.c %D%/local.h \
 	%D%/local_config.c \
+	%D%/local_apply.c \
 	%D%/local_describe.c \
 	%D%/local_frames.c \
 	%D%/local_drop.c \

@@ -23,28 +23,6 @@ static uint32_t droppable(const struct group *group, uint64_t first, uint64_t en
     return (uint32_t)(count + (end - offset)); /* what lies behind the frontier was never granted */
 }
 
-enum mp_error local_apply_dropped(struct group *group, const struct store_event *event)
-{
-    struct states *states = &group->states;
-    const struct state_value value = {.state = STATE_DROPPED};
-    uint64_t offset = event->first, end = event->first + event->span;
-    struct state_run run;
-    enum mp_error error = MP_OK;
-    if (offset < states->floor)
-        return MP_ERR_DAMAGED;
-    if (offset > states->frontier && (error = states_reach(states, offset)))
-        return error;
-    while (!error && offset < end && states_get(states, offset, &run)) {
-        uint64_t stop = run.first + run.count < end ? run.first + run.count : end;
-        if (may_drop(run.value.state))
-            error = states_set(states, offset, (uint32_t)(stop - offset), &value);
-        offset = stop;
-    }
-    if (!error && offset < end)
-        error = states_set(states, offset, (uint32_t)(end - offset), &value);
-    return error;
-}
-
 enum mp_error local_drop(struct local *local, struct group *group, uint64_t first, uint64_t end,
                          enum drop_reason reason, uint64_t *dropped, struct fault *fault)
 {

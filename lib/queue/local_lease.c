@@ -168,6 +168,25 @@ void local_shorten(struct engine *engine, uint64_t session, uint32_t millisecond
         local->lease_due = deadline;
 }
 
+/* Gives back all of LEASE of SESSION, in one step. */
+static enum mp_error lease_release(struct local *local, uint64_t session, const struct lease *lease, uint64_t *messages,
+                                   struct fault *fault)
+{
+    struct state_run run;
+    if (!states_find(&lease->group->states, STATE_LEASED, lease->first, &run) || lease->unsettled > UINT32_MAX)
+        return MP_OK;
+    struct store_event event = {.kind = EVENT_RELEASED,
+                                .session = session,
+                                .first = lease->first,
+                                .count = (uint32_t)lease->unsettled,
+                                .span = (uint32_t)(lease->end - lease->first),
+                                .attempt = run.value.attempt,
+                                .lease = lease->key.number,
+                                .code = -1};
+    *messages += event.count;
+    return local_event(local, lease->group, &event, fault);
+}
+
 /* Ends LEASE of SESSION: what is unsettled of it becomes KIND, run by run. */
 static enum mp_error lease_end(struct local *local, uint64_t session, const struct lease *lease,
                                enum store_event_kind kind, uint64_t *messages, struct fault *fault)
@@ -202,7 +221,7 @@ enum mp_error local_release(struct engine *engine, uint64_t session, uint64_t *m
     *messages = 0;
     while (!error && (holder = holder_of(local, session))) {
         uint64_t before = *messages;
-        error = lease_end(local, session, holder->leases, EVENT_RELEASED, messages, fault);
+        error = lease_release(local, session, holder->leases, messages, fault);
         if (!error && *messages == before)
             return fault_set(fault, MP_ERR_INTERNAL, "a lease without messages");
     }

@@ -1,92 +1,5 @@
 #include "queue/local.h"
 
-/* When a retry that is due may be granted: no later than its delay from now. */
-static int64_t retry_due(const struct local *local, const struct store_event *event)
-{
-    int64_t delay = event->due - event->time, left = event->due - local->time;
-    if (left > delay)
-        left = delay;
-    return local->now.monotonic + (left > 0 ? left : 0);
-}
-
-enum mp_error local_apply(struct local *local, struct group *group, const struct store_event *event)
-{
-    struct state_value value = {.state = STATE_WAITING, .attempt = event->attempt};
-    enum mp_error error;
-    switch (event->kind) {
-    case EVENT_LEASED:
-        value.state = STATE_LEASED;
-        value.session = event->session;
-        value.lease = event->lease;
-        break;
-    case EVENT_ACKED:
-        value = (struct state_value){.state = STATE_ACKED};
-        break;
-    case EVENT_DEAD:
-        value = (struct state_value){.state = STATE_DEAD};
-        break;
-    case EVENT_RETRIED:
-        if (event->due > event->time) {
-            value.state = STATE_DELAYED;
-            value.due = retry_due(local, event);
-            if (value.due < local->delay_due)
-                local->delay_due = value.due;
-        }
-        break;
-    case EVENT_RELEASED:
-        value.attempt = event->attempt > 0 ? event->attempt - 1 : 0;
-        break;
-    case EVENT_LAPSED:
-        break;
-    case EVENT_DROPPED:
-    case EVENT_GRANTED:
-        break;
-    case EVENT_EXPIRED:
-    case EVENT_REPLAYED:
-        return MP_ERR_DAMAGED; /* not written by this version */
-    }
-    if (event->kind == EVENT_DROPPED)
-        error = local_apply_dropped(group, event);
-    else if (event->kind == EVENT_GRANTED)
-        error = local_apply_moved(local, group, event);
-    else
-        error = states_set(&group->states, event->first, event->count, &value);
-    if (error)
-        return error == MP_ERR_MEMORY ? error : MP_ERR_DAMAGED;
-    if (event->kind == EVENT_DEAD)
-        group->dead += event->count;
-    group->event = event->id;
-    group->dirty = true;
-    return MP_OK;
-}
-
-enum mp_error local_event(struct local *local, struct group *group, struct store_event *event, struct fault *fault)
-{
-    enum mp_error error = local_write(local, fault);
-    if (error)
-        return error;
-    event->id = local->last_event + 1;
-    event->time = local->time;
-    event->topic = group->topic->id;
-    event->group = group->id;
-    if (event->span == 0)
-        event->span = event->count;
-    if ((error = store_add_event(local->store, event, fault)))
-        return error;
-    local->last_event = event->id;
-    if ((error = local_apply(local, group, event)))
-        return error == MP_ERR_MEMORY
-                   ? fault_memory(fault)
-                   : fault_set(fault, MP_ERR_INTERNAL, "group %s: an event that does not fit", group->name);
-    if (event->kind == EVENT_LEASED)
-        return MP_OK;
-    local_lease_settled(local, event->session, event->lease, group, event->count);
-    /* Given back, or room for more. */
-    if (event->kind != EVENT_ACKED || group->states.frontier < group->topic->end)
-        local_mark_ready(local, group->subscription);
-    return MP_OK;
-}
-
 static uint64_t end_of(const struct engine_settlement *settlement)
 {
     return settlement->first + (settlement->span > 0 ? settlement->span : settlement->count);
@@ -170,7 +83,8 @@ enum mp_error local_settle(struct engine *engine, const struct engine_origin *or
     *applied = 0;
     if (!group || !lease_overlaps(local, origin->session, settlement, group, &offset, &end))
         return MP_OK;
-    /* Runs that follow one another with the same attempt become one event. */
+    /* Runs that follow one another with the same attempt become one event; where attempts do not matter, all do. */
+    bool alike = event.kind == EVENT_ACKED || event.kind == EVENT_RELEASED;
     struct state_run run;
     while (offset < end && states_find(&group->states, STATE_LEASED, offset, &run) && run.first < end) {
         bool held = run_is_held(&run, origin->session, settlement);
@@ -178,14 +92,16 @@ enum mp_error local_settle(struct engine *engine, const struct engine_origin *or
         if (!held)
             continue;
         *applied += run.count;
-        if (event.count > 0 && run.first == event.first + event.count && run.value.attempt == event.attempt) {
+        bool joins = alike || (run.first == event.first + event.count && run.value.attempt == event.attempt);
+        if (event.count > 0 && joins) {
             event.count += run.count;
+            event.span = (uint32_t)(offset - event.first);
             continue;
         }
         if (event.count > 0 && (error = local_event(local, group, &event, fault)))
             return error;
         event.first = run.first;
-        event.count = run.count;
+        event.count = event.span = run.count;
         event.attempt = run.value.attempt;
     }
     return event.count > 0 ? local_event(local, group, &event, fault) : MP_OK;

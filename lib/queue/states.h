@@ -103,17 +103,19 @@ enum mp_error states_reach(struct states *states, uint64_t offset);
 enum mp_error states_set_mask(struct states *states, uint64_t first, uint32_t span, const uint8_t *mask,
                               const struct state_value *value);
 
-/* What states_change() does to each run that is leased to SESSION by its fetch LEASE. */
+/* What states_change() does, and to which messages: those in a state of FROM, leased ones only to SESSION by LEASE. */
 struct states_change {
+    unsigned from; /* 1 << state, joined by | */
     uint64_t session;
     uint64_t lease;
+    const uint8_t *mask; /* only those whose bit is set, as in states_set_mask(); NULL: all */
     /* What the messages of RUN become. It may take note of them. */
     struct state_value (*become)(void *context, const struct state_run *run);
     void *context;
 };
 
 /*
- * Changes what is leased so among the SPAN offsets from FIRST on, in one pass over each block. *CHANGED messages. What
+ * Changes those among the SPAN offsets from FIRST on, in one pass over each block. *CHANGED: how many. What
  * lies below the floor or at and above the frontier is left alone. After an error the states are not to be relied on:
  * load them again.
  */

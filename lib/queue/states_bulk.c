@@ -168,28 +168,70 @@ enum mp_error states_set_mask(struct states *states, uint64_t first, uint32_t sp
 
 struct changing {
     const struct states_change *change;
+    uint64_t first; /* of the mask */
     uint32_t *changed;
 };
+
+static bool is_meant(const struct states_change *change, const struct state_value *value)
+{
+    return (change->from >> value->state & 1) != 0 &&
+           (value->state != STATE_LEASED || (value->session == change->session && value->lease == change->lease));
+}
+
+/* Positions START to END of RUN, which are all meant. */
+static enum mp_error change_piece(struct remake *remake, const struct run *run, uint32_t start, uint32_t end,
+                                  const struct changing *changing)
+{
+    struct state_run piece = {.first = remake->base + start, .count = end - start, .value = run->value};
+    struct state_value value = changing->change->become(changing->change->context, &piece);
+    *changing->changed += end - start;
+    return remake_change(remake, start, end, run, &value);
+}
 
 static enum mp_error change_part(struct remake *remake, const struct run *run, uint32_t start, uint32_t end,
                                  const void *context)
 {
     const struct changing *changing = context;
-    const struct states_change *change = changing->change;
-    if (run->value.state != STATE_LEASED || run->value.session != change->session || run->value.lease != change->lease)
+    const uint8_t *mask = changing->change->mask;
+    if (!is_meant(changing->change, &run->value))
         return remake_add(remake, start, end, &run->value);
-    struct state_run part = {.first = remake->base + start, .count = end - start, .value = run->value};
-    struct state_value value = change->become(change->context, &part);
-    *changing->changed += end - start;
-    return remake_change(remake, start, end, run, &value);
+    if (!mask)
+        return change_piece(remake, run, start, end, changing);
+    size_t from = (size_t)(remake->base + start - changing->first), to = from + (end - start), length;
+    enum mp_error error = MP_OK;
+    for (size_t at = from; !error && at < to; at += length) {
+        uint32_t position = start + (uint32_t)(at - from);
+        length = bits_run(mask, at, to);
+        if (bits_get(mask, at))
+            error = change_piece(remake, run, position, position + (uint32_t)length, changing);
+        else
+            error = remake_add(remake, position, position + (uint32_t)length, &run->value);
+    }
+    return error;
+}
+
+/* What is one run needs no block made anew. */
+static bool change_whole(struct states *states, uint64_t first, uint32_t span, const struct states_change *change,
+                         uint32_t *changed, enum mp_error *error)
+{
+    struct state_run run;
+    if (change->mask || !states_get(states, first, &run) || run.count < span || !is_meant(change, &run.value))
+        return false;
+    run.count = *changed = span;
+    struct state_value value = change->become(change->context, &run);
+    *error = states_set(states, first, span, &value);
+    return true;
 }
 
 enum mp_error states_change(struct states *states, uint64_t first, uint32_t span, const struct states_change *change,
                             uint32_t *changed)
 {
-    struct changing changing = {change, changed};
+    struct changing changing = {change, first, changed};
     uint64_t end = first + span < states->frontier ? first + span : states->frontier;
+    enum mp_error error = MP_OK;
     *changed = 0;
+    if (change_whole(states, first, span, change, changed, &error))
+        return error;
     if (first < states->floor)
         first = states->floor;
     return remake_range(states, first, end, change_part, &changing);

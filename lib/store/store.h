@@ -126,6 +126,8 @@ enum store_event_kind {
     EVENT_DROPPED = 8,
     EVENT_REPLAYED = 9,
     EVENT_GRANTED = 10, /* a group was made or moved: first is where it starts */
+    EVENT_DUPLICATE = 11,
+    EVENT_FOREIGN = 12, /* it was for another group alone */
 };
 
 /* One step of a range of messages of one group. */
@@ -138,7 +140,7 @@ struct store_event {
     uint64_t request; /* the lane in its two top bits */
     uint64_t first;
     uint32_t count;
-    uint32_t attempt;
+    uint32_t attempt; /* of the first of them, when they were tried more or less often */
     int64_t time;
     int64_t due;         /* of a retry: when it may be granted again; microseconds since the epoch */
     uint64_t lease;      /* the number of the fetch that gave the lease */

@@ -213,7 +213,7 @@ static void play_end(const struct audit *audit, struct place *place, const struc
 {
     struct world *world = audit->world;
     if (place->state != STATE_LEASED || place->session != event->session || place->lease != event->lease ||
-        place->attempt != event->attempt)
+        (event->kind != EVENT_ACKED && event->kind != EVENT_RELEASED && place->attempt != event->attempt))
         sim_fail(world, "event %llu, kind %u: not leased so", (unsigned long long)event->id, (unsigned)event->kind);
     place->settled = event->id;
     switch (event->kind) {
@@ -242,6 +242,15 @@ static void play_end(const struct audit *audit, struct place *place, const struc
     }
 }
 
+/* Whether EVENT means PLACE at OFFSET: one of its mask; of a part of a span without one, what is leased so. */
+static bool is_meant(const struct store_event *event, uint64_t offset, const struct place *place)
+{
+    if (event->mask)
+        return bits_get(event->mask, offset - event->first);
+    return event->span == event->count ||
+           (place->state == STATE_LEASED && place->session == event->session && place->lease == event->lease);
+}
+
 static enum mp_error each_event(void *context, const struct store_event *event)
 {
     struct audit *audit = context;
@@ -250,16 +259,23 @@ static enum mp_error each_event(void *context, const struct store_event *event)
     if (event->id != ++audit->last_event)
         sim_fail(world, "event %llu comes where %llu should", (unsigned long long)event->id,
                  (unsigned long long)audit->last_event);
-    if (event->first < group->start || event->count == 0 || event->first + event->count > group->start + group->count ||
+    if (event->first < group->start || event->count == 0 || event->first + event->span > group->start + group->count ||
         topic_of_id(audit, event->topic) != group->topic)
         sim_fail(world, "event %llu: offsets that its group has not", (unsigned long long)event->id);
-    for (uint64_t offset = event->first; offset < event->first + event->count; offset++) {
+    uint32_t meant = 0;
+    for (uint64_t offset = event->first; offset < event->first + event->span; offset++) {
         struct place *place = &group->places[offset - group->start];
+        if (!is_meant(event, offset, place))
+            continue;
+        meant++;
         if (event->kind == EVENT_LEASED)
             play_lease(audit, place, event);
         else
             play_end(audit, place, event);
     }
+    if (meant != event->count)
+        sim_fail(world, "event %llu: %u messages, where it says %u", (unsigned long long)event->id, meant,
+                 event->count);
     if (event->kind == EVENT_LEASED || event->request == 0)
         return MP_OK;
     if (event->request >> 62 != PROTOCOL_LANE_SETTLE)
@@ -313,7 +329,8 @@ static enum mp_error find_lease(void *context, const struct store_event *event)
     struct place_query *query = context;
     const struct given *given = query->given;
     if (event->group != given->group || event->session != given->session || event->lease != given->lease ||
-        given->first < event->first || given->first - event->first >= event->count)
+        given->first < event->first || given->first - event->first >= event->span ||
+        (event->mask && !bits_get(event->mask, given->first - event->first)))
         return MP_OK;
     if (event->kind == EVENT_LEASED && event->attempt == given->attempt)
         query->leased = true;

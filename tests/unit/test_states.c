@@ -153,15 +153,23 @@ static void model_reach(struct model *model, uint64_t offset)
         model_set(model, model->frontier, (uint32_t)(offset - model->frontier), &waiting);
 }
 
-static void step_mask(struct rig *rig)
+/* Dense, full or thin; for the longest range. */
+static const uint8_t *any_mask(struct rig *rig)
 {
     static uint8_t mask[2 * STATES_BLOCK / 8 + 1];
-    struct state_value value = any_value(rig);
-    uint64_t first, dice = below(rig, 3);
-    uint32_t span;
-    any_range(rig, 100, &first, &span);
+    uint64_t dice = below(rig, 3);
     for (uint32_t at = 0; at < sizeof mask; at++)
         mask[at] = dice == 0 ? (uint8_t)next_random(rig) : dice == 1 ? 0xff : (uint8_t)(1u << below(rig, 20));
+    return mask;
+}
+
+static void step_mask(struct rig *rig)
+{
+    struct state_value value = any_value(rig);
+    uint64_t first;
+    uint32_t span;
+    any_range(rig, 100, &first, &span);
+    const uint8_t *mask = any_mask(rig);
     assert_int_equal(states_set_mask(&rig->states, first, span, mask, &value), MP_OK);
     model_reach(&rig->model, first + span);
     for (uint32_t i = 0; i < span; i++)
@@ -192,17 +200,24 @@ static void step_change(struct rig *rig)
 {
     struct model *model = &rig->model;
     struct becoming becoming = {.rig = rig, .value = any_value(rig)};
-    struct states_change change = {1 + below(rig, 2), 1 + below(rig, 2), become, &becoming};
+    struct states_change change = {.session = 1 + below(rig, 2),
+                                   .lease = 1 + below(rig, 2),
+                                   .from = (unsigned)below(rig, 1 << STATE_ACKED),
+                                   .become = become,
+                                   .context = &becoming};
     uint64_t first, expected = 0;
     uint32_t span, changed;
     any_range(rig, 100, &first, &span);
+    if (below(rig, 3) == 0)
+        change.mask = any_mask(rig);
     if (below(rig, 2) == 0 && first - model->start > 50)
         first -= 50;
     assert_int_equal(states_change(&rig->states, first, span, &change, &changed), MP_OK);
     for (uint64_t offset = first; offset < first + span; offset++) {
         struct state_value *value = model_at(model, offset);
-        if (offset < model->floor || offset >= model->frontier || value->state != STATE_LEASED ||
-            value->session != change.session || value->lease != change.lease)
+        if (offset < model->floor || offset >= model->frontier || !(change.from >> value->state & 1) ||
+            (value->state == STATE_LEASED && (value->session != change.session || value->lease != change.lease)) ||
+            (change.mask && !bits_get(change.mask, offset - first)))
             continue;
         uint32_t attempt = value->attempt + 1;
         *value = becoming.value;
@@ -521,7 +536,8 @@ static void one_open_message_costs_little(void **state)
     assert_int_equal(states.floor, 0);
     assert_int_equal(states.runs, 100);
     struct becoming becoming = {.value = {.state = STATE_ACKED}};
-    struct states_change change = {leased.session, leased.lease, become_acked, &becoming};
+    struct states_change change = {
+        .from = 1 << STATE_LEASED, .session = 7, .lease = 3, .become = become_acked, .context = &becoming};
     assert_int_equal(states_change(&states, 1, STATES_BLOCK, &change, &changed), MP_OK);
     assert_int_equal(changed, STATES_BLOCK - 1);
     assert_true(states_find(&states, STATE_LEASED, 0, &run) && run.first == 0 && run.count == 1);

@@ -1,0 +1,231 @@
+#include "queue/local.h"
+
+/* When a retry that is due may be granted: no later than its delay from now. */
+static int64_t retry_due(const struct local *local, const struct store_event *event)
+{
+    int64_t delay = event->due - event->time, left = event->due - local->time;
+    if (left > delay)
+        left = delay;
+    return local->now.monotonic + (left > 0 ? left : 0);
+}
+
+/* An event that is being applied. */
+struct applying {
+    struct local *local;
+    struct group *group;
+    const struct store_event *event;
+};
+
+static void note_failure(struct state_value *value, const struct store_event *event)
+{
+    if (value->failed == 0)
+        value->failed = event->time;
+}
+
+/* The attempt does not count: nothing of it was begun. */
+static void give_back_attempt(struct state_value *value)
+{
+    if (value->attempt > 0)
+        value->attempt--;
+}
+
+/* What leased messages become by an event that ends their lease. */
+static struct state_value become(void *context, const struct state_run *run)
+{
+    const struct applying *applying = context;
+    const struct store_event *event = applying->event;
+    struct state_value value = {.state = STATE_WAITING, .attempt = run->value.attempt, .failed = run->value.failed};
+    switch (event->kind) {
+    case EVENT_RETRIED:
+        note_failure(&value, event);
+        if (event->due > event->time) {
+            value.state = STATE_DELAYED;
+            value.due = retry_due(applying->local, event);
+            if (value.due < applying->local->delay_due)
+                applying->local->delay_due = value.due;
+        }
+        break;
+    case EVENT_RELEASED:
+        value.suspect = run->value.suspect;
+        give_back_attempt(&value);
+        break;
+    case EVENT_LAPSED:
+        if (event->code < 0) {
+            note_failure(&value, event);
+        } else {
+            value.suspect = (uint32_t)event->code;
+            give_back_attempt(&value);
+        }
+        break;
+    default:
+        value = (struct state_value){.state = event->kind == EVENT_DEAD ? STATE_DEAD : STATE_ACKED};
+        break;
+    }
+    return value;
+}
+
+static bool mask_fits(const struct store_event *event)
+{
+    return !event->mask || event->mask_size >= bits_size(event->span);
+}
+
+/* An event that ends leases: it means what is leased as it says, and nothing else. */
+static enum mp_error apply_ending(struct applying *applying)
+{
+    const struct store_event *event = applying->event;
+    struct states_change change = {.from = 1 << STATE_LEASED,
+                                   .session = event->session,
+                                   .lease = event->lease,
+                                   .mask = event->mask,
+                                   .become = become,
+                                   .context = applying};
+    uint32_t changed;
+    if (!mask_fits(event))
+        return MP_ERR_DAMAGED;
+    enum mp_error error = states_change(&applying->group->states, event->first, event->span, &change, &changed);
+    if (!error && changed != event->count)
+        return MP_ERR_DAMAGED;
+    return error;
+}
+
+/* Waiting after a delay has no event of its own: at a start it can still look like the delay. */
+enum { OPEN_STATES = 1 << STATE_WAITING | 1 << STATE_DELAYED };
+
+static struct state_value become_leased(void *context, const struct state_run *run)
+{
+    const struct applying *applying = context;
+    const struct store_event *event = applying->event;
+    struct state_value value = run->value;
+    value.state = STATE_LEASED;
+    value.attempt = event->attempt;
+    value.session = event->session;
+    value.lease = event->lease;
+    return value;
+}
+
+/* What is granted waited, or was never granted: what is granted ahead of has been passed by, and waits then. */
+static enum mp_error apply_leased(struct applying *applying)
+{
+    struct states *states = &applying->group->states;
+    const struct store_event *event = applying->event;
+    struct states_change change = {
+        .from = OPEN_STATES, .mask = event->mask, .become = become_leased, .context = applying};
+    uint32_t changed;
+    enum mp_error error = mask_fits(event) ? states_reach(states, event->first) : MP_ERR_DAMAGED;
+    if (error)
+        return error;
+    if (event->first == states->frontier && !event->mask) {
+        struct state_run fresh = {event->first, event->count, {.state = STATE_WAITING}};
+        struct state_value value = become_leased(applying, &fresh);
+        return states_set(states, event->first, event->count, &value);
+    }
+    if (!(error = states_reach(states, event->first + event->span)))
+        error = states_change(states, event->first, event->span, &change, &changed);
+    return !error && changed != event->count ? MP_ERR_DAMAGED : error;
+}
+
+static struct state_value become_dropped(void *context, const struct state_run *run)
+{
+    (void)context, (void)run;
+    return (struct state_value){.state = STATE_DROPPED};
+}
+
+/* What is neither leased nor settled in the span goes. */
+static enum mp_error apply_dropped(struct applying *applying)
+{
+    struct states *states = &applying->group->states;
+    const struct store_event *event = applying->event;
+    struct states_change change = {.from = OPEN_STATES, .become = become_dropped, .context = applying};
+    uint32_t changed;
+    if (event->first < states->floor)
+        return MP_ERR_DAMAGED;
+    enum mp_error error = states_reach(states, event->first + event->span);
+    return error ? error : states_change(states, event->first, event->span, &change, &changed);
+}
+
+/* An event that says exactly which offsets it means: those of its mask, or all. */
+static enum mp_error apply_exact(const struct applying *applying, const struct state_value *value)
+{
+    struct states *states = &applying->group->states;
+    const struct store_event *event = applying->event;
+    if (!mask_fits(event))
+        return MP_ERR_DAMAGED;
+    enum mp_error error = states_reach(states, event->first);
+    if (error)
+        return error;
+    if (event->mask)
+        return states_set_mask(states, event->first, event->span, event->mask, value);
+    return event->span == event->count ? states_set(states, event->first, event->count, value) : MP_ERR_DAMAGED;
+}
+
+static enum mp_error apply(struct applying *applying)
+{
+    const struct store_event *event = applying->event;
+    struct state_value value = {.state = STATE_WAITING};
+    switch (event->kind) {
+    case EVENT_ACKED:
+    case EVENT_RETRIED:
+    case EVENT_RELEASED:
+    case EVENT_LAPSED:
+    case EVENT_DEAD:
+        return apply_ending(applying);
+    case EVENT_LEASED:
+        return apply_leased(applying);
+    case EVENT_EXPIRED:
+        value.state = STATE_EXPIRED;
+        break;
+    case EVENT_DROPPED:
+        return apply_dropped(applying);
+    case EVENT_DUPLICATE:
+        value.state = STATE_DUPLICATE;
+        break;
+    case EVENT_FOREIGN:
+        value.state = STATE_FOREIGN;
+        break;
+    case EVENT_GRANTED:
+        return local_apply_moved(applying->local, applying->group, event);
+    case EVENT_REPLAYED:
+        return MP_ERR_DAMAGED; /* not written by this version */
+    }
+    return apply_exact(applying, &value);
+}
+
+enum mp_error local_apply(struct local *local, struct group *group, const struct store_event *event)
+{
+    struct applying applying = {local, group, event};
+    enum mp_error error = apply(&applying);
+    if (error)
+        return error == MP_ERR_MEMORY ? error : MP_ERR_DAMAGED;
+    if (event->kind == EVENT_DEAD)
+        group->dead += event->count;
+    group->event = event->id;
+    group->dirty = true;
+    return MP_OK;
+}
+
+enum mp_error local_event(struct local *local, struct group *group, struct store_event *event, struct fault *fault)
+{
+    enum mp_error error = local_write(local, fault);
+    if (error)
+        return error;
+    event->id = local->last_event + 1;
+    event->time = local->time;
+    event->topic = group->topic->id;
+    event->group = group->id;
+    if (event->span == 0)
+        event->span = event->count;
+    if ((error = store_add_event(local->store, event, fault)))
+        return error;
+    local->last_event = event->id;
+    if ((error = local_apply(local, group, event)))
+        return error == MP_ERR_MEMORY
+                   ? fault_memory(fault)
+                   : fault_set(fault, MP_ERR_INTERNAL, "group %s: an event that does not fit", group->name);
+    if (event->kind == EVENT_LEASED)
+        return MP_OK;
+    local_lease_settled(local, event->session, event->lease, group, event->count);
+    /* Given back, or room for more. */
+    if (event->kind != EVENT_ACKED || local_group_waiting(group) > 0)
+        local_mark_ready(local, group->subscription);
+    return MP_OK;
+}
