@@ -2,8 +2,7 @@
 
 /* ---- subscriptions --------------------------------------------------------------------------------------------- */
 
-/* One of those that this seed uses; with a group or, READERS, without. */
-static unsigned choose_subscription(struct trial *trial, bool readers)
+unsigned choose_subscription(struct trial *trial, bool readers)
 {
     const struct flavour *flavour = &trial->flavour;
     unsigned place = (unsigned)trial_below(trial, flavour->topics + flavour->patterns);
@@ -24,7 +23,7 @@ static uint64_t choose_time(struct trial *trial)
     return (uint64_t)(time - relay_time(trial) + trial->moment.wall);
 }
 
-static enum engine_from choose_from(struct trial *trial, uint64_t *value)
+enum engine_from choose_from(struct trial *trial, uint64_t *value)
 {
     enum engine_from from = trial_chance(trial, 50) ? ENGINE_FROM_DEFAULT : (enum engine_from)trial_below(trial, 6);
     *value = trial_below(trial, trial_chance(trial, 50) ? 10 : trial->flavour.topic_max);
@@ -118,7 +117,7 @@ static uint64_t next_grantable(struct trial *trial, unsigned group, uint64_t fro
     const struct group_model *model = &trial->now.groups[group];
     uint64_t end = trial->now.topics[model->topic].end;
     for (uint64_t offset = from < model->low ? model->low : from; offset < end; offset++)
-        if (cell_at(trial, group, offset)->state == CELL_WAITING)
+        if (cell_at(trial, group, offset)->state == STATE_WAITING)
             return offset;
     return end;
 }
@@ -161,7 +160,7 @@ void grant_messages(struct trial *trial, unsigned index, unsigned session, const
     engine_deliveries_clear(&trial->deliveries);
     if (trial->call->grant(trial->engine, trial->handles[index], &origin, limits, lease, &trial->deliveries, &fault))
         trial_fail(trial, "a grant: %s", fault_text(&fault));
-    struct cell leased = {.state = CELL_LEASED,
+    struct cell leased = {.state = STATE_LEASED,
                           .session = origin.session,
                           .lease = origin.number,
                           .deadline = trial->moment.monotonic + (int64_t)lease * MILLISECOND};
@@ -213,7 +212,7 @@ static uint64_t take_regrant(struct trial *trial, const struct grant_record *rec
         uint64_t offset;
         for (uint32_t at = 0; delivery_next(delivery, &at, &offset);) {
             const struct cell *cell = cell_at(trial, group, offset);
-            if (cell->state != CELL_LEASED || cell->session != session || cell->lease != record->number ||
+            if (cell->state != STATE_LEASED || cell->session != session || cell->lease != record->number ||
                 cell->attempt != delivery->attempt)
                 trial_fail(trial, "offset %llu of %s was given again, attempt %u", (unsigned long long)offset,
                            delivery->name, delivery->attempt);
@@ -249,7 +248,7 @@ void act_regrant(struct trial *trial)
         const struct group_model *model = &trial->now.groups[group];
         for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
             const struct cell *cell = cell_at(trial, group, offset);
-            held += model->subscription == record->subscription && cell->state == CELL_LEASED &&
+            held += model->subscription == record->subscription && cell->state == STATE_LEASED &&
                     cell->session == session && cell->lease == record->number;
         }
     }
@@ -293,7 +292,7 @@ void act_extend(struct trial *trial)
         const struct group_model *model = &trial->now.groups[group];
         for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
             struct cell *cell = cell_at(trial, group, offset);
-            if (cell->state == CELL_LEASED && cell->session == session && cell->deadline < deadline)
+            if (cell->state == STATE_LEASED && cell->session == session && cell->deadline < deadline)
                 cell->deadline = deadline;
         }
     }
@@ -310,7 +309,7 @@ void act_shorten(struct trial *trial)
         const struct group_model *model = &trial->now.groups[group];
         for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
             struct cell *cell = cell_at(trial, group, offset);
-            if (cell->state == CELL_LEASED && cell->session == session && cell->deadline > deadline)
+            if (cell->state == STATE_LEASED && cell->session == session && cell->deadline > deadline)
                 cell->deadline = deadline;
         }
     }
@@ -351,8 +350,10 @@ void act_read(struct trial *trial)
         if (trial_chance(trial, 30))
             continue;
         const struct topic *real = local_topic(local_of(trial->engine), topic_name(topic), strlen(topic_name(topic)));
-        next[topic] = trial->positions[topic] < trial->now.topics[topic].end ? trial->positions[topic]
-                                                                             : trial->now.topics[topic].end;
+        const struct topic_model *model = &trial->now.topics[topic];
+        next[topic] = trial->positions[topic] < model->end ? trial->positions[topic] : model->end;
+        if (next[topic] < model->first)
+            next[topic] = model->first;
         positions[count++] = (struct engine_position){real->id, next[topic]};
         for (size_t i = count - 1; i > 0 && positions[i - 1].topic > positions[i].topic; i--) {
             struct engine_position swap = positions[i];

@@ -6,10 +6,10 @@ static uint64_t some_leased(struct trial *trial, unsigned group)
     const struct group_model *model = &trial->now.groups[group];
     uint64_t end = trial->now.topics[model->topic].end, from = model->low + trial_below(trial, end - model->low);
     for (uint64_t offset = from; offset < end; offset++)
-        if (cell_at(trial, group, offset)->state == CELL_LEASED)
+        if (cell_at(trial, group, offset)->state == STATE_LEASED)
             return offset;
     for (uint64_t offset = model->low; offset < from; offset++)
-        if (cell_at(trial, group, offset)->state == CELL_LEASED)
+        if (cell_at(trial, group, offset)->state == STATE_LEASED)
             return offset;
     return end;
 }
@@ -122,7 +122,8 @@ void act_settle(struct trial *trial)
     for (unsigned i = 0; i < ranges && trial->now.groups_count > 0; i++) {
         unsigned group = (unsigned)trial_below(trial, trial->now.groups_count);
         uint64_t offset = some_leased(trial, group);
-        if (offset == trial->now.topics[trial->now.groups[group].topic].end)
+        if (trial->now.groups[group].subscription == NOBODY ||
+            offset == trial->now.topics[trial->now.groups[group].topic].end)
             continue;
         for (unsigned owner = 0; session == SESSIONS && owner < SESSIONS; owner++)
             if (trial->sessions[owner] == cell_at(trial, group, offset)->session)

@@ -78,8 +78,8 @@ void deliveries_check_rest(struct trial *trial, unsigned index, uint64_t session
             continue;
         for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
             const struct cell *cell = cell_at(trial, group, offset);
-            waiting += cell->state == CELL_WAITING;
-            elsewhere += cell->state == CELL_DELAYED || (cell->state == CELL_LEASED && cell->session != session);
+            waiting += cell->state == STATE_WAITING;
+            elsewhere += cell->state == STATE_DELAYED || (cell->state == STATE_LEASED && cell->session != session);
         }
     }
     if (trial->deliveries.waiting != waiting)

@@ -7,6 +7,7 @@
 check_PROGRAMS += %D%/model
 TESTS += %D%/model
 %C%_model_SOURCES = \
+	%D%/act_admin.c \
 	%D%/act_consume.c \
 	%D%/act_publish.c \
 	%D%/act_settle.c \

@@ -23,11 +23,9 @@ enum { SUBSCRIPTIONS = (TOPICS + PATTERNS) * (GROUP_NAMES + 1) };
 
 /* ---- the reference --------------------------------------------------------------------------------------------- */
 
-enum cell_state { CELL_WAITING, CELL_DELAYED, CELL_LEASED, CELL_ACKED, CELL_DEAD };
-
 /* What a group knows of one offset. Zeroed: waiting, never granted. */
 struct cell {
-    enum cell_state state;
+    enum state state;
     uint32_t attempt; /* charged; of a leased one, including this; of a settled one 0 */
     int64_t delay;    /* delayed, or waiting again after it: how long */
     int64_t due;      /* delayed: until when, relay time */
@@ -49,11 +47,15 @@ struct topic_model {
     int64_t last_time;
 };
 
+/* A group that is not there (any more) is one of no subscription on a topic that has nothing. */
+enum { NOWHERE = TOPICS, NOBODY = SUBSCRIPTIONS };
+
 struct group_model {
     unsigned topic, subscription;
     uint64_t start;
-    uint64_t low;     /* all below is settled */
-    uint64_t checked; /* all below was once found to be settled in the engine, too */
+    uint64_t low;                 /* all below is settled */
+    uint64_t checked;             /* all below was once found to be settled in the engine, too: */
+    uint64_t totals[STATE_COUNT]; /* so many in each state */
 };
 
 struct subscription_model {
@@ -68,9 +70,9 @@ struct lane {
 
 /* All that a commit keeps but messages and cells, which `struct change` brings back. */
 struct reference {
-    struct topic_model topics[TOPICS];
+    struct topic_model topics[TOPICS + 1]; /* the last is NOWHERE */
     struct group_model groups[GROUPS_MAX];
-    unsigned groups_count;
+    unsigned groups_count; /* no higher place was used */
     struct subscription_model subscriptions[SUBSCRIPTIONS];
     struct lane lanes[SESSIONS][ENGINE_LANES];
 };
@@ -121,6 +123,8 @@ struct trial {
     size_t cells_capacity[GROUPS_MAX];
     struct message *messages[TOPICS];
     size_t messages_capacity[TOPICS];
+    struct message *deleted[TOPICS]; /* those of a topic that the turn deletes */
+    size_t deleted_capacity[TOPICS];
     uint64_t marks;
     uint64_t sequences[SESSIONS];
     uint64_t sessions[SESSIONS]; /* ids */
@@ -192,6 +196,10 @@ void act_release(struct trial *trial);
 void act_tick(struct trial *trial);
 void act_read(struct trial *trial);
 void act_drained(struct trial *trial);
+void act_purge(struct trial *trial);
+void act_delete_topic(struct trial *trial);
+void act_seek(struct trial *trial);
+void act_delete_group(struct trial *trial);
 void act_commit(struct trial *trial);
 void act_fail_commit(struct trial *trial);
 void act_undo(struct trial *trial);
@@ -199,6 +207,9 @@ void act_restart(struct trial *trial);
 void act_reboot(struct trial *trial);
 void act_step_wall(struct trial *trial);
 
+/* act_consume.c: one of the subscriptions that the seed uses; with a group or, READERS, without. */
+unsigned choose_subscription(struct trial *trial, bool readers);
+enum engine_from choose_from(struct trial *trial, uint64_t *value);
 /* Publishes to TOPIC under ORIGIN. False: it is full. */
 bool publish_frame(struct trial *trial, unsigned topic, unsigned session, const struct engine_origin *origin,
                    uint64_t *first, uint32_t *count);
@@ -220,10 +231,20 @@ void reference_append(struct trial *trial, unsigned topic, const struct message 
 void reference_make_topic(struct trial *trial, unsigned topic);
 void reference_make_groups(struct trial *trial, unsigned subscription, unsigned session, enum engine_from from,
                            uint64_t value);
+/* The group of subscription INDEX on TOPIC; GROUPS_MAX: there is none. */
+unsigned reference_group(const struct trial *trial, unsigned index, unsigned topic);
+void reference_delete_group(struct trial *trial, unsigned group);
+void reference_delete_topic(struct trial *trial, unsigned topic);
+/* GROUP begins anew at START. */
+void reference_move_group(struct trial *trial, unsigned group, uint64_t start);
 uint64_t reference_position(const struct trial *trial, unsigned topic, enum engine_from from, uint64_t value);
 /* Settles what SETTLEMENT, SPAN offsets of it, means and SESSION holds; returns how many. CHANGE false: only counts. */
 uint32_t reference_settle(struct trial *trial, unsigned group, uint64_t session,
                           const struct engine_settlement *settlement, uint32_t span, bool change);
+/* Drops what waits of GROUP or is delayed; returns how many. */
+uint64_t reference_drop(struct trial *trial, unsigned group);
+/* How many of GROUP are in STATE. */
+uint64_t reference_count(struct trial *trial, unsigned group, enum state state);
 uint64_t reference_release(struct trial *trial, uint64_t session);
 void reference_tick(struct trial *trial);
 void reference_commit(struct trial *trial);

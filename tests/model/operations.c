@@ -8,6 +8,8 @@ const struct operation operations[] = {
     {"extend", 2, act_extend},    {"shorten", 2, act_shorten},
     {"release", 2, act_release},  {"tick", 12, act_tick},
     {"read", 5, act_read},        {"drained", 2, act_drained},
+    {"purge", 1, act_purge},      {"delete_topic", 1, act_delete_topic},
+    {"seek", 1, act_seek},        {"delete_group", 1, act_delete_group},
     {"commit", 20, act_commit},   {"fail_commit", 2, act_fail_commit},
     {"undo", 2, act_undo},        {"restart", 2, act_restart},
     {"reboot", 1, act_reboot},    {"step_wall", 1, act_step_wall},

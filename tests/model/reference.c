@@ -4,7 +4,7 @@
 
 bool cell_is_settled(const struct cell *cell)
 {
-    return cell->state == CELL_ACKED || cell->state == CELL_DEAD;
+    return cell->state != STATE_WAITING && cell->state != STATE_DELAYED && cell->state != STATE_LEASED;
 }
 
 static void *grow(void *items, size_t *capacity, size_t needed, size_t size)
@@ -60,12 +60,23 @@ void reference_append(struct trial *trial, unsigned topic, const struct message 
             cells_reach(trial, group, model->end - 1, model->end);
 }
 
+/* A place whose cells no rollback needs. */
+static unsigned free_place(struct trial *trial)
+{
+    struct reference *now = &trial->now;
+    for (unsigned group = 0; group < now->groups_count; group++)
+        if (now->groups[group].subscription == NOBODY &&
+            (group >= trial->committed.groups_count || trial->committed.groups[group].subscription == NOBODY))
+            return group;
+    if (now->groups_count == GROUPS_MAX)
+        trial_fail(trial, "the model has too many groups");
+    return now->groups_count++;
+}
+
 static void make_group(struct trial *trial, unsigned subscription, unsigned topic, uint64_t start)
 {
     struct reference *now = &trial->now;
-    unsigned group = now->groups_count++;
-    if (group == GROUPS_MAX)
-        trial_fail(trial, "the model has too many groups");
+    unsigned group = free_place(trial);
     now->groups[group] = (struct group_model){
         .topic = topic, .subscription = subscription, .start = start, .low = start, .checked = start};
     trial->real[group] = NULL;
@@ -81,6 +92,52 @@ void reference_make_topic(struct trial *trial, unsigned topic)
     for (unsigned i = 0; i < SUBSCRIPTIONS; i++)
         if (trial->now.subscriptions[i].made && subscription_is_pattern(i) && subscription_is_of(i, topic))
             make_group(trial, i, topic, model->first);
+}
+
+unsigned reference_group(const struct trial *trial, unsigned index, unsigned topic)
+{
+    for (unsigned group = 0; group < trial->now.groups_count; group++)
+        if (trial->now.groups[group].subscription == index && trial->now.groups[group].topic == topic)
+            return group;
+    return GROUPS_MAX;
+}
+
+void reference_delete_group(struct trial *trial, unsigned group)
+{
+    trial->now.groups[group] = (struct group_model){.topic = NOWHERE, .subscription = NOBODY};
+    trial->real[group] = NULL;
+}
+
+void reference_delete_topic(struct trial *trial, unsigned topic)
+{
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        unsigned subscription = trial->now.groups[group].subscription;
+        if (trial->now.groups[group].topic != topic)
+            continue;
+        if (!subscription_is_pattern(subscription))
+            trial->now.subscriptions[subscription] = (struct subscription_model){0};
+        reference_delete_group(trial, group);
+    }
+    trial->now.topics[topic] = (struct topic_model){0};
+    if (!trial->deleted[topic]) {
+        trial->deleted[topic] = trial->messages[topic];
+        trial->deleted_capacity[topic] = trial->messages_capacity[topic];
+    } else {
+        free(trial->messages[topic]); /* made and deleted in one turn */
+    }
+    trial->messages[topic] = NULL;
+    trial->messages_capacity[topic] = 0;
+}
+
+void reference_move_group(struct trial *trial, unsigned group, uint64_t start)
+{
+    struct group_model *model = &trial->now.groups[group];
+    if (model->start > start)
+        model->start = start;
+    for (uint64_t offset = model->start; offset < trial->now.topics[model->topic].end; offset++)
+        cell_set(trial, group, offset, &(struct cell){.state = STATE_WAITING});
+    *model = (struct group_model){
+        .topic = model->topic, .subscription = model->subscription, .start = start, .low = start, .checked = start};
 }
 
 uint64_t reference_position(const struct trial *trial, unsigned topic, enum engine_from from, uint64_t value)
@@ -126,18 +183,18 @@ void reference_make_groups(struct trial *trial, unsigned subscription, unsigned 
 
 static bool is_held(const struct cell *cell, uint64_t session, uint64_t lease)
 {
-    return cell->state == CELL_LEASED && cell->session == session && cell->lease == lease;
+    return cell->state == STATE_LEASED && cell->session == session && cell->lease == lease;
 }
 
 static struct cell settled_cell(const struct trial *trial, const struct cell *before,
                                 const struct engine_settlement *settlement)
 {
-    struct cell after = {.state = CELL_WAITING, .attempt = before->attempt};
+    struct cell after = {.state = STATE_WAITING, .attempt = before->attempt};
     switch (settlement->action) {
     case ENGINE_ACK:
-        return (struct cell){.state = CELL_ACKED};
+        return (struct cell){.state = STATE_ACKED};
     case ENGINE_DEAD:
-        return (struct cell){.state = CELL_DEAD};
+        return (struct cell){.state = STATE_DEAD};
     case ENGINE_RELEASE:
         after.attempt--;
         return after;
@@ -145,7 +202,7 @@ static struct cell settled_cell(const struct trial *trial, const struct cell *be
         break;
     }
     if (settlement->delay > 0) {
-        after.state = CELL_DELAYED;
+        after.state = STATE_DELAYED;
         after.delay = (int64_t)settlement->delay * MILLISECOND;
         after.due = relay_time(trial) + after.delay;
     }
@@ -172,6 +229,29 @@ uint32_t reference_settle(struct trial *trial, unsigned group, uint64_t session,
     return applied;
 }
 
+uint64_t reference_count(struct trial *trial, unsigned group, enum state state)
+{
+    const struct group_model *model = &trial->now.groups[group];
+    uint64_t count = 0;
+    for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++)
+        count += cell_at(trial, group, offset)->state == state;
+    return count;
+}
+
+uint64_t reference_drop(struct trial *trial, unsigned group)
+{
+    const struct group_model *model = &trial->now.groups[group];
+    uint64_t dropped = 0;
+    for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
+        enum state state = cell_at(trial, group, offset)->state;
+        if (state != STATE_WAITING && state != STATE_DELAYED)
+            continue;
+        cell_set(trial, group, offset, &(struct cell){.state = STATE_DROPPED});
+        dropped++;
+    }
+    return dropped;
+}
+
 uint64_t reference_release(struct trial *trial, uint64_t session)
 {
     uint64_t released = 0;
@@ -179,9 +259,9 @@ uint64_t reference_release(struct trial *trial, uint64_t session)
         const struct group_model *model = &trial->now.groups[group];
         for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
             const struct cell *cell = cell_at(trial, group, offset);
-            if (cell->state != CELL_LEASED || cell->session != session)
+            if (cell->state != STATE_LEASED || cell->session != session)
                 continue;
-            struct cell after = {.state = CELL_WAITING, .attempt = cell->attempt - 1};
+            struct cell after = {.state = STATE_WAITING, .attempt = cell->attempt - 1};
             cell_set(trial, group, offset, &after);
             released++;
         }
@@ -195,11 +275,11 @@ void reference_tick(struct trial *trial)
         const struct group_model *model = &trial->now.groups[group];
         for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
             const struct cell *cell = cell_at(trial, group, offset);
-            bool lapsed = cell->state == CELL_LEASED && cell->deadline <= trial->moment.monotonic;
-            bool woken = cell->state == CELL_DELAYED && cell->due <= relay_time(trial);
+            bool lapsed = cell->state == STATE_LEASED && cell->deadline <= trial->moment.monotonic;
+            bool woken = cell->state == STATE_DELAYED && cell->due <= relay_time(trial);
             if (!lapsed && !woken)
                 continue;
-            struct cell after = {.state = CELL_WAITING, .attempt = cell->attempt, .delay = woken ? cell->delay : 0};
+            struct cell after = {.state = STATE_WAITING, .attempt = cell->attempt, .delay = woken ? cell->delay : 0};
             cell_set(trial, group, offset, &after);
         }
     }
@@ -211,6 +291,10 @@ void reference_commit(struct trial *trial)
 {
     trial->committed = trial->now;
     trial->changes_count = 0;
+    for (unsigned topic = 0; topic < TOPICS; topic++) {
+        free(trial->deleted[topic]);
+        trial->deleted[topic] = NULL;
+    }
 }
 
 void reference_rollback(struct trial *trial)
@@ -220,6 +304,14 @@ void reference_rollback(struct trial *trial)
         trial->cells[change->group][change->offset] = change->before;
     }
     trial->now = trial->committed;
+    for (unsigned topic = 0; topic < TOPICS; topic++) {
+        if (!trial->deleted[topic])
+            continue;
+        free(trial->messages[topic]);
+        trial->messages[topic] = trial->deleted[topic];
+        trial->messages_capacity[topic] = trial->deleted_capacity[topic];
+        trial->deleted[topic] = NULL;
+    }
 }
 
 /*
@@ -230,11 +322,11 @@ static void take_delay(struct trial *trial, unsigned group, uint64_t offset, str
                        const struct state_run *run)
 {
     int64_t now = relay_time(trial), due = run->value.due + trial->offset;
-    int64_t wanted = cell->state == CELL_DELAYED && cell->due > now ? cell->due : now;
+    int64_t wanted = cell->state == STATE_DELAYED && cell->due > now ? cell->due : now;
     if (due > now + cell->delay || (trial->exact && due != wanted))
         trial_fail(trial, "group %u: after a start offset %llu is due at %lld instead of %lld; it is %lld", group,
                    (unsigned long long)offset, (long long)due, (long long)wanted, (long long)now);
-    cell->state = CELL_DELAYED;
+    cell->state = STATE_DELAYED;
     cell->due = due;
 }
 
@@ -248,9 +340,9 @@ void reference_loaded(struct trial *trial)
         for (uint64_t offset = model->low; real && offset < trial->now.topics[model->topic].end; offset++) {
             struct cell *cell = cell_at(trial, group, offset);
             struct state_run run;
-            if (cell->state == CELL_LEASED)
+            if (cell->state == STATE_LEASED)
                 cell->deadline = trial->moment.monotonic + (int64_t)trial->settings.lease * MILLISECOND;
-            if ((cell->state == CELL_WAITING || cell->state == CELL_DELAYED) &&
+            if ((cell->state == STATE_WAITING || cell->state == STATE_DELAYED) &&
                 states_get(&real->states, offset, &run) && run.value.state == STATE_DELAYED)
                 take_delay(trial, group, offset, cell, &run);
         }

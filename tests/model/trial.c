@@ -125,8 +125,10 @@ static void trial_free(struct trial *trial)
     store_close(trial->store);
     for (unsigned i = 0; i < GROUPS_MAX; i++)
         free(trial->cells[i]);
-    for (unsigned i = 0; i < TOPICS; i++)
+    for (unsigned i = 0; i < TOPICS; i++) {
         free(trial->messages[i]);
+        free(trial->deleted[i]);
+    }
     free(trial->changes);
     free(trial);
 }
