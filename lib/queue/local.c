@@ -42,7 +42,7 @@ static void forget_all(struct local *local)
     local_cache_clear(local);
     local_subscriptions_detach(local);
     local->next_topic = local->next_group = local->next_pattern = 1;
-    local->delay_due = local->schedule_due = CLOCK_NEVER;
+    local->delay_due = local->schedule_due = local->expire_due = CLOCK_NEVER;
     local->writing = false;
 }
 
@@ -248,6 +248,7 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
     if (local_readers_attach(local) || local_leases_rebuild(local))
         return fault_memory(fault);
     local_delays_rebuild(local);
+    local_expire_load(local);
     local->turns = local->settings.snapshot_every; /* what was replayed now need not be replayed again */
     return MP_OK;
 }
@@ -360,7 +361,7 @@ enum mp_error engine_local_open(struct store *store, const struct engine_local_s
     if (local->settings.lease == 0)
         local->settings.lease = LEASE;
     local->next_topic = local->next_group = local->next_pattern = 1;
-    local->lease_due = local->delay_due = local->schedule_due = CLOCK_NEVER;
+    local->lease_due = local->delay_due = local->schedule_due = local->expire_due = CLOCK_NEVER;
     *engine = &local->engine;
     return MP_OK;
 }

@@ -69,6 +69,8 @@ struct topic {
     bool dirty;
     bool letters; /* serves as a dead-letter topic */
     struct topic_settings settings;
+    int64_t expire_due;   /* relay time: when the sweep looks for what has expired */
+    uint64_t timed_end;   /* from here on no message has an expirytime */
     struct cut_hint hint; /* of readers */
     struct member_list groups;
     struct member_list readers; /* struct subscription */
@@ -87,6 +89,8 @@ struct group {
     uint64_t dead; /* messages that were dead-lettered */
     struct states states;
     struct cut_hint hint;
+    uint64_t swept;    /* the floor that the sweep looked at last, */
+    int64_t sweep_due; /* and when its message expires by itself */
 };
 
 struct lease_key {
@@ -121,7 +125,7 @@ struct cached_frame {
     size_t size;
     const uint8_t *marks; /* in BLOB: bit i: message i is a duplicate; NULL: none is */
     uint32_t target;      /* the group that alone sees it; 0: all */
-    bool timed;           /* messages of it may have an expirytime */
+    int64_t expires;      /* relay time: none of its messages expires earlier by what it says itself; CLOCK_NEVER */
     int64_t time;         /* of its being stored */
     int64_t waited;       /* microseconds that it was in the schedule before */
 };
@@ -162,7 +166,8 @@ struct local {
     int64_t space_checked;
     uint64_t space;
     bool writing;
-    uint64_t commits, snapshots, lapsed;
+    int64_t expire_due; /* relay time: no topic's is earlier */
+    uint64_t commits, snapshots, lapsed, expired;
 };
 
 static inline struct local *local_of(struct engine *engine)
@@ -239,6 +244,22 @@ enum mp_error local_publish(struct engine *engine, const struct engine_publicati
                             struct fault *fault);
 enum mp_error local_check_target(struct engine *engine, const struct engine_publication *publication,
                                  struct fault *fault);
+
+/* local_expire.c */
+/*
+ * Sets bit i of MASK, which is zero, for each message INDEX + i of CACHED that has expired, of COUNT. Whether it did. No
+ * walk where nothing can expire.
+ */
+bool local_expired_mask(struct local *local, const struct topic *topic, const struct cached_frame *cached,
+                        uint32_t index, uint32_t count, uint8_t *mask);
+/* When the first message of FRAME, stored at TIME after it WAITED in the schedule, expires by what it says itself. */
+int64_t local_frame_expires(const struct frame *frame, int64_t time, int64_t waited);
+/* CACHED was put into TOPIC. */
+void local_expire_added(struct local *local, struct topic *topic, const struct cached_frame *cached);
+/* Looks at TOPIC in this turn or the next: its ttl is another, or a group's floor moved back. */
+void local_expire_soon(struct local *local, struct topic *topic);
+enum mp_error local_expire_tick(struct local *local, struct fault *fault);
+void local_expire_load(struct local *local);
 
 /* local_schedule.c */
 /* Keeps PUBLICATION until it is due. */

@@ -54,6 +54,7 @@ enum mp_error local_configure_topic(struct engine *engine, const char *name, siz
         (!topic && (error = local_topic_make(local, name, size, false, &topic, fault))))
         return error;
     topic->settings = *settings;
+    local_expire_soon(local, topic);
     local_mark_topic(local, topic);
     return local_topic_save(local, topic, fault);
 }

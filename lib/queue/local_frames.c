@@ -89,8 +89,8 @@ enum mp_error local_frame(struct local *local, const struct topic *topic, uint64
                                    .marks = row.marks,
                                    .target = row.target,
                                    .time = row.time,
-                                   .waited = row.session == 0 ? (int64_t)row.request : 0,
-                                   .timed = (opened.flags & FRAME_TIMED) != 0};
+                                   .waited = row.session == 0 ? (int64_t)row.request : 0};
+    frame->expires = local_frame_expires(&opened, frame->time, frame->waited);
     local_cache_add(local, frame);
     return MP_OK;
 }

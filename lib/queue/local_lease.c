@@ -289,7 +289,7 @@ enum mp_error local_tick(struct engine *engine, struct fault *fault)
     if (local->delay_due <= local->now.monotonic)
         wake(local);
     enum mp_error error = local_schedule_tick(local, fault);
-    if (error)
+    if (error || (error = local_expire_tick(local, fault)))
         return error;
     return local->lease_due <= local->now.monotonic ? lapse(local, fault) : MP_OK;
 }
@@ -300,8 +300,9 @@ int64_t local_due(const struct engine *engine)
     if (local->ready)
         return local->now.monotonic; /* a turn that had answered enough left them */
     int64_t due = local->lease_due < local->delay_due ? local->lease_due : local->delay_due;
-    if (local->schedule_due == CLOCK_NEVER)
+    int64_t time = local->schedule_due < local->expire_due ? local->schedule_due : local->expire_due;
+    if (time == CLOCK_NEVER)
         return due;
-    int64_t scheduled = local_time_to_monotonic(local, local->schedule_due);
-    return scheduled < due ? scheduled : due;
+    int64_t monotonic = local_time_to_monotonic(local, time);
+    return monotonic < due ? monotonic : due;
 }
