@@ -159,6 +159,7 @@ static enum mp_error group_make(struct local *local, struct topic *topic, struct
     struct group *group;
     if (group_add(local, &row, topic, subscription, &group))
         return fault_memory(fault);
+    local_expire_soon(local, topic);
     local_mark_ready(local, subscription);
     return MP_OK;
 }

@@ -113,6 +113,8 @@ enum mp_error local_apply_moved(struct local *local, struct group *group, const 
     group->start = event->first;
     group->dead = 0;
     group->hint.frame = UINT64_MAX;
+    group->sweep_due = 0;
+    local_expire_soon(local, group->topic);
     return MP_OK;
 }
 
@@ -204,6 +206,7 @@ static void topic_forget(struct local *local, struct topic *topic)
         readers->shared.known = readers->shared.pattern;
     }
     map_remove(&local->topics, topic->name, strlen(topic->name));
+    map_remove(&local->topics_by_id, &topic->id, sizeof topic->id);
     local_topic_free(topic);
 }
 

@@ -144,6 +144,10 @@ unit_tests += %D%/test_schedule
 %C%_test_schedule_SOURCES = %D%/test_schedule.c %D%/time_rig.c %D%/time_rig.h
 %C%_test_schedule_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_expire
+%C%_test_expire_SOURCES = %D%/test_expire.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_expire_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_relay_time
 %C%_test_relay_time_SOURCES = %D%/test_relay_time.c
 %C%_test_relay_time_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)

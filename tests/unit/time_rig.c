@@ -188,6 +188,19 @@ uint64_t time_rig_send(struct time_rig *rig, const char *topic, int64_t delay, c
     return publish(rig, topic, "", delay, &builder, NULL);
 }
 
+void time_rig_configure(struct time_rig *rig, const char *topic, const char *key, const char *value)
+{
+    const struct engine_operations *engine = begin(rig);
+    struct topic_settings settings;
+    struct fault fault = {0};
+    if (engine->topic_settings(rig->engine, topic, strlen(topic), &settings, NULL))
+        settings_topic_default(&settings);
+    if (settings_topic_set(&settings, key, value, &fault) ||
+        engine->configure_topic(rig->engine, topic, strlen(topic), &settings, &fault))
+        fail_msg("%s", fault_text(&fault));
+    end(rig);
+}
+
 static struct engine_subscription *subscribe(struct time_rig *rig, const char *topic, const char *group)
 {
     struct engine_subscription *subscription;

@@ -53,6 +53,8 @@ uint64_t time_rig_publish(struct time_rig *rig, const char *topic, const char *t
 /* The same of COUNT messages without attributes, all with the body BODY. */
 uint64_t time_rig_send(struct time_rig *rig, const char *topic, int64_t delay, const char *body, uint32_t count);
 
+void time_rig_configure(struct time_rig *rig, const char *topic, const char *key, const char *value);
+
 /* Makes GROUP on TOPIC, if it is not there. */
 void time_rig_join(struct time_rig *rig, const char *topic, const char *group);
 /*
