@@ -77,7 +77,8 @@ static void look_at(struct local *local, struct topic *topic, int64_t time)
 
 void local_expire_soon(struct local *local, struct topic *topic)
 {
-    look_at(local, topic, local->time);
+    if (topic->settings.ttl > 0 || topic->timed_end > topic->first)
+        look_at(local, topic, local->time);
 }
 
 void local_expire_added(struct local *local, struct topic *topic, const struct cached_frame *cached)
@@ -243,7 +244,7 @@ static enum mp_error sweep_topic(struct sweep *sweep)
             error = next_by_ttl(sweep, group);
     }
     if (sweep->more)
-        local_expire_soon(local, topic);
+        look_at(local, topic, local->time);
     return error;
 }
 
