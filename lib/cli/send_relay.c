@@ -75,9 +75,10 @@ static void print_ids(struct send_relay *relay)
         send_engine_end(relay->engine, tell_fault(&fault));
 }
 
-static void on_published(void *context, uint64_t offset, uint32_t count)
+static void on_published(void *context, uint64_t offset, uint32_t count, uint32_t duplicates)
 {
     (void)offset;
+    (void)duplicates;
     struct send_relay *relay = context;
     struct send_engine *engine = relay->engine;
     relay->flying = 0;
@@ -180,7 +181,8 @@ static enum mp_error publish(struct send_relay *relay, int64_t now, struct fault
     struct frame_builder *frame = &relay->filling;
     uint32_t count = frame->count;
     frame_finish(frame, relay->filled_from);
-    enum mp_error error = client_publish(relay_link_client(relay->link), relay->engine->settings->topic, frame, fault);
+    struct client_publication to = {.topic = relay->engine->settings->topic};
+    enum mp_error error = client_publish(relay_link_client(relay->link), &to, frame, fault);
     if (error)
         return error;
     frame->count = 0;

@@ -19,15 +19,16 @@ bool client_lane_free(const struct client *client, enum channel_lane lane)
     return !client->broken && !client->lanes[lane].busy && client->lanes[lane].wake <= client->now;
 }
 
-enum mp_error client_send(struct client *client, enum channel_lane lane, enum protocol_type type, uint64_t number,
-                          const struct buffer *head, const struct buffer *rest, struct fault *fault)
+enum mp_error client_send(struct client *client, enum channel_lane lane, enum protocol_type type, unsigned flags,
+                          uint64_t number, const struct buffer *head, const struct buffer *rest, struct fault *fault)
 {
-    uint64_t session = type == PROTOCOL_HELLO ? 0 : client->welcome.session;
+    uint64_t session = type == PROTOCOL_HELLO ? client->settings.session : client->welcome.session;
     struct buffer *header = &client->scratch;
     header->size = 0;
     if (protocol_put_request(header, type, lane, session, number) != MP_OK) {
         return fault_memory(fault);
     }
+    protocol_set_flags(header, 0, flags);
     struct iovec parts[3] = {{.iov_base = header->data, .iov_len = header->size}};
     int count = 1;
     if (head != NULL && head->size > 0) {
@@ -136,6 +137,7 @@ void client_session_lost(struct client *client, enum channel_lane lane)
     client->held = 0;
     client_held(client);
     orphan_others(client);
+    client_commit_drop(client, MP_ERR_STALE);
     if (client->control.leaving) {
         client->control.left = true;
         return;
@@ -167,6 +169,7 @@ static void welcome(struct client *client, const struct protocol_reply *reply)
     client_publish_welcomed(client);
     client_fetch_welcomed(client);
     client_settle_welcomed(client);
+    client->settings.session = 0; /* when this one is lost, the next is new */
     if (client->settings.welcomed != NULL) {
         client->settings.welcomed(client->settings.context, &client->welcome);
     }
@@ -235,7 +238,7 @@ static void control_pump(struct client *client)
     enum protocol_type type;
     if (control->hello) {
         type = PROTOCOL_HELLO;
-        error = protocol_put_hello(&body, client->name, 0);
+        error = protocol_put_hello(&body, client->name, client->settings.keep);
     } else if (!client->greeted) {
         return;
     } else if (control->extend) {
@@ -250,7 +253,7 @@ static void control_pump(struct client *client)
         return;
     }
     if (error == MP_OK) {
-        error = client_send(client, CHANNEL_CONTROL, type, ++control->number, head, NULL, NULL);
+        error = client_send(client, CHANNEL_CONTROL, type, 0, ++control->number, head, NULL, NULL);
     }
     if (error != MP_OK) {
         client_pause(client, CHANNEL_CONTROL);
@@ -366,6 +369,10 @@ static void stamp(struct client *client)
     if (client->publication.active && client->publication.since < 0) {
         client->publication.since = client->now;
     }
+    struct client_commit *commit = &client->settlements.commit;
+    if (commit->under_way && commit->since < 0) {
+        commit->since = client->now;
+    }
     for (enum channel_lane lane = 0; lane < CHANNEL_LANES; lane++) {
         struct client_lane *state = &client->lanes[lane];
         if (is_heavy(lane) && state->busy && state->asked < 0) {
@@ -433,7 +440,8 @@ static bool has_work(const struct client *client, enum channel_lane lane)
     case CHANNEL_PUBLISH:
         return client->greeted && client->publication.active;
     case CHANNEL_SETTLE:
-        return client->greeted && (client->settlements.waiting_count > 0 || client->settlements.request.size > 0);
+        return client->greeted && (client->settlements.waiting_count > 0 || client->settlements.request.size > 0 ||
+                                   client->settlements.commit.active);
     case CHANNEL_FETCH:
         return client->greeted && client->fetch.active;
     case CHANNEL_CONTROL:

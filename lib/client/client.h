@@ -23,13 +23,25 @@ struct client_hold;
 
 struct client_settings {
     const char *name; /* how it calls itself to the relay, "msend 4711"; copied */
-    void *context;    /* handed to each call back */
+    uint32_t keep;    /* seconds without use after which the relay may forget the session; 0: an hour */
+    /*
+     * A session of an earlier client, to be gone on with, and the number that its next publication has, so that what
+     * was sent before and perhaps not answered is stored once. When the relay does not know it, the client fails with
+     * MP_ERR_SESSION. 0: a new one.
+     */
+    uint64_t session;
+    uint64_t publication;
+    uint64_t sequence; /* of the next message, see client_origin(); 0: as in a new session */
+    void *context;     /* handed to each call back */
 
     /* The relay has greeted for the first time, or again after it had forgotten the session. May be NULL. */
     void (*welcomed)(void *context, const struct protocol_welcome *welcome);
-    /* The publication is stored, COUNT messages at OFFSET and following; client_stored_origin() has its origin. May be
-     * NULL. */
-    void (*published)(void *context, uint64_t offset, uint32_t count);
+    /*
+     * The publication is stored: COUNT messages at OFFSET and following (PROTOCOL_SCHEDULED: they get theirs when they
+     * are due), DUPLICATES of which the topic had already, as far as is known. client_stored_origin() has its origin.
+     * May be NULL.
+     */
+    void (*published)(void *context, uint64_t offset, uint32_t count, uint32_t duplicates);
     /* The relay refused the publication for good (not `full`): ERROR and its words. It is dropped. May be NULL. */
     void (*refused)(void *context, enum mp_error error, const char *text);
     /* `full` began (true) or ended. May be NULL. */
@@ -48,6 +60,13 @@ struct client_settings {
     void (*fetch_done)(void *context, unsigned flags, uint64_t waiting);
     /* Settlements were recorded; STALE messages had lost their lease before. May be NULL. */
     void (*settled)(void *context, uint32_t applied, uint32_t stale);
+    /*
+     * How client_settle_publish() ended. MP_OK: all is settled and stored. MP_ERR_SESSION: whether it is, is unknown.
+     * Anything else: nothing was settled and nothing stored. MP_ERR_STALE: a lease had ended; MP_ERR_FULL: the client
+     * is to leave, and had been waiting for room; others, with the relay's words: it refuses for good. What is leased
+     * still is to be settled in another way, or abandoned. Needed for client_settle_publish().
+     */
+    void (*committed)(void *context, enum mp_error error, const char *text);
     /* The answer to client_ask(): with MP_OK a JSON text, else words for people; not terminated. May be NULL. */
     void (*answered)(void *context, enum mp_error status, const char *text, size_t size);
     /*
@@ -81,14 +100,23 @@ bool client_can_publish(const struct client *client);
 /* The producer of new frames and the sequence that the next one's first message should have. Valid once welcome. */
 void client_origin(const struct client *client, uint64_t *producer, uint64_t *sequence);
 
+/* Where a frame goes, and when. */
+struct client_publication {
+    const char *topic;
+    const char *target; /* the group that alone sees it; NULL or "": all do */
+    enum protocol_when when;
+    int64_t value; /* microseconds: see enum protocol_when */
+    bool fixed;    /* the frame keeps the origin that it has: it is not one of this session's */
+};
+
 /*
- * Publishes FRAME, which is finished, to TOPIC. Needs client_can_publish(). A success takes the frame: its bytes are
- * exchanged for a buffer that is free, so that FRAME has to be begun anew; a failure leaves it with the caller. A frame
- * of another origin than client_origin() says, built before a session ended, is given that one.
+ * Publishes FRAME, which is finished. Needs client_can_publish(). A success takes the frame: its bytes are exchanged
+ * for a buffer that is free, so that FRAME has to be begun anew; a failure leaves it with the caller. A frame of
+ * another origin than client_origin() says, built before a session ended, is given that one, unless it is fixed.
  * MP_ERR_BUSY, MP_ERR_INVALID, MP_ERR_MEMORY, MP_ERR_IO.
  */
-enum mp_error client_publish(struct client *client, const char *topic, struct frame_builder *frame,
-                             struct fault *fault);
+enum mp_error client_publish(struct client *client, const struct client_publication *publication,
+                             struct frame_builder *frame, struct fault *fault);
 
 /* The origin of the first message of the frame that was stored last: inside published(), of the one it tells about. */
 void client_stored_origin(const struct client *client, uint64_t *producer, uint64_t *sequence);
@@ -97,6 +125,7 @@ void client_stored_origin(const struct client *client, uint64_t *producer, uint6
 struct client_subscription {
     const char *topic;
     const char *group; /* NULL: a reader */
+    bool peek;         /* to read what GROUP, which is there, has not settled, without leasing it */
     enum protocol_from from;
     uint64_t value;
     uint32_t max_messages; /* in one fetch; 0: as many as fit */
@@ -122,6 +151,12 @@ enum mp_error client_subscribe(struct client *client, const struct client_subscr
  */
 enum mp_error client_fetch(struct client *client, uint32_t messages, uint32_t wait, struct fault *fault);
 bool client_is_fetching(const struct client *client);
+/*
+ * Asks for those of COUNT messages from offset FIRST on that wait for the group of the subscription, which is of one
+ * topic: they are leased, in any order, and no others. One answer, empty or not, as after client_fetch() without a
+ * wait; where more are there than fit into an answer, ask again. The same errors.
+ */
+enum mp_error client_claim(struct client *client, uint64_t first, uint32_t count, struct fault *fault);
 /* Forgets the fetch under way; leases that it was given end with the session or by `leave`. */
 void client_stop_fetching(struct client *client);
 
@@ -129,11 +164,30 @@ void client_hold_free(struct client_hold *hold);
 
 /*
  * Adds a settlement of messages that came in one chunk, or in neighbouring ones, of one fetch; LEASE is what fetched()
- * gave. Settlements are joined and sent at the end of client_process(), or at the next one, when the request before was
- * answered; settled() tells. MP_ERR_INVALID, MP_ERR_MEMORY, MP_ERR_CLOSED.
+ * gave. Its span may reach over offsets that the lease does not hold. Settlements are joined and sent at the end of
+ * client_process(), or at the next one, when the request before was answered; settled() tells. The note is copied, and
+ * one that is too long loses its beginning. MP_ERR_INVALID, MP_ERR_MEMORY, MP_ERR_CLOSED.
  */
 enum mp_error client_settle(struct client *client, const struct protocol_settlement *settlement);
-/* Whether there are settlements that settled() has not told of. */
+/* What goes out with a settlement. The frame, which is finished, stays the caller's; it is given an origin as
+ * client_publish() gives one. */
+struct client_output {
+    struct client_publication publication;
+    struct frame_builder *frame;
+};
+/*
+ * Settles and publishes in one step: all of it is done, or nothing; committed() tells. Needs client_can_commit(): one
+ * is under way at a time. SETTLEMENTS, of messages held, in ascending order of group and offset and apart from one
+ * another; OUTPUTS in the order in which they are stored, 65,535 at most. All is copied. While a topic is full it waits,
+ * and so do other settlements. MP_ERR_STALE: a lease is of a session that has ended. MP_ERR_BUSY, MP_ERR_INVALID,
+ * MP_ERR_TOO_LARGE, MP_ERR_MEMORY, MP_ERR_CLOSED.
+ */
+enum mp_error client_settle_publish(struct client *client, const struct protocol_settlement *settlements,
+                                    uint32_t count, const struct client_output *outputs, uint32_t outputs_count,
+                                    struct fault *fault);
+bool client_can_commit(const struct client *client);
+
+/* Whether there are settlements that settled() or committed() has not told of. */
 bool client_is_settling(const struct client *client);
 
 /* MESSAGES of LEASE will never be settled: leases are not to be extended on their account. */

@@ -56,6 +56,9 @@ enum mp_error client_subscribe(struct client *client, const struct client_subscr
     if (fetch->active) {
         return fault_set(fault, MP_ERR_BUSY, "a fetch is under way");
     }
+    if (subscription->peek && group[0] == '\0') {
+        return fault_set(fault, MP_ERR_INVALID, "only what a group has not settled can be looked at");
+    }
     bool pattern;
     enum mp_error error = name_check_pattern(subscription->topic, strlen(subscription->topic), &pattern, fault);
     if (error == MP_OK && group[0] != '\0') {
@@ -78,6 +81,12 @@ enum mp_error client_subscribe(struct client *client, const struct client_subscr
     return MP_OK;
 }
 
+/* Whether what is fetched is leased. */
+static bool is_grouped(const struct client_fetch *fetch)
+{
+    return fetch->group[0] != '\0' && !fetch->subscription.peek;
+}
+
 /* The most messages that the next reply may have; 0: as many as fit. */
 static uint32_t wanted(const struct client_fetch *fetch)
 {
@@ -91,8 +100,9 @@ static uint32_t wanted(const struct client_fetch *fetch)
 static enum mp_error send_fetch(struct client *client, struct fault *fault)
 {
     struct client_fetch *fetch = &client->fetch;
-    bool grouped = fetch->group[0] != '\0';
+    bool grouped = is_grouped(fetch);
     const struct client_subscription *subscription = &fetch->subscription;
+    unsigned flags = subscription->peek ? PROTOCOL_FETCH_PEEK : 0;
     struct protocol_fetch request = {
         .topic = fetch->topic,
         .topic_size = strlen(fetch->topic),
@@ -106,21 +116,28 @@ static enum mp_error send_fetch(struct client *client, struct fault *fault)
         .lease = subscription->lease,
         .positions_count = grouped ? 0 : fetch->positions_count,
     };
+    if (fetch->claiming) {
+        request.from = PROTOCOL_FROM_EXACT;
+        request.value = fetch->claim_first;
+        request.max_messages = fetch->claim_count;
+    }
     struct buffer body = {0};
     enum mp_error error = protocol_put_fetch(&body, &request, fetch->positions);
     if (error != MP_OK) {
         fault_memory(fault);
     } else {
-        error = client_send(client, CHANNEL_FETCH, PROTOCOL_FETCH, grouped ? fetch->number : 0, &body, NULL, fault);
+        error =
+            client_send(client, CHANNEL_FETCH, PROTOCOL_FETCH, flags, grouped ? fetch->number : 0, &body, NULL, fault);
         fetch->asked = client->now;
     }
     buffer_free(&body);
     return error;
 }
 
-enum mp_error client_fetch(struct client *client, uint32_t messages, uint32_t wait, struct fault *fault)
+/* Whether a fetch can begin. */
+static enum mp_error check_fetch(const struct client *client, struct fault *fault)
 {
-    struct client_fetch *fetch = &client->fetch;
+    const struct client_fetch *fetch = &client->fetch;
     if (client->broken || client->control.leaving) {
         return fault_set(fault, MP_ERR_CLOSED, "the client has left the relay");
     }
@@ -130,9 +147,39 @@ enum mp_error client_fetch(struct client *client, uint32_t messages, uint32_t wa
     if (fetch->active) {
         return fault_set(fault, MP_ERR_BUSY, "a fetch is under way");
     }
+    return MP_OK;
+}
+
+enum mp_error client_fetch(struct client *client, uint32_t messages, uint32_t wait, struct fault *fault)
+{
+    struct client_fetch *fetch = &client->fetch;
+    enum mp_error error = check_fetch(client, fault);
+    if (error != MP_OK) {
+        return error;
+    }
     fetch->active = true;
+    fetch->claiming = false;
     fetch->messages = messages;
     fetch->wait = wait;
+    client_fetch_pump(client);
+    return MP_OK;
+}
+
+enum mp_error client_claim(struct client *client, uint64_t first, uint32_t count, struct fault *fault)
+{
+    struct client_fetch *fetch = &client->fetch;
+    enum mp_error error = check_fetch(client, fault);
+    if (error != MP_OK) {
+        return error;
+    }
+    if (!is_grouped(fetch) || strpbrk(fetch->topic, "*>") != NULL || count == 0 || first > UINT64_MAX - count) {
+        return fault_set(fault, MP_ERR_INVALID, "a claim needs the group of one topic, and offsets");
+    }
+    fetch->active = true;
+    fetch->claiming = true;
+    fetch->claim_first = first;
+    fetch->claim_count = count;
+    fetch->wait = 0;
     client_fetch_pump(client);
     return MP_OK;
 }
@@ -187,7 +234,7 @@ static bool take_chunk(struct client *client, const struct protocol_chunk *chunk
             fail_chunk(client, chunk, error, fault_text(&fault));
             return false;
         }
-        next += chunk->count;
+        next += chunk->span;
     }
     if (!grouped) {
         enum mp_error error = position_set(fetch, chunk->topic, next);
@@ -233,7 +280,7 @@ static void fetched(struct client *client, const struct protocol_reply *reply, s
         client_fail(client, MP_ERR_FORMAT, "the relay's answer to a fetch makes no sense");
         return;
     }
-    bool grouped = fetch->group[0] != '\0';
+    bool grouped = is_grouped(fetch);
     uint64_t lease = 0;
     uint64_t messages = count_messages(answer);
     client->in_vain = 0;
@@ -268,7 +315,7 @@ static void fetched(struct client *client, const struct protocol_reply *reply, s
 void client_fetch_answered(struct client *client, const struct protocol_reply *reply, struct client_hold *hold)
 {
     struct client_fetch *fetch = &client->fetch;
-    bool grouped = fetch->group[0] != '\0';
+    bool grouped = is_grouped(fetch);
     struct fault fault = {0};
     uint64_t expected;
     if (reply->status == MP_OK) {

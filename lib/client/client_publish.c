@@ -19,13 +19,9 @@ void client_stored_origin(const struct client *client, uint64_t *producer, uint6
     *sequence = client->publication.sequence_was;
 }
 
-/*
- * Gives FRAME, which is finished, the origin that this session's next frame must have: it may have been built under
- * another session. Only the header changes.
- */
-static void adopt_frame(struct client *client, struct frame_builder *frame)
+void client_adopt_frame(struct client *client, struct frame_builder *frame)
 {
-    struct client_publication *publication = &client->publication;
+    struct client_publishing *publication = &client->publication;
     if (frame->producer != client->welcome.session || frame->sequence != publication->sequence) {
         int64_t time = (int64_t)load_u64(frame->bytes.data + 24);
         frame->producer = client->welcome.session;
@@ -37,7 +33,7 @@ static void adopt_frame(struct client *client, struct frame_builder *frame)
 
 static enum mp_error send_publication(struct client *client, struct fault *fault)
 {
-    struct client_publication *publication = &client->publication;
+    struct client_publishing *publication = &client->publication;
     struct buffer head = {0};
     enum mp_error error;
     if (publication->wait_room) {
@@ -50,14 +46,18 @@ static enum mp_error send_publication(struct client *client, struct fault *fault
         error = protocol_put_room(&head, &room);
     } else {
         struct protocol_publication to = protocol_publication(publication->topic);
+        to.target = publication->target;
+        to.target_size = strlen(publication->target);
+        to.when = publication->when;
+        to.value = publication->value;
         error = protocol_put_publish(&head, &to);
     }
     if (error != MP_OK) {
         fault_memory(fault);
     } else if (publication->wait_room) {
-        error = client_send(client, CHANNEL_PUBLISH, PROTOCOL_ROOM, publication->number, &head, NULL, fault);
+        error = client_send(client, CHANNEL_PUBLISH, PROTOCOL_ROOM, 0, publication->number, &head, NULL, fault);
     } else {
-        error = client_send(client, CHANNEL_PUBLISH, PROTOCOL_PUBLISH, publication->number, &head,
+        error = client_send(client, CHANNEL_PUBLISH, PROTOCOL_PUBLISH, 0, publication->number, &head,
                             &publication->frame.bytes, fault);
     }
     buffer_free(&head);
@@ -65,7 +65,7 @@ static enum mp_error send_publication(struct client *client, struct fault *fault
 }
 
 /* The frame is done with. What a large message took is given back at once. */
-static void put_away(struct client_publication *publication)
+static void put_away(struct client_publishing *publication)
 {
     publication->active = false;
     if (publication->frame.bytes.capacity > (size_t)2 * FRAME_TARGET) {
@@ -74,28 +74,56 @@ static void put_away(struct client_publication *publication)
     publication->frame.count = 0;
 }
 
-enum mp_error client_publish(struct client *client, const char *topic, struct frame_builder *frame, struct fault *fault)
+/* Whether TO makes sense. */
+static enum mp_error check_publication(const struct client_publication *to, struct fault *fault)
 {
-    struct client_publication *publication = &client->publication;
+    enum mp_error error = name_check_topic(to->topic, strlen(to->topic), fault);
+    if (error == MP_OK && to->target != NULL && to->target[0] != '\0') {
+        error = name_check_group(to->target, strlen(to->target), fault);
+    }
+    if (error == MP_OK && (to->value < 0 || (to->when == PROTOCOL_WHEN_NOW && to->value != 0))) {
+        error = fault_set(fault, MP_ERR_INVALID, "a time before all times");
+    }
+    return error;
+}
+
+static void set_destination(struct client_publishing *publication, const struct client_publication *to)
+{
+    const char *target = to->target != NULL ? to->target : "";
+    memcpy(publication->topic, to->topic, strlen(to->topic) + 1);
+    memcpy(publication->target, target, strlen(target) + 1);
+    publication->when = to->when;
+    publication->value = to->value;
+    publication->fixed = to->fixed;
+}
+
+enum mp_error client_publish(struct client *client, const struct client_publication *to, struct frame_builder *frame,
+                             struct fault *fault)
+{
+    struct client_publishing *publication = &client->publication;
     if (!client_can_publish(client)) {
         return fault_set(fault, MP_ERR_BUSY, "a publication is under way");
     }
-    enum mp_error error = name_check_topic(topic, strlen(topic), fault);
+    enum mp_error error = check_publication(to, fault);
     if (error != MP_OK) {
         return error;
     }
     if (frame->count == 0) {
         return fault_set(fault, MP_ERR_INVALID, "the frame is empty");
     }
-    adopt_frame(client, frame);
-    memcpy(publication->topic, topic, strlen(topic) + 1);
+    uint64_t sequence = publication->sequence;
+    if (!to->fixed) {
+        client_adopt_frame(client, frame);
+    }
+    set_destination(publication, to);
     struct frame_builder spare = publication->frame;
     publication->frame = *frame;
+    publication->session = client->welcome.session;
     publication->wait_room = false;
     error = send_publication(client, fault);
     if (error != MP_OK) {
         publication->frame = spare;
-        publication->sequence -= frame->count;
+        publication->sequence = sequence;
         return error;
     }
     publication->active = true;
@@ -106,12 +134,15 @@ enum mp_error client_publish(struct client *client, const char *topic, struct fr
 
 void client_publish_pump(struct client *client)
 {
-    struct client_publication *publication = &client->publication;
+    struct client_publishing *publication = &client->publication;
     if (!publication->active || !client_lane_free(client, CHANNEL_PUBLISH)) {
         return;
     }
-    if (publication->frame.producer != client->welcome.session) {
-        adopt_frame(client, &publication->frame);
+    if (publication->session != client->welcome.session) {
+        if (!publication->fixed) {
+            client_adopt_frame(client, &publication->frame);
+        }
+        publication->session = client->welcome.session;
         publication->since = client->now;
     }
     struct fault fault;
@@ -132,7 +163,7 @@ static void set_full(struct client *client, bool full, const char *text)
 
 static void stored(struct client *client, const struct protocol_reply *reply)
 {
-    struct client_publication *publication = &client->publication;
+    struct client_publishing *publication = &client->publication;
     uint64_t first;
     uint32_t count;
     uint32_t duplicates;
@@ -149,13 +180,13 @@ static void stored(struct client *client, const struct protocol_reply *reply)
     }
     set_full(client, false, "");
     if (client->settings.published != NULL) {
-        client->settings.published(client->settings.context, first, count);
+        client->settings.published(client->settings.context, first, count, duplicates);
     }
 }
 
 void client_publish_lost(struct client *client)
 {
-    struct client_publication *publication = &client->publication;
+    struct client_publishing *publication = &client->publication;
     if (!publication->wait_room && client->now - publication->since > CLIENT_DOUBT) {
         client_fail(client, MP_ERR_SESSION,
                     "the relay no longer knows this session: whether the last %u messages were "
@@ -178,7 +209,7 @@ static void refused(struct client *client, enum mp_error error, const char *text
 
 static void room_answered(struct client *client, enum mp_error status)
 {
-    struct client_publication *publication = &client->publication;
+    struct client_publishing *publication = &client->publication;
     if (status == MP_OK) {
         client_calm(client, CHANNEL_PUBLISH);
         publication->wait_room = false;
@@ -196,7 +227,7 @@ static void room_answered(struct client *client, enum mp_error status)
 
 void client_publish_answered(struct client *client, const struct protocol_reply *reply)
 {
-    struct client_publication *publication = &client->publication;
+    struct client_publishing *publication = &client->publication;
     struct fault fault = {0};
     uint64_t expected = 0;
     if (reply->status != MP_OK && protocol_read_error(reply, &expected, &fault) != MP_OK) {
@@ -225,9 +256,11 @@ void client_publish_answered(struct client *client, const struct protocol_reply 
 
 void client_publish_welcomed(struct client *client)
 {
-    struct client_publication *publication = &client->publication;
-    publication->number = 1;
-    publication->sequence = 1;
+    struct client_publishing *publication = &client->publication;
+    const struct client_settings *settings = &client->settings;
+    bool resumed = settings->session != 0 && settings->session == client->welcome.session;
+    publication->number = resumed ? settings->publication : 1;
+    publication->sequence = resumed && settings->sequence != 0 ? settings->sequence : 1;
 }
 
 void client_publish_free(struct client *client)

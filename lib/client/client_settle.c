@@ -4,28 +4,55 @@
 
 #include <stdlib.h>
 
-/* Whether OTHER, of the messages right behind ITEM's, says the same. */
+enum { NOTES_MAX = 1024 * 1024 }; /* bytes of notes in a request, exceeded by one at most */
+
+/*
+ * Whether OTHER, of the offsets right behind ITEM's, says the same. What a span means is what its lease holds in it, so
+ * two that touch mean together what they mean one by one.
+ */
 static bool continues(const struct protocol_settlement *item, const struct protocol_settlement *other)
 {
     return item->group == other->group && item->lease == other->lease && item->action == other->action &&
-           item->delay == other->delay && item->exit_code == other->exit_code &&
-           item->first + item->count == other->first && item->count <= UINT32_MAX - other->count;
+           item->reason == other->reason && item->delay == other->delay && item->exit_code == other->exit_code &&
+           item->note_size == 0 && other->note_size == 0 && item->first + item->span == other->first &&
+           item->span <= UINT32_MAX - other->span;
 }
 
-enum mp_error client_settle(struct client *client, const struct protocol_settlement *settlement)
+static void join(struct protocol_settlement *item, const struct protocol_settlement *other)
 {
-    struct client_settlements *settlements = &client->settlements;
-    if (client->broken || client->control.left) {
-        return MP_ERR_CLOSED;
-    }
-    if (settlement->count == 0 || settlement->first > UINT64_MAX - settlement->count) {
-        return MP_ERR_INVALID;
-    }
-    uint32_t count = settlements->waiting_count;
-    if (count > 0 && continues(&settlements->waiting[count - 1], settlement)) {
-        settlements->waiting[count - 1].count += settlement->count;
+    item->count += other->count;
+    item->span += other->span;
+}
+
+/* Makes ITEM's note one of our own, without its beginning if it is too long. */
+static enum mp_error take_note(struct protocol_settlement *item)
+{
+    if (item->note_size == 0) {
         return MP_OK;
     }
+    uint16_t size = item->note_size > PROTOCOL_NOTE_MAX ? PROTOCOL_NOTE_MAX : item->note_size;
+    char *note = memory_allocate(size);
+    if (note == NULL) {
+        return MP_ERR_MEMORY;
+    }
+    memcpy(note, item->note + (item->note_size - size), size);
+    item->note = note;
+    item->note_size = size;
+    return MP_OK;
+}
+
+static void drop_note(struct protocol_settlement *item)
+{
+    if (item->note_size > 0) {
+        memory_release((void *)(uintptr_t)item->note); /* not constant: take_note() made it */
+        item->note_size = 0;
+    }
+}
+
+/* Puts ITEM behind what waits. */
+static enum mp_error add_waiting(struct client_settlements *settlements, struct protocol_settlement item)
+{
+    uint32_t count = settlements->waiting_count;
     if (count == settlements->waiting_capacity) {
         if (count > UINT32_MAX / 2) {
             return MP_ERR_TOO_LARGE;
@@ -39,15 +66,37 @@ enum mp_error client_settle(struct client *client, const struct protocol_settlem
         settlements->waiting = grown;
         settlements->waiting_capacity = capacity;
     }
-    settlements->waiting[count] = *settlement;
-    settlements->waiting_count++;
-    return MP_OK;
+    enum mp_error error = take_note(&item);
+    if (error == MP_OK) {
+        settlements->waiting[settlements->waiting_count++] = item;
+    }
+    return error;
+}
+
+enum mp_error client_settle(struct client *client, const struct protocol_settlement *settlement)
+{
+    struct client_settlements *settlements = &client->settlements;
+    struct protocol_settlement item = *settlement;
+    if (client->broken || client->control.left) {
+        return MP_ERR_CLOSED;
+    }
+    item.span = item.span == 0 ? item.count : item.span;
+    if (item.count == 0 || item.span < item.count || item.first > UINT64_MAX - item.span) {
+        return MP_ERR_INVALID;
+    }
+    uint32_t count = settlements->waiting_count;
+    if (count > 0 && continues(&settlements->waiting[count - 1], &item)) {
+        join(&settlements->waiting[count - 1], &item);
+        return MP_OK;
+    }
+    return add_waiting(settlements, item);
 }
 
 bool client_is_settling(const struct client *client)
 {
     const struct client_settlements *settlements = &client->settlements;
-    return settlements->waiting_count > 0 || settlements->request.size > 0 || settlements->stale > 0;
+    return settlements->waiting_count > 0 || settlements->request.size > 0 || settlements->stale > 0 ||
+           settlements->commit.active;
 }
 
 /* ---- making a request --------------------------------------------------------------------- */
@@ -65,6 +114,7 @@ static int compare(const void *left, const void *right)
     COMPARE(group)
     COMPARE(lease)
     COMPARE(action)
+    COMPARE(reason)
     COMPARE(delay)
     COMPARE(exit_code)
     COMPARE(first)
@@ -85,13 +135,25 @@ static void tidy(struct client *client)
     for (uint32_t i = 0; i < settlements->waiting_count; i++) {
         if (items[i].lease <= client->fetch.lease_base) {
             settlements->stale += items[i].count;
+            drop_note(&items[i]);
         } else if (kept > 0 && continues(&items[kept - 1], &items[i])) {
-            items[kept - 1].count += items[i].count;
+            join(&items[kept - 1], &items[i]);
         } else {
             items[kept++] = items[i];
         }
     }
     settlements->waiting_count = kept;
+}
+
+/* How many of what waits fit into a request. */
+static uint32_t count_fitting(const struct client_settlements *settlements)
+{
+    uint32_t count = 0;
+    size_t notes = 0;
+    while (count < settlements->waiting_count && count < PROTOCOL_SETTLEMENTS_MAX && notes < NOTES_MAX) {
+        notes += settlements->waiting[count++].note_size;
+    }
+    return count;
 }
 
 /* Moves what waits, as far as it fits, into the request. */
@@ -100,27 +162,29 @@ static void make_request(struct client *client)
     struct client_settlements *settlements = &client->settlements;
     struct protocol_settlement *items = settlements->waiting;
     tidy(client);
-    uint32_t count = settlements->waiting_count;
+    uint32_t count = count_fitting(settlements);
     if (count == 0) {
         return;
-    }
-    if (count > PROTOCOL_SETTLEMENTS_MAX) {
-        count = PROTOCOL_SETTLEMENTS_MAX;
     }
     for (uint32_t i = 0; i < count; i++) {
         items[i].lease -= client->fetch.lease_base;
     }
     enum mp_error error = protocol_put_settle(&settlements->request, items, count, 0);
+    if (error == MP_OK) {
+        error = protocol_put_settle_notes(&settlements->request, items, count);
+    }
     if (error != MP_OK) {
         for (uint32_t i = 0; i < count; i++) {
             items[i].lease += client->fetch.lease_base;
         }
+        settlements->request.size = 0;
         client_pause(client, CHANNEL_SETTLE);
         return;
     }
     settlements->request_total = 0;
     for (uint32_t i = 0; i < count; i++) {
         settlements->request_total += items[i].count;
+        drop_note(&items[i]);
     }
     settlements->waiting_count -= count;
     memmove(items, items + count, settlements->waiting_count * sizeof *items);
@@ -136,13 +200,14 @@ static void report(struct client *client, uint32_t applied, uint32_t stale)
 void client_settle_pump(struct client *client)
 {
     struct client_settlements *settlements = &client->settlements;
-    if (client->greeted && client_lane_free(client, CHANNEL_SETTLE)) {
+    if (client->greeted && client_lane_free(client, CHANNEL_SETTLE) && !client_commit_pump(client)) {
         if (settlements->request.size == 0) {
             make_request(client);
         }
         struct fault fault;
-        if (settlements->request.size > 0 && client_send(client, CHANNEL_SETTLE, PROTOCOL_SETTLE, settlements->number,
-                                                         &settlements->request, NULL, &fault) != MP_OK) {
+        if (settlements->request.size > 0 &&
+            client_send(client, CHANNEL_SETTLE, PROTOCOL_SETTLE, 0, settlements->number, &settlements->request, NULL,
+                        &fault) != MP_OK) {
             client_pause(client, CHANNEL_SETTLE);
         }
     }
@@ -163,6 +228,7 @@ static void recorded(struct client *client, uint32_t applied, uint32_t stale)
         client_release(client, settlements->request_total);
     }
     settlements->request.size = 0;
+    settlements->commit.yield = false;
     report(client, applied, stale);
 }
 
@@ -170,6 +236,10 @@ void client_settle_lost(struct client *client)
 {
     /* The leases ended with the session; who has the messages now will settle them. */
     client_session_lost(client, CHANNEL_SETTLE);
+    if (client->settlements.commit.under_way) {
+        client_commit_lost(client);
+        return;
+    }
     recorded(client, 0, client->settlements.request_total);
 }
 
@@ -190,11 +260,17 @@ void client_settle_answered(struct client *client, const struct protocol_reply *
             settlements->number++;
             client->in_vain = 0;
         }
-        recorded(client, applied, stale);
+        if (settlements->commit.under_way) {
+            client_commit_answered(client, reply, &fault);
+        } else {
+            recorded(client, applied, stale);
+        }
     } else if (protocol_read_error(reply, &expected, &fault) != MP_OK) {
         client_fail(client, MP_ERR_FORMAT, "the relay's reply cannot be understood");
     } else if (reply->status == MP_ERR_SESSION || reply->status == MP_ERR_GAP) {
         client_settle_lost(client);
+    } else if (settlements->commit.under_way) {
+        client_commit_answered(client, reply, &fault);
     } else if (client_is_passing(reply->status) || reply->status == MP_ERR_FULL) {
         client_pause(client, CHANNEL_SETTLE);
     } else {
@@ -210,6 +286,11 @@ void client_settle_welcomed(struct client *client)
 
 void client_settle_free(struct client *client)
 {
-    memory_release(client->settlements.waiting);
-    buffer_free(&client->settlements.request);
+    struct client_settlements *settlements = &client->settlements;
+    for (uint32_t i = 0; i < settlements->waiting_count; i++) {
+        drop_note(&settlements->waiting[i]);
+    }
+    memory_release(settlements->waiting);
+    buffer_free(&settlements->request);
+    buffer_free(&settlements->commit.request);
 }

@@ -54,7 +54,8 @@ void library_send(struct mp_client *client)
     size_t size = outgoing->frame.bytes.size;
     struct fault fault;
     frame_finish(&outgoing->frame, outgoing->time);
-    enum mp_error error = client_publish(client->client, outgoing->topic, &outgoing->frame, &fault);
+    struct client_publication to = {.topic = outgoing->topic};
+    enum mp_error error = client_publish(client->client, &to, &outgoing->frame, &fault);
     if (error == MP_ERR_MEMORY) {
         return; /* the next call tries again */
     }

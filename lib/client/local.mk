@@ -6,6 +6,7 @@
 noinst_LTLIBRARIES += %D%/libclient.la
 %C%_libclient_la_SOURCES = \
 	%D%/client.c %D%/client.h \
+	%D%/client_commit.c \
 	%D%/client_fetch.c \
 	%D%/client_publish.c \
 	%D%/client_settle.c \

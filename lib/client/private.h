@@ -1,6 +1,6 @@
 /*
  * private.h: what the client's files share. client.c has the life of the session and the control lane; each of
- * client_publish.c, client_fetch.c and client_settle.c has one lane.
+ * client_publish.c, client_fetch.c and client_settle.c has one lane; client_commit.c shares the last.
  *
  * A lane's file gives four functions: …_pump sends what is to be sent, when the lane is free; …_answered takes the
  * reply to its request; …_welcomed begins anew under a new session; …_due says when to pump next.
@@ -35,12 +35,17 @@ struct client_lane {
     int64_t orphaned; /* when another lane heard that its session is not known; CLOCK_NEVER */
 };
 
-struct client_publication {
+struct client_publishing {
     bool active;    /* FRAME is to be stored; else it is only a buffer for the next one */
     bool full;      /* the owner was told so */
     bool wait_room; /* the next request is `room` */
+    bool fixed;     /* FRAME keeps its origin */
     char topic[NAME_MAX_BYTES + 1];
+    char target[NAME_MAX_BYTES + 1];
+    enum protocol_when when;
+    int64_t value;
     struct frame_builder frame;
+    uint64_t session;  /* under which FRAME goes out */
     uint64_t number;   /* of the publication that is under way, or of the next */
     uint64_t sequence; /* of the first message of the next frame */
     int64_t since;     /* when it was first sent in this session; -1: since the last client_process() */
@@ -52,7 +57,10 @@ struct client_publication {
 struct client_fetch {
     bool subscribed;
     bool active;
-    bool began; /* the group had an answer, so it is there */
+    bool began;    /* the group had an answer, so it is there */
+    bool claiming; /* what is under way is a claim of CLAIM_COUNT messages from CLAIM_FIRST on */
+    uint64_t claim_first;
+    uint32_t claim_count;
     char topic[NAME_MAX_BYTES + 1];
     char group[NAME_MAX_BYTES + 1]; /* "": a reader */
     struct client_subscription subscription;
@@ -66,14 +74,26 @@ struct client_fetch {
     uint32_t positions_capacity;
 };
 
+/* A settlement with publications, all or nothing. */
+struct client_commit {
+    bool active;
+    bool
+        under_way; /* it has the number of the settle lane that is due: until it is answered, nothing else may have it */
+    bool yield;    /* one was done: settlements that wait come next */
+    struct buffer request;
+    uint32_t total; /* messages to be settled */
+    int64_t since;  /* when it was first sent; -1: since the last client_process() */
+};
+
 struct client_settlements {
-    struct protocol_settlement *waiting; /* with the owner's lease numbers */
+    struct protocol_settlement *waiting; /* with the owner's lease numbers, and notes of their own */
     uint32_t waiting_count;
     uint32_t waiting_capacity;
     struct buffer request;  /* the body of what is under way; empty: nothing is */
     uint32_t request_total; /* messages in it */
     uint64_t number;
     uint32_t stale; /* messages to be reported as stale */
+    struct client_commit commit;
 };
 
 struct client_control {
@@ -99,7 +119,7 @@ struct client {
     struct protocol_welcome welcome;
     uint64_t held; /* messages leased and not settled */
     struct client_lane lanes[CHANNEL_LANES];
-    struct client_publication publication;
+    struct client_publishing publication;
     struct client_fetch fetch;
     struct client_settlements settlements;
     struct client_control control;
@@ -115,11 +135,11 @@ struct client_hold {
 bool client_lane_free(const struct client *client, enum channel_lane lane);
 
 /*
- * Sends a request on LANE, which is idle: the header, HEAD and REST (either may be NULL). The caller keeps both for a
- * repeat.
+ * Sends a request on LANE, which is idle: the header with FLAGS, HEAD and REST (either may be NULL). The caller keeps
+ * both for a repeat.
  */
-enum mp_error client_send(struct client *client, enum channel_lane lane, enum protocol_type type, uint64_t number,
-                          const struct buffer *head, const struct buffer *rest, struct fault *fault);
+enum mp_error client_send(struct client *client, enum channel_lane lane, enum protocol_type type, unsigned flags,
+                          uint64_t number, const struct buffer *head, const struct buffer *rest, struct fault *fault);
 
 /* The lane's next request waits, longer each time until client_calm(). */
 void client_pause(struct client *client, enum channel_lane lane);
@@ -145,6 +165,13 @@ void client_held(struct client *client);
 /* MESSAGES fewer are held. */
 void client_release(struct client *client, uint32_t messages);
 
+/*
+ * Gives FRAME, which is finished, the origin that this session's next frame must have, unless it has it: it may have
+ * been built under another session. Only the header changes. What is not sent then is to be taken back by lowering the
+ * publication's sequence.
+ */
+void client_adopt_frame(struct client *client, struct frame_builder *frame);
+
 void client_publish_pump(struct client *client);
 void client_publish_answered(struct client *client, const struct protocol_reply *reply);
 /* The request that is under way meets a relay that does not know its session. */
@@ -162,5 +189,12 @@ void client_settle_answered(struct client *client, const struct protocol_reply *
 void client_settle_lost(struct client *client);
 void client_settle_welcomed(struct client *client);
 void client_settle_free(struct client *client);
+
+/* What client_settle.c asks client_commit.c, which shares its lane. */
+bool client_commit_pump(struct client *client); /* true: it is its turn, nothing else goes out */
+void client_commit_answered(struct client *client, const struct protocol_reply *reply, const struct fault *fault);
+void client_commit_lost(struct client *client);
+/* Ends it with ERROR, unless it is under way or there is none. */
+void client_commit_drop(struct client *client, enum mp_error error);
 
 #endif

@@ -296,7 +296,7 @@ enum protocol_settle_flags {
     PROTOCOL_ATOMIC = 1 /* all or nothing: when one item is stale, MP_ERR_STALE, and nothing is applied or published */
 };
 #define PROTOCOL_DELAY_POLICY UINT32_MAX /* a retry's delay: as the group's policy says */
-enum { PROTOCOL_NOTE_MAX = 4096, PROTOCOL_SETTLEMENT_SIZE = 40 };
+enum { PROTOCOL_NOTE_MAX = 4096, PROTOCOL_SETTLE_HEAD = 8, PROTOCOL_SETTLEMENT_SIZE = 40 };
 struct protocol_settlement {
     uint32_t group;
     uint64_t lease; /* the number of the fetch that gave it */

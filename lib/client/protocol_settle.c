@@ -29,7 +29,7 @@ enum mp_error protocol_put_settle(struct buffer *out, const struct protocol_sett
         }
         notes = (uint16_t)(notes + (items[i].note_size > 0));
     }
-    if (buffer_reserve(out, 8 + (size_t)count * PROTOCOL_SETTLEMENT_SIZE) != MP_OK) {
+    if (buffer_reserve(out, PROTOCOL_SETTLE_HEAD + (size_t)count * PROTOCOL_SETTLEMENT_SIZE) != MP_OK) {
         return MP_ERR_MEMORY;
     }
     buffer_put_u32(out, count);

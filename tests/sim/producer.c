@@ -33,12 +33,12 @@ static void end_frame(struct producer *producer, enum fate fate)
     producer->published = false;
 }
 
-static void on_published(void *context, uint64_t offset, uint32_t count)
+static void on_published(void *context, uint64_t offset, uint32_t count, uint32_t duplicates)
 {
     struct producer *producer = context;
     struct world *world = producer->actor.world;
     uint64_t origin, sequence;
-    if (!producer->published || count != producer->count)
+    if (!producer->published || count != producer->count || duplicates > 0)
         sim_fail(world, "producer %u: %u messages stored where %u were sent", producer->number, count, producer->count);
     client_stored_origin(producer->client, &origin, &sequence);
     for (uint32_t i = 0; i < count; i++) {
@@ -108,7 +108,8 @@ static void publish(struct producer *producer)
     frame_finish(&producer->frame, world->now);
     producer->left -= count;
     producer->published = true;
-    if (client_publish(producer->client, topic_names[producer->topic], &producer->frame, &fault))
+    struct client_publication to = {.topic = topic_names[producer->topic]};
+    if (client_publish(producer->client, &to, &producer->frame, &fault))
         sim_fail(world, "producer %u cannot publish: %s", producer->number, fault_text(&fault));
 }
 

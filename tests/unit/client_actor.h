@@ -16,6 +16,7 @@ struct actor {
     uint32_t total;
     uint32_t next;              /* the next number to put into a frame */
     struct frame_builder frame; /* built while the one before is under way */
+    struct frame_builder output;
     uint32_t stored;
     uint64_t last_producer;
     uint64_t last_sequence;
@@ -30,6 +31,11 @@ struct actor {
 
     unsigned welcomes, refusals, full_began, full_ended, done_empty;
     uint32_t received, applied, stale;
+    bool commits; /* settles with outputs */
+    bool committing;
+    uint32_t committed, uncommitted; /* messages */
+    uint32_t commit_count;           /* of the one under way */
+    enum mp_error commit_error;      /* the last that was not OK */
     char answer[64];
     enum mp_error answer_status;
     enum mp_error refusal;
@@ -38,6 +44,8 @@ struct actor {
 };
 
 struct actor *actor_new(struct fake_network *network);
+/* With what SESSION says about the session; nothing else of it is used. */
+struct actor *actor_keep(struct fake_network *network, const struct client_settings *session);
 void actor_free(struct actor *actor);
 
 /* From now on the actor fetches; a GROUP of NULL makes it a reader. */
@@ -48,6 +56,9 @@ void actor_produce(struct actor *actor);
 
 /* Settles the pending message at INDEX. */
 void actor_settle(struct actor *actor, uint32_t index, enum protocol_action action);
+
+/* Settles the first COUNT pending messages with a message for each that has its number, in one step. */
+void actor_commit(struct actor *actor, uint32_t count);
 
 /*
  * Lets COUNT actors and their network live until DONE says so of the first one, for at most LIMIT microseconds. False:

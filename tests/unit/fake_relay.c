@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -274,11 +275,22 @@ static void serve_hello(struct fake_network *network, const struct protocol_requ
         protocol_put_error(out, request->type, MP_ERR_DENIED, request->number, 0, "not you");
         return;
     }
-    assert_true(network->sessions_count < FAKE_SESSIONS);
-    struct fake_session *session = &network->sessions[network->sessions_count++];
-    *session = (struct fake_session){.id = 1000 + network->sessions_count, .used = network->now};
+    const char *name;
+    size_t size;
+    assert_int_equal(protocol_read_hello(request, &name, &size, &network->keep), MP_OK);
+    struct fake_session *session = request->session != 0 ? find_session(network, request->session) : NULL;
+    if (request->session != 0 && session == NULL) {
+        protocol_put_error(out, request->type, MP_ERR_SESSION, request->number, 0, "not known");
+        return;
+    }
+    if (session == NULL) {
+        assert_true(network->sessions_count < FAKE_SESSIONS);
+        session = &network->sessions[network->sessions_count++];
+        *session = (struct fake_session){.id = 1000 + network->sessions_count, .used = network->now};
+    }
     struct protocol_welcome welcome = {.session = session->id,
                                        .instance = 1,
+                                       .published = session->numbers[PROTOCOL_LANE_PUBLISH],
                                        .max_message = 1000000,
                                        .lease = network->lease,
                                        .relay = "fake",
@@ -306,56 +318,108 @@ static void serve_publish(struct fake_network *network, const struct protocol_re
     protocol_put_published(out, first, frame.count, 0);
 }
 
-/* A chunk for each run of messages of the same attempt; false when there are none. */
+enum { SPAN_MAX = 128 };
+
+/* A chunk that is being made: messages of one attempt, with gaps where the relay is in the mood for them. */
+struct making {
+    struct frame_builder frame;
+    uint32_t first;
+    uint32_t span;
+    uint8_t mask[SPAN_MAX / 8];
+};
+
+static void add_message(struct making *making, const struct fake_message *message, uint32_t at)
+{
+    uint8_t body[4];
+    if (making->frame.count == 0) {
+        frame_begin(&making->frame, message->producer, message->sequence);
+        making->first = at;
+    }
+    store_u32(body, message->value);
+    frame_add(&making->frame, body, sizeof body, NULL, 0);
+    making->span = at - making->first + 1;
+    making->mask[(making->span - 1) / 8] |= (uint8_t)(1U << (making->span - 1) % 8);
+}
+
+/* Makes a chunk of what is there from *AT on, LIMIT messages at most, and moves *AT behind it. */
+static void make_chunk(struct fake_network *network, bool grouped, uint32_t limit, uint32_t end, uint32_t *at,
+                       struct making *making)
+{
+    uint16_t attempt = network->messages[*at].attempt;
+    for (; *at < end && making->frame.count < limit; (*at)++) {
+        const struct fake_message *message = &network->messages[*at];
+        if ((grouped && message->state != FAKE_WAITING) || message->attempt != attempt ||
+            (making->frame.count > 0 && *at - making->first >= SPAN_MAX)) {
+            break;
+        }
+        if (!grouped || !happens(network, network->gaps)) {
+            add_message(making, message, *at);
+        }
+    }
+    if (making->frame.count == 0) {
+        ++*at;
+    }
+}
+
+static void lease_chunk(struct fake_network *network, const struct protocol_request *request,
+                        const struct making *making)
+{
+    for (uint32_t i = 0; i < making->span; i++) {
+        if ((making->mask[i / 8] >> i % 8 & 1) != 0) {
+            struct fake_message *message = &network->messages[making->first + i];
+            message->state = FAKE_LEASED;
+            message->session = request->session;
+            message->lease = request->number;
+            message->attempt++;
+        }
+    }
+}
+
+/* The chunks of an answer; false when there are none. */
 static bool put_chunks(struct fake_network *network, const struct protocol_request *request,
                        const struct protocol_fetch *fetch, uint32_t from, struct buffer *out)
 {
-    bool grouped = fetch->group_size > 0;
+    bool grouped = request->number > 0;
+    bool exact = fetch->from == PROTOCOL_FROM_EXACT;
     struct buffer chunks = {0};
     uint32_t given = 0;
     uint32_t count = 0;
     uint32_t limit = fetch->max_messages != 0 ? fetch->max_messages : 50;
-    for (uint32_t i = from; i < network->messages_count && given < limit && count < 20;) {
-        struct frame_builder frame = {0};
-        uint32_t first = i;
-        frame_begin(&frame, network->messages[i].producer, network->messages[i].sequence);
-        for (; i < network->messages_count && given < limit; i++, given++) {
-            struct fake_message *message = &network->messages[i];
-            if ((grouped && message->state != FAKE_WAITING) || message->attempt != network->messages[first].attempt) {
-                break;
-            }
-            uint8_t body[4];
-            store_u32(body, message->value);
-            frame_add(&frame, body, sizeof body, NULL, 0);
-        }
-        if (frame.count > 0) {
-            uint16_t attempt = (uint16_t)(network->messages[first].attempt + 1);
-            frame_finish(&frame, 1);
-            for (uint32_t j = first; grouped && j < i; j++) {
-                network->messages[j].state = FAKE_LEASED;
-                network->messages[j].session = request->session;
-                network->messages[j].lease = request->number;
-                network->messages[j].attempt = attempt;
-            }
+    uint32_t end = network->messages_count;
+    if (exact) {
+        from = (uint32_t)fetch->value;
+        end = from + limit < end ? from + limit : end;
+    }
+    for (uint32_t i = from; i < end && given < limit && count < 20;) {
+        struct making making = {0};
+        make_chunk(network, grouped, limit - given, end, &i, &making);
+        if (making.frame.count > 0) {
+            frame_finish(&making.frame, 1);
+            given += making.frame.count;
             struct protocol_chunk chunk = {.topic = 1,
                                            .group = grouped ? 1 : 0,
-                                           .first = first,
-                                           .count = frame.count,
-                                           .attempt = grouped ? attempt : 0,
+                                           .first = making.first,
+                                           .count = making.frame.count,
+                                           .span = making.span,
+                                           .mask = making.mask,
+                                           .attempt = (uint16_t)(network->messages[making.first].attempt + 1),
                                            .name = "t",
                                            .name_size = 1,
-                                           .frame_size = (uint32_t)frame.bytes.size};
+                                           .frame_size = (uint32_t)making.frame.bytes.size};
+            if (grouped) {
+                lease_chunk(network, request, &making);
+            } else {
+                chunk.attempt = 0;
+            }
             protocol_put_chunk(&chunks, &chunk);
             if (network->damage) {
-                frame.bytes.data[frame.bytes.size - 1] ^= 1;
+                making.frame.bytes.data[making.frame.bytes.size - 1] ^= 1;
                 network->damage = false;
             }
-            buffer_append(&chunks, frame.bytes.data, frame.bytes.size);
+            buffer_append(&chunks, making.frame.bytes.data, making.frame.bytes.size);
             count++;
-        } else {
-            i++;
         }
-        frame_builder_free(&frame);
+        frame_builder_free(&making.frame);
     }
     protocol_put_reply(out, PROTOCOL_FETCH, MP_OK, request->number);
     protocol_put_fetched(out, count == 0 ? PROTOCOL_FETCH_END : 0, 0, count);
@@ -371,8 +435,10 @@ static enum mp_error serve_fetch(struct fake_network *network, const struct prot
     struct protocol_fetch fetch;
     uint32_t from = 0;
     assert_int_equal(protocol_read_fetch(request, &fetch), MP_OK);
-    if (fetch.group_size == 0) {
-        assert_int_equal(request->number, 0);
+    bool peeks = (request->flags & PROTOCOL_FETCH_PEEK) != 0;
+    assert_true(peeks ? fetch.group_size > 0 : (fetch.group_size > 0) == (request->number > 0));
+    if (request->number == 0) {
+        network->peeks += peeks;
         for (uint32_t i = 0; i < fetch.positions_count; i++) {
             from = (uint32_t)protocol_fetch_position(&fetch, i).next;
         }
@@ -386,31 +452,92 @@ static enum mp_error serve_fetch(struct fake_network *network, const struct prot
     return MP_ERR_AGAIN;
 }
 
-static void serve_settle(struct fake_network *network, const struct protocol_request *request, struct buffer *out)
+/* How many messages of ITEM are leased as it says; settles them, if APPLY. */
+static uint32_t settle_item(struct fake_network *network, const struct protocol_request *request,
+                            const struct protocol_settlement *item, bool apply)
+{
+    uint32_t held = 0;
+    for (uint64_t at = item->first; at < item->first + item->span; at++) {
+        assert_true(at < network->messages_count);
+        struct fake_message *message = &network->messages[at];
+        if (message->state == FAKE_LEASED && message->session == request->session && message->lease == item->lease) {
+            held++;
+        } else {
+            continue;
+        }
+        if (apply) {
+            message->state = item->action == PROTOCOL_ACK ? FAKE_ACKED : FAKE_WAITING;
+            network->acked += item->action == PROTOCOL_ACK;
+        }
+    }
+    return held;
+}
+
+/* What is published with a settlement goes into another topic: it is counted by its values. */
+static void serve_outputs(struct fake_network *network, struct protocol_settle settle)
+{
+    struct protocol_publication to;
+    struct frame frame;
+    struct record record;
+    while (protocol_settle_publish(&settle, &to)) {
+        assert_int_equal(frame_open(&frame, to.frame, to.frame_size, true, NULL), MP_OK);
+        assert_true(frame.sequence > network->output_sequence || frame.producer != network->output_producer);
+        network->output_producer = frame.producer;
+        network->output_sequence = frame.sequence + frame.count - 1;
+        snprintf(network->target, sizeof network->target, "%.*s", (int)to.target_size, to.target);
+        struct frame_cursor cursor = frame_cursor(&frame);
+        while (frame_next(&cursor, &record)) {
+            network->outputs[load_u32(record.body) % FAKE_MESSAGES]++;
+        }
+    }
+}
+
+/* MP_ERR_STALE: refused, and nothing was done. */
+static enum mp_error serve_settle(struct fake_network *network, const struct protocol_request *request,
+                                  struct buffer *out)
 {
     struct protocol_settle settle;
     struct protocol_settlement item;
     uint32_t applied = 0;
     uint32_t stale = 0;
     assert_int_equal(protocol_read_settle(request, &settle), MP_OK);
+    assert_true(settle.publishes == 0 || request->flags == PROTOCOL_ATOMIC);
     expire_leases(network);
-    for (uint32_t i = 0; i < settle.count; i++) {
+    for (uint32_t i = 0; request->flags == PROTOCOL_ATOMIC && i < settle.count; i++) {
         assert_true(protocol_settle_item(&settle, i, &item));
-        network->settlements++;
-        for (uint64_t at = item.first; at < item.first + item.count; at++) {
-            assert_true(at < network->messages_count);
-            struct fake_message *message = &network->messages[at];
-            if (message->state == FAKE_LEASED && message->session == request->session && message->lease == item.lease) {
-                message->state = item.action == PROTOCOL_ACK ? FAKE_ACKED : FAKE_WAITING;
-                network->acked += item.action == PROTOCOL_ACK;
-                applied++;
-            } else {
-                stale++;
-            }
+        if (settle_item(network, request, &item, false) != item.count) {
+            return MP_ERR_STALE;
         }
     }
+    struct reader words = settle.words;
+    for (uint32_t i = 0; i < settle.count; i++) {
+        assert_true(protocol_settle_item(&settle, i, &item));
+        if (protocol_settle_note(&words, i, &item.note, &item.note_size)) {
+            snprintf(network->note, sizeof network->note, "%.*s", (int)item.note_size, item.note);
+            network->note_size = item.note_size;
+            network->notes++;
+        }
+        network->settlements++;
+        network->last = item;
+        uint32_t some = settle_item(network, request, &item, true);
+        applied += some;
+        stale += item.count - some;
+    }
+    serve_outputs(network, settle);
     protocol_put_reply(out, PROTOCOL_SETTLE, MP_OK, request->number);
     protocol_put_settled(out, applied, stale);
+    return MP_OK;
+}
+
+static enum mp_error commit_mood(struct fake_network *network, const struct protocol_request *request)
+{
+    enum mp_error status = network->refuse_commit;
+    if (request->flags != PROTOCOL_ATOMIC) {
+        return MP_OK;
+    }
+    network->commits++;
+    network->refuse_commit = MP_OK;
+    return network->full ? MP_ERR_FULL : status;
 }
 
 static enum mp_error serve_numbered(struct fake_network *network, struct fake_session *session,
@@ -435,7 +562,11 @@ static enum mp_error serve_numbered(struct fake_network *network, struct fake_se
     if (request->type == PROTOCOL_PUBLISH) {
         serve_publish(network, request, out);
     } else if (request->type == PROTOCOL_SETTLE) {
-        serve_settle(network, request, out);
+        enum mp_error status = commit_mood(network, request);
+        status = status == MP_OK ? serve_settle(network, request, out) : status;
+        if (status != MP_OK) {
+            return protocol_put_error(out, request->type, status, request->number, 0, "no");
+        }
     } else if (network->lapse) {
         network->lapse = false;
         protocol_put_reply(out, PROTOCOL_FETCH, MP_OK, request->number);

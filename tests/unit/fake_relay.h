@@ -53,16 +53,18 @@ struct fake_network {
     /* The relay's moods, per thousand. */
     unsigned again;
     bool full;
-    enum mp_error refuse; /* the answer to the next publication, once */
-    bool forget_numbers;  /* the relay's answer to publications is a gap */
-    bool lapse;           /* the next fetch of the group is said to have lapsed */
-    bool damage;          /* the next frame that is given out has a wrong byte */
-    unsigned version;     /* of the replies; 0: the right one */
-    size_t stranger;      /* what a session that is not known may send, in bytes; 0: no limit */
-    bool deny;            /* the answer to hello */
-    bool knows_nobody;    /* every session is forgotten at once */
-    uint32_t lease;       /* milliseconds */
-    int64_t session_life; /* microseconds */
+    enum mp_error refuse;        /* the answer to the next publication, once */
+    bool forget_numbers;         /* the relay's answer to publications is a gap */
+    bool lapse;                  /* the next fetch of the group is said to have lapsed */
+    bool damage;                 /* the next frame that is given out has a wrong byte */
+    unsigned version;            /* of the replies; 0: the right one */
+    size_t stranger;             /* what a session that is not known may send, in bytes; 0: no limit */
+    unsigned gaps;               /* messages left out of a group's chunks, to be given later; per thousand */
+    enum mp_error refuse_commit; /* the answer to the next settlement that is atomic, once */
+    bool deny;                   /* the answer to hello */
+    bool knows_nobody;           /* every session is forgotten at once */
+    uint32_t lease;              /* milliseconds */
+    int64_t session_life;        /* microseconds */
 
     struct fake_session sessions[FAKE_SESSIONS];
     unsigned sessions_count;
@@ -70,8 +72,17 @@ struct fake_network {
     uint32_t messages_count;
     uint32_t acked;
 
+    /* What came with the last settlements; outputs by the value of their bodies. */
+    uint8_t outputs[FAKE_MESSAGES];
+    uint64_t output_producer, output_sequence;
+    char target[NAME_MAX_BYTES + 1];
+    struct protocol_settlement last;
+    char note[PROTOCOL_NOTE_MAX + 1];
+    size_t note_size;
+    uint32_t keep; /* of the last hello */
+
     /* Counters. */
-    unsigned hellos, publishes, fetches, settles, extends, rooms, leaves, asks, settlements;
+    unsigned hellos, publishes, fetches, settles, extends, rooms, leaves, asks, settlements, notes, peeks, commits;
 };
 
 struct fake_network *fake_network_new(uint64_t seed);

@@ -96,6 +96,11 @@ unit_tests += %D%/test_client
 	%D%/fake_relay.c %D%/fake_relay.h
 %C%_test_client_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_client_settle
+%C%_test_client_settle_SOURCES = %D%/test_client_settle.c %D%/client_actor.c %D%/client_actor.h \
+	%D%/fake_relay.c %D%/fake_relay.h
+%C%_test_client_settle_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_address
 %C%_test_address_SOURCES = %D%/test_address.c
 %C%_test_address_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)

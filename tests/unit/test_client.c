@@ -474,16 +474,23 @@ static void calls_out_of_place_are_refused(void **state)
     struct actor *actor = actor_new(network);
     struct fault fault;
     struct client_subscription bad = {.topic = "a..b"};
+    struct client_publication to = {.topic = "t"};
     struct protocol_settlement nothing = {.group = 1, .lease = 1, .first = 1, .count = 0, .action = PROTOCOL_ACK};
     assert_int_equal(client_fetch(actor->client, 0, 0, &fault), MP_ERR_INVALID);
     assert_int_equal(client_subscribe(actor->client, &bad, &fault), MP_ERR_INVALID);
     assert_int_equal(client_settle(actor->client, &nothing), MP_ERR_INVALID);
     actors_live(&actor, 1, NULL, SECOND);
-    assert_int_equal(client_publish(actor->client, "t", &actor->frame, &fault), MP_ERR_INVALID);
+    assert_int_equal(client_publish(actor->client, &to, &actor->frame, &fault), MP_ERR_INVALID);
     assert_int_equal(frame_begin(&actor->frame, 1, 1), MP_OK);
     assert_int_equal(frame_add(&actor->frame, "x", 1, NULL, 0), MP_OK);
     frame_finish(&actor->frame, 1);
-    assert_int_equal(client_publish(actor->client, "a b", &actor->frame, &fault), MP_ERR_INVALID);
+    to.topic = "a b";
+    assert_int_equal(client_publish(actor->client, &to, &actor->frame, &fault), MP_ERR_INVALID);
+    to = (struct client_publication){.topic = "t", .target = "no group"};
+    assert_int_equal(client_publish(actor->client, &to, &actor->frame, &fault), MP_ERR_INVALID);
+    to = (struct client_publication){.topic = "t", .when = PROTOCOL_WHEN_DELAY, .value = -1};
+    assert_int_equal(client_publish(actor->client, &to, &actor->frame, &fault), MP_ERR_INVALID);
+    assert_int_equal(client_claim(actor->client, 0, 1, &fault), MP_ERR_INVALID);
     assert_int_equal(actor->frame.count, 1); /* a failure leaves it with the caller */
     actor_free(actor);
     fake_network_free(network);
