@@ -31,8 +31,9 @@ struct engine_session {
     uint64_t id;
     int64_t created; /* microseconds since the epoch */
     int64_t used;
+    uint32_t keep;                  /* seconds that it is kept unused; 0: as long as any */
     uint64_t numbers[ENGINE_LANES]; /* the last applied */
-    uint64_t results[ENGINE_LANES]; /* publish: first offset; settle: messages applied */
+    uint64_t results[ENGINE_LANES]; /* publish: first offset, ENGINE_SCHEDULED; settle: messages applied */
     uint32_t counts[ENGINE_LANES];  /* publish: messages; settle: stale ones */
 };
 

@@ -79,7 +79,7 @@ struct loading {
 static enum mp_error load_session(void *context, const struct store_session *row)
 {
     const struct loading *loading = context;
-    struct engine_session session = {.id = row->id, .created = row->created, .used = row->used};
+    struct engine_session session = {.id = row->id, .created = row->created, .used = row->used, .keep = row->keep};
     memcpy(session.numbers, row->numbers, sizeof session.numbers);
     memcpy(session.results, row->results, sizeof session.results);
     memcpy(session.counts, row->counts, sizeof session.counts);
@@ -285,7 +285,8 @@ static enum mp_error local_rollback(struct engine *engine, struct fault *fault)
 
 static enum mp_error local_put_session(struct engine *engine, const struct engine_session *session, struct fault *fault)
 {
-    struct store_session row = {.id = session->id, .created = session->created, .used = session->used};
+    struct store_session row = {
+        .id = session->id, .created = session->created, .used = session->used, .keep = session->keep};
     memcpy(row.numbers, session->numbers, sizeof row.numbers);
     memcpy(row.results, session->results, sizeof row.results);
     memcpy(row.counts, session->counts, sizeof row.counts);

@@ -356,7 +356,7 @@ void core_drain(struct core *core)
 static bool apply(struct core *core, struct request *request, struct fault *fault)
 {
     if (request->head.type == PROTOCOL_HELLO) {
-        core_hello(core, request);
+        core_hello(core, request, fault);
         return true;
     }
     if (!core_session(core, request))

@@ -1,28 +1,63 @@
 #include "relay/private.h"
 
-enum mp_error core_check_publication(const struct core *core, const struct protocol_publication *publication,
+static struct engine_publication engine_publication(const struct core *core, const struct protocol_publication *to)
+{
+    int64_t now = core->engine->operations->time(core->engine);
+    struct engine_publication publication = {
+        .topic = to->topic, .topic_size = to->topic_size, .target = to->target, .target_size = to->target_size};
+    int64_t delay = to->when == PROTOCOL_WHEN_AT ? to->value - core->now.wall : to->value;
+    if (to->when != PROTOCOL_WHEN_NOW && delay > 0)
+        publication.due = delay > INT64_MAX - now ? INT64_MAX : now + delay;
+    return publication;
+}
+
+enum mp_error core_check_publication(struct core *core, uint64_t session, const struct protocol_publication *to,
                                      struct frame *frame, struct fault *fault)
 {
-    size_t size = publication->frame_size;
-    enum mp_error error = name_check_topic(publication->topic, publication->topic_size, fault);
-    if (!error && (publication->target_size > 0 || publication->when != PROTOCOL_WHEN_NOW))
-        error = fault_set(fault, MP_ERR_UNSUPPORTED, "a publication to one group, or for later");
+    const struct engine_operations *engine = core->engine->operations;
+    struct engine_publication publication = engine_publication(core, to);
+    size_t size = to->frame_size;
+    enum mp_error error = name_check_topic(to->topic, to->topic_size, fault);
+    if (!error && to->target_size > 0)
+        error = name_check_group(to->target, to->target_size, fault);
     if (!error && size > ENGINE_FRAME_MAX)
         error = fault_set(fault, MP_ERR_TOO_LARGE, "a frame of %zu bytes: the store takes %zu at most", size,
                           ENGINE_FRAME_MAX);
     if (!error)
-        error = frame_open(frame, publication->frame, size, true, fault);
+        error = frame_open(frame, to->frame, size, true, fault);
     if (!error && frame->longest > core->settings.max_message)
         error = fault_set(fault, MP_ERR_TOO_LARGE, "a message of %u bytes: the relay takes %u at most", frame->longest,
                           core->settings.max_message);
+    if (!error)
+        error = engine->check_target(core->engine, &publication, fault);
+    if (!error &&
+        (error = engine->room(core->engine, to->topic, to->topic_size, frame->count, frame->size, session, fault)))
+        core->counters.refused_full++;
     return error;
 }
 
-static void reply_published(struct core *core, const struct request *request, uint64_t first, uint32_t count)
+enum mp_error core_store(struct core *core, const struct request *request, const struct protocol_publication *to,
+                         const struct frame *frame, uint64_t *first, uint32_t *duplicates, struct fault *fault)
 {
+    struct engine_origin origin = {request->session->id, request->head.number, request->head.lane};
+    struct engine_publication publication = engine_publication(core, to);
+    publication.frame = frame;
+    publication.blob = request->blob;
+    enum mp_error error =
+        core->engine->operations->publish(core->engine, &publication, &origin, first, duplicates, fault);
+    core->counters.published += frame->count;
+    core->counters.published_frames++;
+    core->counters.published_bytes += frame->size;
+    return error;
+}
+
+static void reply_published(struct core *core, const struct request *request)
+{
+    const struct session *session = request->session;
     struct reply *reply = core_reply(core, request, MP_OK);
     if (reply)
-        protocol_put_published(&reply->head, first, count, 0);
+        protocol_put_published(&reply->head, session->results[PROTOCOL_LANE_PUBLISH],
+                               session->counts[PROTOCOL_LANE_PUBLISH], session->duplicates);
 }
 
 /* A request of another lane than its type's is a client's mistake that would mix up the numbers. */
@@ -41,7 +76,7 @@ bool core_publish(struct core *core, struct request *request, struct fault *faul
         return true;
     enum core_turn turn = core_number(core, request);
     if (turn == TURN_REPEAT)
-        reply_published(core, request, session->results[PROTOCOL_LANE_PUBLISH], session->counts[PROTOCOL_LANE_PUBLISH]);
+        reply_published(core, request);
     if (turn != TURN_NOW)
         return true;
 
@@ -51,32 +86,27 @@ bool core_publish(struct core *core, struct request *request, struct fault *faul
     enum mp_error error = protocol_read_publish(&request->head, &to);
     if (error)
         fault_set(&detail, error, "a publication that is not well formed");
-    if (!error)
-        error = core_check_publication(core, &to, &frame, &detail);
-    if (!error && core->draining)
+    else if (core->draining)
         error = fault_set(&detail, MP_ERR_AGAIN, "the relay is about to end");
-    if (!error && (error = core->engine->operations->room(core->engine, to.topic, to.topic_size, frame.count,
-                                                          frame.size, session->id, &detail)))
-        core->counters.refused_full++;
+    else
+        error = core_check_publication(core, session->id, &to, &frame, &detail);
     if (error) {
         core_reply_text(core, request, error, fault_text(&detail));
         return true;
     }
-    struct engine_origin origin = {session->id, request->head.number, PROTOCOL_LANE_PUBLISH};
-    struct engine_publication publication = {
-        .topic = to.topic, .topic_size = to.topic_size, .frame = &frame, .blob = request->blob};
     uint64_t first = 0;
-    uint32_t duplicates;
-    error = core->engine->operations->publish(core->engine, &publication, &origin, &first, &duplicates, fault);
-    if (error) {
-        core_reply_text(core, request, MP_ERR_AGAIN, fault_text(fault));
-        return true;
+    uint32_t duplicates = 0;
+    error = core_store(core, request, &to, &frame, &first, &duplicates, fault);
+    if (!error) {
+        core_applied(core, request, first, frame.count);
+        session->duplicates = duplicates;
+        if (first == ENGINE_SCHEDULED) /* no frame's row has its number yet */
+            error = core_session_keep(core, session, fault);
     }
-    core_applied(core, request, first, frame.count);
-    core->counters.published += frame.count;
-    core->counters.published_frames++;
-    core->counters.published_bytes += frame.size;
-    reply_published(core, request, first, frame.count);
+    if (error)
+        core_reply_text(core, request, MP_ERR_AGAIN, fault_text(fault));
+    else
+        reply_published(core, request);
     return true;
 }
 

@@ -137,31 +137,69 @@ static bool has_room(struct core *core, const struct request *request)
     return false;
 }
 
-void core_hello(struct core *core, struct request *request)
+static void reply_welcome(struct core *core, const struct request *request, const struct session *session)
 {
-    if (!has_room(core, request))
-        return;
-    uint64_t id;
-    int64_t second = core->now.wall / SECOND;
-    do
-        id = core->settings.random(core->settings.context) << 32 | (uint64_t)(uint32_t)second;
-    while (id >> 32 == 0 || session_get(core, id));
-    struct session *session = session_make(core, id, second * SECOND);
-    if (!session)
-        return; /* no memory, no answer */
-    core->counters.hellos++;
-    session_bind(core, request->connection, session);
-    struct protocol_welcome welcome = {.session = id,
+    struct protocol_welcome welcome = {.session = session->id,
                                        .instance = core->instance,
+                                       .published = session->numbers[PROTOCOL_LANE_PUBLISH],
                                        .max_message = core->settings.max_message,
                                        .lease = core->settings.lease};
     snprintf(welcome.relay, sizeof welcome.relay, "%s", core->name);
     snprintf(welcome.version, sizeof welcome.version, "%s", core->settings.version);
     struct reply *reply = core_reply(core, request, MP_OK);
     if (reply) {
-        reply->harmless = true;
+        reply->harmless = session->keep == 0;
         protocol_put_welcome(&reply->head, &welcome);
     }
+}
+
+/* The new session of who says hello; NULL: no memory, no answer. */
+static struct session *session_new(struct core *core)
+{
+    uint64_t id;
+    int64_t second = core->now.wall / SECOND;
+    do
+        id = core->settings.random(core->settings.context) << 32 | (uint64_t)(uint32_t)second;
+    while (id >> 32 == 0 || session_get(core, id));
+    return session_make(core, id, second * SECOND);
+}
+
+/*
+ * A session that is to be kept for longer has a row from the start, or a relay that is started again would neither know
+ * it nor how long it is to be kept.
+ */
+void core_hello(struct core *core, struct request *request, struct fault *fault)
+{
+    const char *client;
+    size_t client_size;
+    uint32_t keep;
+    if (protocol_read_hello(&request->head, &client, &client_size, &keep)) {
+        core_reply_text(core, request, MP_ERR_FORMAT, "a greeting that is not well formed");
+        return;
+    }
+    struct session *session = NULL;
+    if (request->head.session != 0) {
+        if (!(session = session_get(core, request->head.session))) {
+            core_reply_text(core, request, MP_ERR_SESSION, "the relay does not know this session, or no longer");
+            return;
+        }
+        session->left = false;
+        session->used = core->now.monotonic;
+    } else if (!has_room(core, request) || !(session = session_new(core))) {
+        return;
+    }
+    core->counters.hellos++;
+    session_bind(core, request->connection, session);
+    if (keep != session->keep) {
+        session->keep = keep;
+        session->dirty = true;
+        if (core_session_keep(core, session, fault)) {
+            core_reply_text(core, request, MP_ERR_AGAIN, fault_text(fault));
+            return;
+        }
+        session->saved = true;
+    }
+    reply_welcome(core, request, session);
 }
 
 /* When the session of this id was made, on the wall. */
@@ -246,6 +284,7 @@ void core_applied(struct core *core, const struct request *request, uint64_t res
     session->results[lane] = result;
     session->counts[lane] = count;
     session->dirty = true;
+    session->unsaved_settle = session->unsaved_settle || lane == PROTOCOL_LANE_SETTLE;
 }
 
 void core_leave(struct core *core, struct request *request, struct fault *fault)
@@ -303,6 +342,8 @@ static int by_use(const void *a, const void *b)
     bool first = one->left || is_blank(one), second = other->left || is_blank(other);
     if (first != second)
         return first ? -1 : 1;
+    if ((one->keep > 0) != (other->keep > 0))
+        return one->keep > 0 ? 1 : -1;
     return one->used < other->used ? -1 : one->used > other->used;
 }
 
@@ -313,7 +354,8 @@ static int by_use(const void *a, const void *b)
 static bool may_evict(const struct core *core, const struct session *session, bool surplus)
 {
     int64_t idle = core->now.monotonic - session->used;
-    return idle > SESSION_LIFE || (surplus && (session->left || is_blank(session) || idle > 120 * SECOND));
+    int64_t life = session->keep * SECOND > SESSION_LIFE ? session->keep * SECOND : SESSION_LIFE;
+    return idle > life || (surplus && (session->left || is_blank(session) || idle > 120 * SECOND));
 }
 
 /* Sessions that nobody has used for an hour, and when there are too many, the ones that left and the oldest. */
@@ -395,6 +437,8 @@ enum mp_error core_session_load(void *context, const struct engine_session *row)
     memcpy(session->numbers, row->numbers, sizeof session->numbers);
     memcpy(session->results, row->results, sizeof session->results);
     memcpy(session->counts, row->counts, sizeof session->counts);
+    session->keep = row->keep;
+    session->unsaved_settle = false;
     session->saved = true;
     return MP_OK;
 }
@@ -410,6 +454,7 @@ enum mp_error core_session_applied(void *context, const struct engine_origin *or
     if (used > session->used)
         session->used = used;
     session->dirty = true;
+    session->unsaved_settle = session->unsaved_settle || origin->lane == PROTOCOL_LANE_SETTLE;
     if (origin->number == session->numbers[origin->lane] && origin->lane == 1) {
         session->results[1] += count; /* another range of the same settlement */
         return MP_OK;
@@ -420,6 +465,30 @@ enum mp_error core_session_applied(void *context, const struct engine_origin *or
         session->counts[origin->lane] = origin->lane == 1 ? 0 : count;
     }
     return MP_OK;
+}
+
+static struct engine_session row_of(const struct core *core, const struct session *session)
+{
+    struct engine_session row = {.id = session->id,
+                                 .created = session->created,
+                                 .used = core->now.wall - (core->now.monotonic - session->used),
+                                 .keep = session->keep};
+    memcpy(row.numbers, session->numbers, sizeof row.numbers);
+    memcpy(row.results, session->results, sizeof row.results);
+    memcpy(row.counts, session->counts, sizeof row.counts);
+    return row;
+}
+
+/*
+ * What the last settlement applied is not in the row while its events are newer than the snapshot, since they are
+ * counted again. The next snapshot, which ends that, writes the row anew.
+ */
+enum mp_error core_session_keep(struct core *core, const struct session *session, struct fault *fault)
+{
+    struct engine_session row = row_of(core, session);
+    if (session->unsaved_settle)
+        row.results[PROTOCOL_LANE_SETTLE] = 0;
+    return core->engine->operations->put_session(core->engine, &row, fault);
 }
 
 enum mp_error core_sessions_save(void *context)
@@ -437,14 +506,10 @@ enum mp_error core_sessions_save(void *context)
     while (!error && (session = map_next(&core->sessions, &at))) {
         if (!session->dirty)
             continue;
-        struct engine_session row = {.id = session->id,
-                                     .created = session->created,
-                                     .used = core->now.wall - (core->now.monotonic - session->used)};
-        memcpy(row.numbers, session->numbers, sizeof row.numbers);
-        memcpy(row.results, session->results, sizeof row.results);
-        memcpy(row.counts, session->counts, sizeof row.counts);
+        struct engine_session row = row_of(core, session);
         if (!(error = engine->put_session(core->engine, &row, NULL))) {
             session->dirty = false;
+            session->unsaved_settle = false;
             session->saved = true;
         }
     }

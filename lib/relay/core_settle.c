@@ -43,7 +43,7 @@ static enum mp_error check_items(struct core *core, const struct request *reques
     return MP_OK;
 }
 
-static enum mp_error check_publishes(const struct core *core, uint64_t session, struct protocol_settle settle,
+static enum mp_error check_publishes(struct core *core, uint64_t session, struct protocol_settle settle,
                                      struct fault *detail)
 {
     for (unsigned i = 0; i < settle.publishes; i++) {
@@ -51,14 +51,11 @@ static enum mp_error check_publishes(const struct core *core, uint64_t session, 
         struct frame frame;
         if (!protocol_settle_publish(&settle, &to))
             return fault_set(detail, MP_ERR_FORMAT, "publication %u of the settlement breaks off", i + 1);
-        enum mp_error error = core_check_publication(core, &to, &frame, detail);
-        if (!error)
-            error = core->engine->operations->room(core->engine, to.topic, to.topic_size, frame.count, frame.size,
-                                                   session, detail);
+        enum mp_error error = core_check_publication(core, session, &to, &frame, detail);
         if (error)
             return error;
     }
-    return settle.rest.left > 0 ? fault_set(detail, MP_ERR_FORMAT, "bytes behind the settlement") : MP_OK;
+    return MP_OK;
 }
 
 static enum mp_error apply_items(struct core *core, const struct request *request, const struct settling *settling,
@@ -80,40 +77,22 @@ static enum mp_error apply_items(struct core *core, const struct request *reques
     return error;
 }
 
+/* *STORED: publications that have a row in a topic now. */
 static enum mp_error apply_publishes(struct core *core, const struct request *request, struct protocol_settle settle,
-                                     struct fault *fault)
+                                     unsigned *stored, struct fault *fault)
 {
-    struct engine_origin origin = {request->session->id, request->head.number, PROTOCOL_LANE_SETTLE};
     enum mp_error error = MP_OK;
     for (unsigned i = 0; !error && i < settle.publishes; i++) {
         struct protocol_publication to = {0};
         struct frame frame;
-        uint64_t first;
+        uint64_t first = 0;
         uint32_t duplicates;
         protocol_settle_publish(&settle, &to);
         frame_trust(&frame, to.frame, to.frame_size);
-        struct engine_publication publication = {
-            .topic = to.topic, .topic_size = to.topic_size, .frame = &frame, .blob = request->blob};
-        error = core->engine->operations->publish(core->engine, &publication, &origin, &first, &duplicates, fault);
-        core->counters.published += frame.count;
-        core->counters.published_frames++;
-        core->counters.published_bytes += frame.size;
+        error = core_store(core, request, &to, &frame, &first, &duplicates, fault);
+        *stored += first != ENGINE_SCHEDULED;
     }
     return error;
-}
-
-/*
- * Stale messages leave no event that a restart could count them by: the session's row does. What was applied is not in
- * it, since its events are counted again. A snapshot, which ends that, writes the row anew.
- */
-static enum mp_error keep_number(struct core *core, const struct session *session, struct fault *fault)
-{
-    struct engine_session row = {.id = session->id, .created = session->created, .used = core->now.wall};
-    memcpy(row.numbers, session->numbers, sizeof row.numbers);
-    memcpy(row.results, session->results, sizeof row.results);
-    memcpy(row.counts, session->counts, sizeof row.counts);
-    row.results[PROTOCOL_LANE_SETTLE] = 0;
-    return core->engine->operations->put_session(core->engine, &row, fault);
 }
 
 static void reply_settled(struct core *core, const struct request *request, uint32_t applied, uint32_t stale)
@@ -150,13 +129,15 @@ bool core_settle(struct core *core, struct request *request, struct fault *fault
         return true;
     }
     uint32_t applied = 0, stale = 0;
+    unsigned stored = 0;
     error = apply_items(core, request, &settling, &applied, &stale, fault);
     if (!error)
-        error = apply_publishes(core, request, settling.settle, fault);
+        error = apply_publishes(core, request, settling.settle, &stored, fault);
     if (!error) {
         core_applied(core, request, applied, stale);
-        if (stale > 0 || (applied == 0 && settling.settle.publishes == 0))
-            error = keep_number(core, session, fault);
+        /* Stale messages leave no event that a restart could count them by. */
+        if (stale > 0 || (applied == 0 && stored == 0))
+            error = core_session_keep(core, session, fault);
     }
     if (error) {
         core_reply_text(core, request, MP_ERR_AGAIN, fault_text(fault));

@@ -60,9 +60,12 @@ struct session {
     uint64_t numbers[ENGINE_LANES];
     uint64_t results[ENGINE_LANES];
     uint32_t counts[ENGINE_LANES];
+    uint32_t duplicates; /* of the last publication, as far as is known */
+    uint32_t keep;       /* seconds; 0: as long as any */
     unsigned connections;
     bool dirty;
-    bool saved; /* has a row */
+    bool unsaved_settle; /* the events of its last settlement are newer than the snapshot: they are counted again */
+    bool saved;          /* has a row */
     bool left;
     struct request *fetching;
 };
@@ -140,13 +143,15 @@ void core_unwait(struct core *core, struct request *request);
 struct request_list *core_waiters(struct engine_subscription *subscription);
 
 /* core_session.c */
-void core_hello(struct core *core, struct request *request);
+void core_hello(struct core *core, struct request *request, struct fault *fault);
 /* Finds the request's session and binds its connection; false: it was answered. */
 bool core_session(struct core *core, struct request *request);
 enum core_turn { TURN_NOW, TURN_REPEAT, TURN_ANSWERED };
 /* Whether the request's number is the next of its lane, a repeat of the last, or was refused. */
 enum core_turn core_number(struct core *core, const struct request *request);
 void core_applied(struct core *core, const struct request *request, uint64_t result, uint32_t count);
+/* Writes SESSION's row in this turn, for what has no other row to be known by after a restart. */
+enum mp_error core_session_keep(struct core *core, const struct session *session, struct fault *fault);
 void core_sessions_tick(struct core *core);
 void core_sessions_reset(struct core *core);
 void core_sessions_free(struct core *core);
@@ -162,9 +167,15 @@ bool core_publish(struct core *core, struct request *request, struct fault *faul
 bool core_room(struct core *core, struct request *request);
 /* Whether there is what REQUEST, a `room` that is well formed, asks for. */
 enum mp_error core_has_room(struct core *core, const struct request *request, struct fault *detail);
-/* Checks a publication's names and frame, opened deep into FRAME. */
-enum mp_error core_check_publication(const struct core *core, const struct protocol_publication *publication,
+/*
+ * Checks a publication of SESSION, and whether there is room for it: what MP_OK is said of can be published. FRAME is
+ * opened deep.
+ */
+enum mp_error core_check_publication(struct core *core, uint64_t session, const struct protocol_publication *to,
                                      struct frame *frame, struct fault *fault);
+/* Publishes it, and counts it. Any error undoes the turn. */
+enum mp_error core_store(struct core *core, const struct request *request, const struct protocol_publication *to,
+                         const struct frame *frame, uint64_t *first, uint32_t *duplicates, struct fault *fault);
 
 /* core_fetch.c */
 bool core_fetch(struct core *core, struct request *request, struct fault *fault);
