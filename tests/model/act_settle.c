@@ -96,17 +96,22 @@ static void settle_range(struct trial *trial, const struct engine_origin *origin
               settlement.delay);
 }
 
-/* What was stale leaves no event: the session's row keeps it, as the relay does it. */
-static void keep_number(struct trial *trial, unsigned session)
+/*
+ * What was applied of the session's last settlement is not in the row when its events will be read again; they are when
+ * it is younger than the last snapshot.
+ */
+void keep_number(struct trial *trial, unsigned session, const struct engine_origin *origin)
 {
-    struct engine_session row = {.id = trial->sessions[session]};
+    struct engine_session row = {.id = origin->session};
+    const struct lane *lanes = trial->now.lanes[session];
     struct fault fault = {0};
     for (unsigned lane = 0; lane < ENGINE_LANES; lane++) {
-        row.numbers[lane] = trial->now.lanes[session][lane].number;
-        row.results[lane] = trial->now.lanes[session][lane].result;
-        row.counts[lane] = trial->now.lanes[session][lane].count;
+        row.numbers[lane] = lanes[lane].number;
+        row.results[lane] = lanes[lane].result;
+        row.counts[lane] = lanes[lane].count;
     }
-    row.results[ENGINE_LANE_SETTLE] = 0;
+    if (trial->now.saved[session] != lanes[ENGINE_LANE_SETTLE].number)
+        row.results[ENGINE_LANE_SETTLE] = 0;
     if (trial->call->put_session(trial->engine, &row, &fault))
         trial_fail(trial, "a session's row: %s", fault_text(&fault));
 }
@@ -135,15 +140,12 @@ void act_settle(struct trial *trial)
     if (session == SESSIONS)
         return;
     if (trial_chance(trial, 15)) {
-        unsigned topic = (unsigned)trial_below(trial, trial->flavour.topics);
-        uint64_t first;
-        uint32_t count;
-        published = publish_frame(trial, topic, session, &origin, &first, &count);
-        if (published)
-            trial_say(trial, "and publish %u to %s at %llu", count, topic_name(topic), (unsigned long long)first);
+        struct lane unused;
+        published =
+            publish_frame(trial, (unsigned)trial_below(trial, trial->flavour.topics), session, &origin, 0, &unused);
     }
     result.number = origin.number;
     trial->now.lanes[session][ENGINE_LANE_SETTLE] = result;
     if (result.count > 0 || (result.result == 0 && !published))
-        keep_number(trial, session);
+        keep_number(trial, session, &origin);
 }

@@ -13,6 +13,7 @@ static enum mp_error save_sessions(void *context)
             row.results[lane] = trial->now.lanes[i][lane].result;
             row.counts[lane] = trial->now.lanes[i][lane].count;
         }
+        trial->now.saved[i] = row.numbers[ENGINE_LANE_SETTLE];
         error = trial->call->put_session(trial->engine, &row, NULL);
     }
     return error;

@@ -181,9 +181,24 @@ static void compare_wakers(struct trial *trial, const struct totals *totals)
                    (long long)trial->moment.monotonic);
 }
 
+static void compare_schedule(struct trial *trial, struct totals *totals)
+{
+    uint64_t messages = 0;
+    for (unsigned i = 0; i < trial->now.schedule_count; i++) {
+        const struct parcel *parcel = &trial->now.schedule[i];
+        messages += parcel->count;
+        if (parcel->due - trial->offset < totals->due)
+            totals->due = parcel->due - trial->offset;
+    }
+    if (local_of(trial->engine)->scheduled != messages)
+        trial_fail(trial, "%llu messages are scheduled instead of %llu",
+                   (unsigned long long)local_of(trial->engine)->scheduled, (unsigned long long)messages);
+}
+
 void trial_compare(struct trial *trial)
 {
     struct totals totals = {.due = CLOCK_NEVER};
+    compare_schedule(trial, &totals);
     compare_topics(trial);
     for (unsigned group = 0; group < trial->now.groups_count; group++)
         if (trial->now.groups[group].subscription != NOBODY)

@@ -1,5 +1,9 @@
 #include "model.h"
 
+#include "message/attributes.h"
+
+#include <stdio.h>
+
 unsigned delivery_topic(struct trial *trial, const struct engine_delivery *delivery)
 {
     for (unsigned topic = 0; topic < TOPICS; topic++)
@@ -42,6 +46,17 @@ static uint32_t delivery_count(const struct engine_delivery *delivery)
     return count;
 }
 
+static bool has_attribute(const struct record *record, enum attribute_code code, char letter, unsigned number)
+{
+    struct attribute attribute;
+    char wanted[20];
+    int size = snprintf(wanted, sizeof wanted, "%c%u", letter, number);
+    bool there = attribute_known(record->attributes, record->attributes_size, code, &attribute);
+    if (!there || number == 0)
+        return there == (number > 0);
+    return attribute.value_size == (size_t)size && memcmp(attribute.value, wanted, (size_t)size) == 0;
+}
+
 void delivery_check(struct trial *trial, unsigned topic, const struct engine_delivery *delivery)
 {
     struct frame frame;
@@ -63,6 +78,9 @@ void delivery_check(struct trial *trial, unsigned topic, const struct engine_del
     uint64_t offset;
     for (uint32_t at = 0; delivery_next(delivery, &at, &offset) && frame_next(&cursor, &record);) {
         const struct message *message = &trial->messages[topic][offset];
+        if (!has_attribute(&record, ATTRIBUTE_PARTITIONKEY, 'k', message->key) ||
+            !has_attribute(&record, ATTRIBUTE_ID, 'n', message->name))
+            trial_fail(trial, "offset %llu of %s has lost its key or id", (unsigned long long)offset, delivery->name);
         if (record.size != message->size || load_u64(record.body) != message->mark ||
             record.producer != message->producer || record.sequence != message->sequence)
             trial_fail(trial, "offset %llu of %s is another message", (unsigned long long)offset, delivery->name);

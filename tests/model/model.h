@@ -38,7 +38,18 @@ struct message {
     uint64_t mark; /* the first eight bytes of its body: no two messages have the same */
     uint64_t producer, sequence;
     uint32_t size;
-    int64_t time;
+    uint8_t key;  /* 0: none */
+    uint8_t name; /* an id that others may have, too; 0: none */
+    int64_t time; /* of its row, relay time */
+};
+
+/* A publication that waits for its time. */
+enum { PARCEL_MAX = 6, SCHEDULE_MAX = 24 };
+struct parcel {
+    unsigned topic; /* NOWHERE: it was deleted meanwhile */
+    int64_t due;    /* relay time */
+    uint32_t count;
+    struct message messages[PARCEL_MAX];
 };
 
 struct topic_model {
@@ -75,6 +86,9 @@ struct reference {
     unsigned groups_count; /* no higher place was used */
     struct subscription_model subscriptions[SUBSCRIPTIONS];
     struct lane lanes[SESSIONS][ENGINE_LANES];
+    uint64_t saved[SESSIONS]; /* settlements as of the last snapshot: the events of those are not read again */
+    struct parcel schedule[SCHEDULE_MAX]; /* in the order in which they were published */
+    unsigned schedule_count;
 };
 
 struct change {
@@ -97,10 +111,11 @@ struct options {
 struct flavour {
     unsigned weights[64]; /* of the operations */
     unsigned topics, patterns, groups, sessions;
-    uint32_t frame_max;  /* messages */
-    uint32_t body_max;   /* bytes */
-    uint64_t topic_max;  /* messages; a topic that has so many takes no more */
-    int64_t quick, slow; /* how far time moves between turns: usually, and sometimes */
+    unsigned keys, names; /* 0: messages have none */
+    uint32_t frame_max;   /* messages */
+    uint32_t body_max;    /* bytes */
+    uint64_t topic_max;   /* messages; a topic that has so many takes no more */
+    int64_t quick, slow;  /* how far time moves between turns: usually, and sometimes */
     bool wall_steps;
 };
 
@@ -185,6 +200,7 @@ unsigned operations_count(void);
 
 /* act_publish.c, act_consume.c, act_turn.c: what a step can be. */
 void act_publish(struct trial *trial);
+void act_schedule(struct trial *trial);
 void act_subscribe(struct trial *trial);
 void act_grant(struct trial *trial);
 void act_regrant(struct trial *trial);
@@ -210,9 +226,11 @@ void act_step_wall(struct trial *trial);
 /* act_consume.c: one of the subscriptions that the seed uses; with a group or, READERS, without. */
 unsigned choose_subscription(struct trial *trial, bool readers);
 enum engine_from choose_from(struct trial *trial, uint64_t *value);
-/* Publishes to TOPIC under ORIGIN. False: it is full. */
+/* Publishes to TOPIC under ORIGIN, for DUE (0: now); *RESULT is what the session keeps of it. False: it is full. */
 bool publish_frame(struct trial *trial, unsigned topic, unsigned session, const struct engine_origin *origin,
-                   uint64_t *first, uint32_t *count);
+                   int64_t due, struct lane *result);
+/* The row of a session that is written because of one request: ORIGIN's. */
+void keep_number(struct trial *trial, unsigned session, const struct engine_origin *origin);
 /* Opens the engine on the store and loads it. */
 void engine_start(struct trial *trial);
 /* Grants to SESSION from subscription INDEX, which is made, within LIMITS. */
@@ -226,8 +244,8 @@ bool cell_is_settled(const struct cell *cell);
 struct cell *cell_at(struct trial *trial, unsigned group, uint64_t offset);
 /* Sets a cell; a rollback brings back what it was. */
 void cell_set(struct trial *trial, unsigned group, uint64_t offset, const struct cell *cell);
-/* Appends a message to TOPIC, which is made if it is not there. */
-void reference_append(struct trial *trial, unsigned topic, const struct message *message);
+/* Appends COUNT messages, a frame, to TOPIC, which is made if it is not there. */
+void reference_append(struct trial *trial, unsigned topic, const struct message *messages, uint32_t count);
 void reference_make_topic(struct trial *trial, unsigned topic);
 void reference_make_groups(struct trial *trial, unsigned subscription, unsigned session, enum engine_from from,
                            uint64_t value);

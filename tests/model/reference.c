@@ -47,17 +47,22 @@ static void cells_reach(struct trial *trial, unsigned group, uint64_t first, uin
     memset(trial->cells[group] + first, 0, (end - first) * sizeof(struct cell));
 }
 
-void reference_append(struct trial *trial, unsigned topic, const struct message *message)
+void reference_append(struct trial *trial, unsigned topic, const struct message *messages, uint32_t count)
 {
     reference_make_topic(trial, topic);
     struct topic_model *model = &trial->now.topics[topic];
+    uint64_t first = model->end;
     trial->messages[topic] =
-        grow(trial->messages[topic], &trial->messages_capacity[topic], model->end + 1, sizeof *trial->messages[topic]);
-    trial->messages[topic][model->end] = *message;
-    model->end++;
+        grow(trial->messages[topic], &trial->messages_capacity[topic], first + count, sizeof *trial->messages[topic]);
+    if (relay_time(trial) > model->last_time)
+        model->last_time = relay_time(trial); /* times never fall within a topic */
+    for (model->end = first; model->end < first + count; model->end++) {
+        trial->messages[topic][model->end] = messages[model->end - first];
+        trial->messages[topic][model->end].time = model->last_time;
+    }
     for (unsigned group = 0; group < trial->now.groups_count; group++)
         if (trial->now.groups[group].topic == topic)
-            cells_reach(trial, group, model->end - 1, model->end);
+            cells_reach(trial, group, first, model->end);
 }
 
 /* A place whose cells no rollback needs. */
@@ -119,6 +124,9 @@ void reference_delete_topic(struct trial *trial, unsigned topic)
         reference_delete_group(trial, group);
     }
     trial->now.topics[topic] = (struct topic_model){0};
+    for (unsigned i = 0; i < trial->now.schedule_count; i++)
+        if (trial->now.schedule[i].topic == topic)
+            trial->now.schedule[i].topic = NOWHERE;
     if (!trial->deleted[topic]) {
         trial->deleted[topic] = trial->messages[topic];
         trial->deleted_capacity[topic] = trial->messages_capacity[topic];
@@ -269,8 +277,33 @@ uint64_t reference_release(struct trial *trial, uint64_t session)
     return released;
 }
 
+/* The publication that is due first; SCHEDULE_MAX: none is. */
+static unsigned next_scheduled(const struct trial *trial)
+{
+    const struct parcel *schedule = trial->now.schedule;
+    unsigned next = SCHEDULE_MAX;
+    for (unsigned i = 0; i < trial->now.schedule_count; i++)
+        if (schedule[i].due <= relay_time(trial) && (next == SCHEDULE_MAX || schedule[i].due < schedule[next].due))
+            next = i;
+    return next;
+}
+
+static void move_scheduled(struct trial *trial)
+{
+    struct reference *now = &trial->now;
+    unsigned next;
+    while ((next = next_scheduled(trial)) < SCHEDULE_MAX) {
+        const struct parcel *parcel = &now->schedule[next];
+        if (parcel->topic != NOWHERE)
+            reference_append(trial, parcel->topic, parcel->messages, parcel->count);
+        now->schedule_count--;
+        memmove(&now->schedule[next], &now->schedule[next + 1], (now->schedule_count - next) * sizeof *parcel);
+    }
+}
+
 void reference_tick(struct trial *trial)
 {
+    move_scheduled(trial);
     for (unsigned group = 0; group < trial->now.groups_count; group++) {
         const struct group_model *model = &trial->now.groups[group];
         for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {

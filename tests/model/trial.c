@@ -82,6 +82,8 @@ static void choose_flavour(struct trial *trial)
     flavour->frame_max = frames[trial_below(trial, 6)];
     flavour->body_max = bodies[trial_below(trial, flavour->frame_max > 100 ? 3 : 5)];
     flavour->topic_max = flavour->frame_max > 100 ? 20000 : 1500;
+    flavour->keys = trial_chance(trial, 50) ? 1 + (unsigned)trial_below(trial, 12) : 0;
+    flavour->names = trial_chance(trial, 50) ? 1 + (unsigned)trial_below(trial, 100) : 0;
     flavour->quick = quicks[trial_below(trial, 4)];
     flavour->slow = 60 * SECOND;
     flavour->wall_steps = trial_chance(trial, 30);
