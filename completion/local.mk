@@ -39,4 +39,14 @@ dist_fishcompletion_DATA += %D%/fish/mrelay.fish
 %D%/fish/mrelay.fish: %D%/generate $(bin_mrelay_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrelay$(EXEEXT)
 	$(completion_file) bin/mrelay$(EXEEXT) fish $@
 
+dist_bashcompletion_DATA += %D%/bash/mretry
+dist_zshcompletion_DATA += %D%/zsh/_mretry
+dist_fishcompletion_DATA += %D%/fish/mretry.fish
+%D%/bash/mretry: %D%/generate $(bin_mretry_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mretry$(EXEEXT)
+	$(completion_file) bin/mretry$(EXEEXT) bash $@
+%D%/zsh/_mretry: %D%/generate $(bin_mretry_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mretry$(EXEEXT)
+	$(completion_file) bin/mretry$(EXEEXT) zsh $@
+%D%/fish/mretry.fish: %D%/generate $(bin_mretry_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mretry$(EXEEXT)
+	$(completion_file) bin/mretry$(EXEEXT) fish $@
+
 EXTRA_DIST += %D%/generate

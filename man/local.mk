@@ -21,5 +21,10 @@ EXTRA_DIST += %D%/mrelay.1.in
 %D%/mrelay.1: %D%/mrelay.1.in %D%/page $(bin_mrelay_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mrelay$(EXEEXT)
 	$(man_page) bin/mrelay$(EXEEXT) $(srcdir)/%D%/mrelay.1.in $@ $(PACKAGE_VERSION)
 
+dist_man_MANS += %D%/mretry.1
+EXTRA_DIST += %D%/mretry.1.in
+%D%/mretry.1: %D%/mretry.1.in %D%/page $(bin_mretry_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mretry$(EXEEXT)
+	$(man_page) bin/mretry$(EXEEXT) $(srcdir)/%D%/mretry.1.in $@ $(PACKAGE_VERSION)
+
 dist_man_MANS += %D%/msgpipe.7
 EXTRA_DIST += %D%/page

@@ -13,6 +13,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/command.c %D%/command.h \
 	%D%/completion.c \
 	%D%/confirm.c %D%/confirm.h \
+	%D%/dead_file.c %D%/dead_file.h \
 	%D%/exit.c %D%/exit.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/options.c %D%/options.h \
@@ -27,6 +28,13 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/receive_sink.c %D%/receive_sink.h \
 	%D%/relay_link.c %D%/relay_link.h \
 	%D%/pace.h \
+	%D%/retry.c %D%/retry.h \
+	%D%/retry_attempt.c \
+	%D%/retry_input.c \
+	%D%/retry_job.c %D%/retry_job.h \
+	%D%/retry_output.c %D%/retry_output.h \
+	%D%/retry_work.c %D%/retry_work.h \
+	%D%/seen.c %D%/seen.h \
 	%D%/send.c %D%/send.h %D%/send_engine.h \
 	%D%/send_direct.c \
 	%D%/send_dress.c %D%/send_dress.h \

@@ -23,6 +23,7 @@ struct send_settings {
     int format; /* enum format */
     uint64_t skip;
     uint64_t max_message; /* bytes; 0: the relay's limit */
+    const char *unsent;   /* what is said of input that is no message; NULL: "not sent" */
 
     /* attributes */
     struct option_list headers; /* "name: value" */

@@ -235,6 +235,11 @@ static enum mp_error read_more(struct send_source *source, struct fault *fault)
     return MP_OK;
 }
 
+static const char *unsent(const struct send_source *source)
+{
+    return source->settings->unsent ? source->settings->unsent : "not sent";
+}
+
 /* A message of the input that is not to be sent: says so, a few times. */
 static void reject(struct send_source *source, const struct fault *fault)
 {
@@ -245,9 +250,10 @@ static void reject(struct send_source *source, const struct fault *fault)
         return;
     source->named++;
     if (source->is_data)
-        tell("-d, number %zu: %s: not sent", source->next, fault_text(fault));
+        tell("-d, number %zu: %s: %s", source->next, fault_text(fault), unsent(source));
     else
-        tell("%s%s: %s: not sent", source->command ? "the output of " : "", spoken(source), fault_text(fault));
+        tell("%s%s: %s: %s", source->command ? "the output of " : "", spoken(source), fault_text(fault),
+             unsent(source));
 }
 
 /* The command has closed its stdout: waits for its end, and notes how it went. */
@@ -409,7 +415,7 @@ const struct send_source_counts *send_source_counts(const struct send_source *so
 void send_source_summary(const struct send_source *source)
 {
     if (source->counts.rejected > source->named)
-        tell("%llu messages in all were not sent", (unsigned long long)source->counts.rejected);
+        tell("%llu messages in all were %s", (unsigned long long)source->counts.rejected, unsent(source));
 }
 
 bool send_source_resumable(const struct send_source *source)

@@ -25,7 +25,7 @@ wrong() {
 
 @test "the short help shows three examples and fits a screen" {
     local tool
-    for tool in msend mrecv mrelay; do
+    for tool in msend mrecv mrelay mretry; do
         run --separate-stderr "$tool" -h
         assert_success
         assert_output --partial 'Examples:'
@@ -36,7 +36,7 @@ wrong() {
 
 @test "the whole help has every option that the completion knows" {
     local tool option
-    for tool in msend mrecv mrelay; do
+    for tool in msend mrecv mrelay mretry; do
         "$tool" --help >help
         for option in $("$tool" --completion fish | sed -n 's/.* -l \([a-z0-9-]*\).*/\1/p'); do
             grep -q -e "--$option" help || fail "$tool --help does not show --$option"
@@ -66,7 +66,7 @@ wrong() {
 
 @test "completion for zsh and fish is sound where these shells are" {
     local tool
-    for tool in msend mrecv mrelay; do
+    for tool in msend mrecv mrelay mretry; do
         "$tool" --completion zsh >"_$tool"
         "$tool" --completion fish >"$tool.fish"
         assert_file_not_empty "_$tool"

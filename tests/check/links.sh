@@ -19,7 +19,7 @@ other_symbols() {
     symbols "$1" | grep -v '^mp_'
 }
 
-for tool in msend mrecv; do
+for tool in msend mrecv mretry; do
     holds "$tool does not link SQLite" fails links bin/$tool sqlite3
     holds "$tool does not link a YAML library" fails links bin/$tool fyaml
     holds "$tool links libevent (so what is asked above can be seen)" links bin/$tool event
