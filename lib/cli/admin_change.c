@@ -226,6 +226,8 @@ int admin_seek_group(const struct admin_settings *settings)
     json_t *request = request_of("seek", &names);
     if (request)
         json_object_set_new(request, "from", json_string(settings->from));
+    if (request)
+        json_object_set_new(request, "force", json_boolean(settings->force));
     return do_quietly(settings, request);
 }
 
@@ -305,10 +307,8 @@ int admin_delete_topic(const struct admin_settings *settings)
     uint64_t messages = admin_number(topic, "messages");
     uint64_t groups = admin_number(topic, "groups");
     json_t *request = request_of("delete", &names);
-    if (request) {
+    if (request)
         json_object_set_new(request, "force", json_boolean(settings->force));
-        json_object_set_new(request, "created_us", json_integer((json_int_t)admin_number(topic, "created_us")));
-    }
     json_decref(topic);
     code = confirm(settings->yes, "delete topic %s with its %" PRIu64 " messages and %" PRIu64 " groups", names.topic,
                    messages, groups);

@@ -304,9 +304,10 @@ struct engine_operations {
      * gone is no longer `known`: its waiters are the relay's to answer.
      */
 
-    /* Forgets what TOPIC has: for each group what no consumer holds is dropped, and what is held stays until it is
-     * settled. *MESSAGES that went. */
-    enum mp_error (*purge_topic)(struct engine *engine, const char *topic, uint64_t *messages, struct fault *fault);
+    /* Forgets what TOPIC has below the offset BELOW: for each group what no consumer holds is dropped, and what is held
+     * stays until it is settled. *MESSAGES that went. */
+    enum mp_error (*purge_topic)(struct engine *engine, const char *topic, uint64_t below, uint64_t *messages,
+                                 struct fault *fault);
     /* Deletes TOPIC, its groups, and of patterns' groups what they have of it. Its name is free at once. */
     enum mp_error (*delete_topic)(struct engine *engine, const char *topic, bool force, uint64_t *messages,
                                   struct fault *fault);
@@ -324,6 +325,8 @@ struct engine_operations {
 
     /* The name of a topic near to NAME that exists, or NULL. */
     const char *(*nearest_topic)(struct engine *engine, const char *name);
+    /* The group that may have been meant by NAME on TOPIC (or a pattern), which is not there; or NULL. */
+    const struct engine_subscription *(*nearest_group)(struct engine *engine, const char *topic, const char *name);
 };
 
 struct engine {

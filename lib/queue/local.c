@@ -341,6 +341,7 @@ static const struct engine_operations operations = {
     .describe_groups = local_describe_groups,
     .describe = local_describe,
     .nearest_topic = local_nearest_topic,
+    .nearest_group = local_nearest_group,
 };
 
 enum mp_error engine_local_open(struct store *store, const struct engine_local_settings *settings,

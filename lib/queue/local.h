@@ -219,7 +219,6 @@ enum mp_error local_topic_add(struct local *local, const struct store_topic *row
 void local_topic_free(struct topic *topic);
 enum mp_error local_room(struct engine *engine, const char *topic, size_t size, uint64_t messages, uint64_t bytes,
                          uint64_t session, struct fault *fault);
-const char *local_nearest_topic(struct engine *engine, const char *name);
 /* The first offset of TOPIC that was stored at TIME or later. */
 enum mp_error local_offset_at(struct local *local, const struct topic *topic, int64_t time, uint64_t *offset,
                               struct fault *fault);
@@ -363,7 +362,8 @@ enum mp_error local_drop(struct local *local, struct group *group, uint64_t firs
                          enum drop_reason reason, uint64_t *dropped, struct fault *fault);
 
 /* local_remove.c */
-enum mp_error local_purge_topic(struct engine *engine, const char *topic, uint64_t *messages, struct fault *fault);
+enum mp_error local_purge_topic(struct engine *engine, const char *topic, uint64_t below, uint64_t *messages,
+                                struct fault *fault);
 enum mp_error local_delete_topic(struct engine *engine, const char *topic, bool force, uint64_t *messages,
                                  struct fault *fault);
 enum mp_error local_seek_group(struct engine *engine, const char *topic, const char *group, enum engine_from from,
@@ -399,6 +399,10 @@ enum mp_error local_group_settings_write(const struct subscription *subscription
  */
 enum mp_error local_letters_topic(struct local *local, const char *name, size_t size, struct topic **topic,
                                   struct fault *fault);
+
+/* local_nearest.c */
+const char *local_nearest_topic(struct engine *engine, const char *name);
+const struct engine_subscription *local_nearest_group(struct engine *engine, const char *topic, const char *name);
 
 /* local_describe.c */
 enum mp_error local_describe_topics(struct engine *engine, struct buffer *out);

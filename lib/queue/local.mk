@@ -19,6 +19,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_lease.c \
 	%D%/local_remove.c \
 	%D%/local_save.c \
+	%D%/local_nearest.c \
 	%D%/local_publish.c \
 	%D%/local_schedule.c \
 	%D%/local_settle.c \

@@ -157,7 +157,8 @@ static enum mp_error find_topic(struct local *local, const char *name, struct to
     return *topic ? MP_OK : fault_set(fault, MP_ERR_NOT_FOUND, "no topic %s", name);
 }
 
-enum mp_error local_purge_topic(struct engine *engine, const char *name, uint64_t *messages, struct fault *fault)
+enum mp_error local_purge_topic(struct engine *engine, const char *name, uint64_t below, uint64_t *messages,
+                                struct fault *fault)
 {
     struct local *local = local_of(engine);
     struct topic *topic;
@@ -165,11 +166,11 @@ enum mp_error local_purge_topic(struct engine *engine, const char *name, uint64_
     enum mp_error error = find_topic(local, name, &topic, fault);
     if (error || (error = local_write(local, fault)))
         return error;
-    uint64_t first = topic->end;
+    uint64_t end = below < topic->end ? below : topic->end, first = end;
     for (size_t i = 0; !error && i < topic->groups.count; i++) {
         struct group *group = topic->groups.items[i];
         uint64_t dropped;
-        error = local_drop(local, group, group->states.floor, topic->end, DROP_PURGED, &dropped, fault);
+        error = local_drop(local, group, group->states.floor, end, DROP_PURGED, &dropped, fault);
         if (group->states.floor < first)
             first = group->states.floor;
         if (dropped > *messages)

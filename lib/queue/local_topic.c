@@ -124,14 +124,3 @@ enum mp_error local_offset_at(struct local *local, const struct topic *topic, in
     *offset = low < topic->end ? low : topic->end;
     return MP_OK;
 }
-
-const char *local_nearest_topic(struct engine *engine, const char *name)
-{
-    struct local *local = local_of(engine);
-    const char *words[1024];
-    size_t count = 0, at = 0;
-    const struct topic *topic;
-    while (count < 1024 && (topic = map_next(&local->topics, &at)))
-        words[count++] = topic->name;
-    return name_nearest(name, words, count);
-}

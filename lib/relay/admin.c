@@ -11,10 +11,11 @@
  *                         {"drained":true} when G has settled all of T; {"drained":false} after the wait
  *     {"verb":"nearest","topic":T}
  *                         {"nearest":N}: the topic whose name is so near to T that it may have been meant; "" if none
+ *
+ * Those that change something are in admin_change.c.
  */
-#include "relay/private.h"
+#include "relay/admin.h"
 
-#include <jansson.h>
 #include <unistd.h>
 
 enum { WAIT_BYTES = 4096 };
@@ -102,6 +103,22 @@ static void reply_nearest(struct core *core, const struct request *request, json
     reply_json(core, request, &out, error);
 }
 
+void core_admin_hint(struct core *core, const char *topic, const char *group, struct fault *fault)
+{
+    const struct engine_operations *engine = core->engine->operations;
+    const struct engine_subscription *near = group ? engine->nearest_group(core->engine, topic, group) : NULL;
+    const char *name = near ? NULL : engine->nearest_topic(core->engine, topic);
+    if (name && strcmp(name, topic) == 0)
+        name = NULL; /* it is there, and has no such group */
+    if (near)
+        fault_set(fault, MP_ERR_NOT_FOUND, "no group %s on %s: did you mean %s on %s?", group, topic, near->group,
+                  near->topic);
+    else
+        fault_set(fault, MP_ERR_NOT_FOUND, "no %s%s%s%s%s%s%s", group ? "group " : "topic ", group ? group : topic,
+                  group ? " on " : "", group ? topic : "", name ? ": did you mean " : "", name ? name : "",
+                  name ? "?" : "");
+}
+
 /* True when the request was answered. A second call for the same request is the last: its wait is over. */
 static bool wait_for_group(struct core *core, struct request *request, json_t *asked)
 {
@@ -119,6 +136,8 @@ static bool wait_for_group(struct core *core, struct request *request, json_t *a
         error = name_check_group(group, strlen(group), &detail);
     if (!error)
         error = core->engine->operations->drained(core->engine, topic, group, &drained, &detail);
+    if (error == MP_ERR_NOT_FOUND)
+        core_admin_hint(core, topic, group, &detail);
     if (error) {
         core_reply_text(core, request, error, fault_text(&detail));
         return true;
@@ -138,7 +157,7 @@ static bool wait_for_group(struct core *core, struct request *request, json_t *a
     return true;
 }
 
-bool core_admin(struct core *core, struct request *request)
+bool core_admin(struct core *core, struct request *request, struct fault *fault)
 {
     const struct engine_operations *engine = core->engine->operations;
     json_error_t wrong;
@@ -158,7 +177,7 @@ bool core_admin(struct core *core, struct request *request)
         reply_nearest(core, request, asked);
     else if (strcmp(verb, "wait") == 0)
         answered = wait_for_group(core, request, asked);
-    else
+    else if (!core_admin_change(core, request, asked, verb, fault))
         core_reply_text(core, request, MP_ERR_UNSUPPORTED, "this relay does not know that administrative request");
     json_decref(asked);
     return answered;
@@ -168,7 +187,8 @@ void core_check_waits(struct core *core)
 {
     for (struct request *request = core->waits.first, *next; request; request = next) {
         next = request->next;
-        if (core_admin(core, request))
+        struct fault fault = {0};
+        if (core_admin(core, request, &fault))
             core_request_free(core, request);
     }
 }

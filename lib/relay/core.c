@@ -374,7 +374,7 @@ static bool apply(struct core *core, struct request *request, struct fault *faul
     case PROTOCOL_ROOM:
         return core_room(core, request);
     case PROTOCOL_ADMIN:
-        return core_admin(core, request);
+        return core_admin(core, request, fault);
     case PROTOCOL_LEAVE:
         core_leave(core, request, fault);
         return true;
@@ -444,28 +444,14 @@ static void reload(struct core *core, struct fault *fault)
         fault->code = MP_OK; /* a transaction that could not be rolled back is no matter once the store is open again */
 }
 
-/* A group that was made in the turn is no more: whoever waits on it has to ask for it again. */
-static void orphans_answer(struct core *core, const char *text)
+void core_send_back(struct core *core, enum mp_error status, const char *text)
 {
     for (struct request *request = core->polls, *next; request; request = next) {
         next = request->next_poll;
         const struct engine_subscription *subscription = request->subscription;
         if (!subscription || subscription->group[0] == '\0' || subscription->known)
             continue;
-        core_reply_text(core, request, MP_ERR_AGAIN, text);
-        core_request_free(core, request);
-    }
-}
-
-/* Who waits on a group that was made in the turn waits on nothing now, and has to make it again. */
-static void send_orphans_back(struct core *core, const char *text)
-{
-    for (struct request *request = core->polls, *next; request; request = next) {
-        next = request->next_poll;
-        const struct engine_subscription *subscription = request->subscription;
-        if (!subscription || subscription->group[0] == '\0' || subscription->known)
-            continue;
-        core_reply_text(core, request, MP_ERR_AGAIN, text);
+        core_reply_text(core, request, status, text);
         core_request_free(core, request);
     }
 }
@@ -483,8 +469,8 @@ static void undo(struct core *core, const struct fault *fault)
         if (core->unloaded)
             tell_trouble(core, again.code, fault_text(&again));
     }
-    send_orphans_back(core, fault_text(fault));
-    orphans_answer(core, fault_text(fault));
+    /* A group that was made in the turn is no more: whoever waits on it has to make it again. */
+    core_send_back(core, MP_ERR_AGAIN, fault_text(fault));
 }
 
 static void end_trouble(struct core *core)

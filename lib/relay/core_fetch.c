@@ -273,7 +273,7 @@ static void answer_expired(struct core *core, struct request *request)
     } else if (request->head.type == PROTOCOL_ROOM) {
         core_room(core, request);
     } else {
-        core_admin(core, request);
+        core_admin(core, request, &fault);
     }
 }
 

@@ -5,7 +5,8 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/librelay.la
 %C%_librelay_la_SOURCES = \
-	%D%/admin.c \
+	%D%/admin.c %D%/admin.h \
+	%D%/admin_change.c \
 	%D%/background.c \
 	%D%/core.c %D%/core.h \
 	%D%/core_fetch.c \

@@ -135,6 +135,8 @@ void core_request_free(struct core *core, struct request *request);
  * may hold: past a quarter of that they are answered at once, as if their wait was over.
  */
 bool core_may_wait(const struct core *core, const struct request *request);
+/* Answers who waits for messages of groups that are not there any more. */
+void core_send_back(struct core *core, enum mp_error status, const char *text);
 /* Puts REQUEST at the end of LIST, to wait until DEADLINE (monotonic; CLOCK_NEVER: without an end). */
 void core_wait(struct core *core, struct request *request, struct request_list *list, int64_t deadline);
 /* Takes it off. */
@@ -188,8 +190,8 @@ void core_expire(struct core *core);
 bool core_settle(struct core *core, struct request *request, struct fault *fault);
 void core_extend(struct core *core, struct request *request);
 
-/* admin.c */
-bool core_admin(struct core *core, struct request *request);
+/* admin.c. FAULT as above; a request that waits, or is over, sets none. */
+bool core_admin(struct core *core, struct request *request, struct fault *fault);
 /* Answers `wait` requests whose group has drained. */
 void core_check_waits(struct core *core);
 
