@@ -239,7 +239,7 @@ static void print_abandoned(const json_t *groups)
     {
         int64_t idle = clock_wall() - (int64_t)admin_number(group, "used_us");
         uint64_t waiting = admin_number(group, "waiting") + admin_number(group, "delayed");
-        if (waiting == 0 || admin_number(group, "used_us") == 0 || admin_number(group, "consumers") > 0 ||
+        if (waiting == 0 || admin_number(group, "used_us") == 0 || json_is_true(json_object_get(group, "in_use")) ||
             idle < ABANDONED)
             continue;
         char age[24];

@@ -107,6 +107,7 @@ static enum mp_error load_frame(void *context, const struct store_frame *row)
                          store_path(loading->local->store), (unsigned long long)topic->end, topic->name);
     topic->end = row->first + row->count;
     topic->dirty = true;
+    local_flow_frame(topic, row);
     /* What was published together with a settlement tells its number; how many it settled, its events tell. */
     bool settled = row->request >> 62 != 0;
     return load_applied(loading, row->session, row->request, row->time, settled ? 0 : row->first,
@@ -120,6 +121,8 @@ static enum mp_error load_topic(void *context, const struct store_topic *row)
     enum mp_error error = local_topic_add(loading->local, row, &topic);
     if (!error)
         error = local_topic_settings_read(loading->local, topic, row->settings, loading->fault);
+    if (!error)
+        error = local_counters_read(loading->local, topic, row, loading->fault);
     return error ? error : map_put(&loading->topics, &topic->id, sizeof topic->id, topic);
 }
 
@@ -150,7 +153,10 @@ static enum mp_error load_event(void *context, const struct store_event *row)
         return fault_set(loading->fault, MP_ERR_DAMAGED, "%s: event %llu is missing", store_path(local->store),
                          (unsigned long long)local->last_event + 1);
     local->last_event = row->id;
+    struct topic *topic = map_get(&local->topics_by_id, &row->topic, sizeof row->topic);
     struct group *group = map_get(&local->groups, &row->group, sizeof row->group);
+    if (topic)
+        local_flow_event(topic, row);
     enum mp_error error = MP_OK;
     if (group && row->id > group->event)
         error = local_apply(local, group, row);

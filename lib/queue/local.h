@@ -10,6 +10,7 @@
 
 #include "base/map.h"
 #include "message/names.h"
+#include "policy/rate.h"
 #include "queue/engine.h"
 #include "queue/states.h"
 #include "store/store.h"
@@ -43,6 +44,7 @@ struct subscription {
     uint32_t pattern_id;               /* of a group's pattern */
     int64_t pattern_created;
     struct group_settings settings;   /* of groups */
+    int64_t used;                     /* of groups: relay time of the last fetch or settlement */
     bool made;                        /* the group's rows are there */
     struct member_list members;       /* struct group, or struct topic for readers */
     size_t turn;                      /* where the next grant begins, so that topics take turns */
@@ -57,6 +59,23 @@ struct cut_hint {
     size_t at;
 };
 
+/* Why messages of a topic were given to nobody, or to some group not. The order is on disk: add at the end. */
+enum dropped { DROPPED_OVERFLOW, DROPPED_PURGED, DROPPED_EXPIRED, DROPPED_DUPLICATE, DROPPED_REASONS };
+
+/* What is counted of a topic for as long as it is there. */
+struct topic_counters {
+    uint64_t dropped[DROPPED_REASONS]; /* duplicates once, all else for each group */
+    uint64_t kept_bytes;               /* of the frames that are there */
+};
+enum { COUNTERS_BYTES = (DROPPED_REASONS + 1) * 8 };
+
+/* Of which sizes the messages are that are not settled: BYTES of the frames from LOW on. */
+struct topic_flow {
+    struct rate rate; /* of publications */
+    uint64_t low;     /* where a frame begins, not above the lowest unsettled offset */
+    uint64_t bytes;
+};
+
 struct topic {
     uint32_t id;
     char name[NAME_MAX_BYTES + 1];
@@ -69,11 +88,20 @@ struct topic {
     bool dirty;
     bool letters; /* serves as a dead-letter topic */
     struct topic_settings settings;
-    int64_t expire_due;   /* relay time: when the sweep looks for what has expired */
-    uint64_t timed_end;   /* from here on no message has an expirytime */
+    int64_t expire_due;                             /* relay time: when the sweep looks for what has expired */
+    uint64_t timed_end;                             /* from here on no message has an expirytime */
+    struct topic_counters counters, saved_counters; /* the latter as of the last snapshot */
+    struct topic_flow flow;
     struct cut_hint hint; /* of readers */
     struct member_list groups;
     struct member_list readers; /* struct subscription */
+};
+
+/* The frame that holds the oldest message that a group has not settled, when somebody asked last. */
+struct oldest {
+    uint64_t first;
+    uint32_t count;
+    int64_t time;
 };
 
 struct group {
@@ -89,6 +117,7 @@ struct group {
     uint64_t dead; /* messages that were dead-lettered */
     struct states states;
     struct cut_hint hint;
+    struct oldest oldest;
     uint64_t swept;    /* the floor that the sweep looked at last, */
     int64_t sweep_due; /* and when its message expires by itself */
 };
@@ -270,6 +299,30 @@ enum mp_error local_schedule_tick(struct local *local, struct fault *fault);
 enum mp_error local_schedule_load(struct local *local, struct fault *fault);
 /* Writes how many messages there are, before a commit. */
 enum mp_error local_schedule_save(struct local *local, struct fault *fault);
+
+/* local_flow.c */
+
+/* Messages of GROUP that are waiting, delayed, leased, or were never given to it. */
+uint64_t local_unsettled(const struct group *group);
+/*
+ * Whether TOPIC takes MESSAGES of BYTES now: MP_OK, MP_ERR_FULL, MP_ERR_OVERFLOW. What the engine itself puts into a
+ * topic (dead letters) need not ask.
+ */
+enum mp_error local_flow_room(struct local *local, struct topic *topic, uint64_t messages, uint64_t bytes,
+                              struct fault *fault);
+/* The frame of ROW is at the end of TOPIC: counts it, and drops what is too old where the topic is told to. */
+enum mp_error local_flow_added(struct local *local, struct topic *topic, const struct store_frame *row,
+                               struct fault *fault);
+/* The same when loading: only counts. */
+void local_flow_frame(struct topic *topic, const struct store_frame *row);
+/* Counts what EVENT, of TOPIC, has dropped; each event once, when it is written or found by the load. */
+void local_flow_event(struct topic *topic, const struct store_event *event);
+/* Frames were deleted. local_topic_save() has to follow in the same transaction. */
+void local_flow_deleted(struct topic *topic, const struct store_deleted *deleted);
+void local_counters_write(const struct topic_counters *counters, uint8_t row[COUNTERS_BYTES]);
+/* What ROW of TOPIC, which was just added, says; an older relay's says nothing, and its frames are looked at. */
+enum mp_error local_counters_read(struct local *local, struct topic *topic, const struct store_topic *row,
+                                  struct fault *fault);
 
 /* local_frames.c */
 /* The frame with OFFSET of TOPIC or the first behind it; the caller drops FRAME->blob. MP_ERR_NOT_FOUND. */

@@ -12,6 +12,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_apply.c \
 	%D%/local_describe.c \
 	%D%/local_expire.c \
+	%D%/local_flow.c \
 	%D%/local_frames.c \
 	%D%/local_drop.c \
 	%D%/local_grant.c \

@@ -217,6 +217,7 @@ enum mp_error local_event(struct local *local, struct group *group, struct store
     if ((error = store_add_event(local->store, event, fault)))
         return error;
     local->last_event = event->id;
+    local_flow_event(group->topic, event);
     if ((error = local_apply(local, group, event)))
         return error == MP_ERR_MEMORY
                    ? fault_memory(fault)

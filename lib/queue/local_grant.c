@@ -263,6 +263,7 @@ enum mp_error local_grant(struct engine *engine, struct engine_subscription *sha
     struct subscription *subscription = (struct subscription *)shared;
     struct giving giving = {.local = local, .limits = limits, .deliveries = deliveries, .fault = fault};
     size_t members = subscription->members.count;
+    subscription->used = local->time;
     enum mp_error error = MP_OK;
     bool damaged = false;
     for (size_t i = 0; !error && i < members && !is_full(&giving); i++) {

@@ -120,6 +120,8 @@ static enum mp_error group_add(struct local *local, const struct store_group *ro
     group->event = row->event;
     group->dead = row->dead;
     group->hint.frame = UINT64_MAX;
+    if (subscription && subscription->used < (row->used > 0 ? row->used : row->created))
+        subscription->used = row->used > 0 ? row->used : row->created;
     uint64_t totals[STATE_COUNT] = {0};
     for (size_t i = 0; i < row->totals_size / 8 && i < STATE_COUNT; i++)
         totals[i] = load_u64(row->totals + i * 8);

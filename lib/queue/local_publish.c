@@ -67,7 +67,7 @@ enum mp_error local_add_frame(struct local *local, struct topic *topic, const st
     local_cache_add(local, &cached);
     local_expire_added(local, topic, &cached);
     local_mark_topic(local, topic);
-    return MP_OK;
+    return local_flow_added(local, topic, &row, fault);
 }
 
 enum mp_error local_publish(struct engine *engine, const struct engine_publication *publication,

@@ -181,6 +181,11 @@ enum mp_error local_purge_topic(struct engine *engine, const char *name, uint64_
     if (first > topic->first) {
         if (first - topic->first > *messages)
             *messages = first - topic->first;
+        if (topic->groups.count == 0) {
+            topic->counters.dropped[DROPPED_PURGED] += first - topic->first;
+            topic->dirty = true;
+            local->turns = local->settings.snapshot_every; /* no event tells of them */
+        }
         topic->first = first;
     }
     /* What lies below `first` is gone for readers too, also after a kill before its frames are. */

@@ -2,7 +2,7 @@
 
 /*
  * Rows of what is in memory. A snapshot writes all that changed, in the transaction of the turn that takes it. A group's
- * row can be written at any time: it says which events it contains. A topic's must keep the end as of the last snapshot:
+ * row can be written at any time: it says which events it contains. A topic's must keep the end and the counters as of the last snapshot:
  * from there on a start walks the frames, and finds by them what the sessions have published since.
  */
 
@@ -13,13 +13,17 @@ enum mp_error local_topic_save(struct local *local, const struct topic *topic, s
         buffer_free(&settings);
         return fault_memory(fault);
     }
+    uint8_t counters[COUNTERS_BYTES];
+    local_counters_write(&topic->saved_counters, counters);
     struct store_topic row = {.id = topic->id,
                               .name = topic->name,
                               .first = topic->first,
                               .end = topic->saved_end,
                               .created = topic->created,
                               .settings = (const char *)settings.data,
-                              .letters = topic->letters};
+                              .letters = topic->letters,
+                              .counters = counters,
+                              .counters_size = sizeof counters};
     enum mp_error error = store_put_topic(local->store, &row, fault);
     buffer_free(&settings);
     return error;
@@ -69,6 +73,7 @@ enum mp_error local_group_save(struct local *local, struct group *group, struct 
         .settings = (const char *)settings.data,
         .totals = totals,
         .totals_size = sizeof totals,
+        .used = group->subscription->used,
     };
     enum mp_error error = states_save(&group->states, local_moment(local), save_block, &saving);
     if (!error)
@@ -92,6 +97,7 @@ enum mp_error local_save(struct local *local, struct fault *fault)
         if (!topic->dirty)
             continue;
         topic->saved_end = topic->end;
+        topic->saved_counters = topic->counters;
         if (!(error = local_topic_save(local, topic, fault)))
             topic->dirty = false;
     }

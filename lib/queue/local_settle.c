@@ -83,6 +83,7 @@ enum mp_error local_settle(struct engine *engine, const struct engine_origin *or
     *applied = 0;
     if (!group || !lease_overlaps(local, origin->session, settlement, group, &offset, &end))
         return MP_OK;
+    group->subscription->used = local->time;
     /* Runs that follow one another with the same attempt become one event; where attempts do not matter, all do. */
     bool alike = event.kind == EVENT_ACKED || event.kind == EVENT_RELEASED;
     struct state_run run;

@@ -89,8 +89,9 @@ enum mp_error local_room(struct engine *engine, const char *name, size_t size, u
                          uint64_t session, struct fault *fault)
 {
     struct local *local = local_of(engine);
-    (void)messages, (void)bytes, (void)session; /* the disk is what all of them share */
-    if (local->next_topic >= TOPICS_MAX && !local_topic(local, name, size))
+    struct topic *topic = local_topic(local, name, size);
+    (void)session;
+    if (local->next_topic >= TOPICS_MAX && !topic)
         return fault_set(fault, MP_ERR_FULL, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
     if (local->now.monotonic >= local->space_checked) {
         local->space = store_free_space(local->store);
@@ -98,7 +99,7 @@ enum mp_error local_room(struct engine *engine, const char *name, size_t size, u
     }
     if (local->space < STORE_RESERVE)
         return fault_set(fault, MP_ERR_FULL, "the disk of the relay's store is nearly full: less than 64 MiB are free");
-    return MP_OK;
+    return topic ? local_flow_room(local, topic, messages, bytes, fault) : MP_OK;
 }
 
 enum mp_error local_offset_at(struct local *local, const struct topic *topic, int64_t time, uint64_t *offset,

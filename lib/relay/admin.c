@@ -3,10 +3,11 @@
  *
  *     {"verb":"status"}   {"relay":…,"version":…,"pid":…,"uptime_us":…,"sessions":…,"counters":{…},"engine":…,
  *                          "topics":[…],"groups":[…]}
- *     {"verb":"topics"}   {"topics":[{"name","first","end","messages","bytes_in","groups","created_us",
- *                          "last_time_us"}]}
+ *     {"verb":"topics"}   {"topics":[{"name","first","end","messages","bytes_in","bytes","groups","letters","created_us",
+ *                          "last_time_us","dropped":{reason:…},"settings":{key:…}}]}: settings that are not the default
  *     {"verb":"groups"}   {"groups":[{"topic","group","pattern","waiting","leased","delayed","settled_to","given_to",
- *                          "acked","dead","oldest_time_us"}]}
+ *                          "acked","dead","expired","dropped","duplicates","foreign","oldest_time_us","used_us","in_use",
+ *                          "settings":{key:…}}]}
  *     {"verb":"wait","topic":T,"group":G,"wait_ms":N}
  *                         {"drained":true} when G has settled all of T; {"drained":false} after the wait
  *     {"verb":"nearest","topic":T}

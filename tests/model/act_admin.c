@@ -60,7 +60,7 @@ void act_purge(struct trial *trial)
     struct topic_model *model = &trial->now.topics[topic];
     uint64_t messages = 0, most = 0, first = model->end;
     struct fault fault = {0};
-    enum mp_error error = trial->call->purge_topic(trial->engine, topic_name(topic), &messages, &fault);
+    enum mp_error error = trial->call->purge_topic(trial->engine, topic_name(topic), UINT64_MAX, &messages, &fault);
     if (!check_outcome(trial, "purging", error, model->exists, false, &fault))
         return;
     for (unsigned group = 0; group < trial->now.groups_count; group++) {

@@ -1,0 +1,282 @@
+/*
+ * local_flow.c: how much goes into a topic and out to a group: limits, rates, and what is dropped where a limit says
+ * so.
+ *
+ * A topic is as full as its fullest group: with what that has not settled; without groups, with all that it keeps. How
+ * many bytes that is, is told from the average size of the messages from the lowest unsettled offset on: one message
+ * that waits for its retry makes nothing full of what came and was settled behind it.
+ */
+#include "queue/local.h"
+
+#include "base/bits.h"
+
+enum { LOOK_AT = 256 }; /* frames that one look at a topic's sizes passes over at most */
+
+uint64_t local_unsettled(const struct group *group)
+{
+    const struct states *states = &group->states;
+    return group->topic->end - states->frontier + states->counts[STATE_WAITING] + states->counts[STATE_DELAYED] +
+           states->counts[STATE_LEASED];
+}
+
+/* Messages in TOPIC that count. */
+static uint64_t fill_of(const struct topic *topic)
+{
+    uint64_t most = topic->groups.count == 0 ? topic->end - topic->first : 0;
+    for (size_t i = 0; i < topic->groups.count; i++) {
+        uint64_t unsettled = local_unsettled(topic->groups.items[i]);
+        if (unsettled > most)
+            most = unsettled;
+    }
+    return most;
+}
+
+/* ---- bytes ---------------------------------------------------------------------------------------------------- */
+
+/* Below it every offset is settled by every group. */
+static uint64_t lowest_unsettled(const struct topic *topic)
+{
+    uint64_t lowest = topic->groups.count == 0 ? topic->first : topic->end;
+    for (size_t i = 0; i < topic->groups.count; i++) {
+        const struct group *group = topic->groups.items[i];
+        if (group->states.floor < lowest)
+            lowest = group->states.floor;
+    }
+    return lowest;
+}
+
+struct look {
+    struct topic_flow *flow;
+    uint64_t until;
+    unsigned frames;
+};
+
+static enum mp_error pass_frame(void *context, const struct store_frame *row)
+{
+    struct look *look = context;
+    if (row->first + row->count > look->until || look->frames++ == LOOK_AT)
+        return MP_ERR_INTERRUPTED;
+    look->flow->low = row->first + row->count;
+    look->flow->bytes -= row->size < look->flow->bytes ? row->size : look->flow->bytes;
+    return MP_OK;
+}
+
+/* Leaves out of the average what lies below the lowest unsettled offset; each frame is passed once. */
+static void look_at_sizes(struct local *local, struct topic *topic)
+{
+    struct look look = {&topic->flow, lowest_unsettled(topic), 0};
+    if (topic->flow.low < look.until)
+        store_each_frame(local->store, topic->id, topic->flow.low, pass_frame, &look, NULL);
+}
+
+/* Bytes of MESSAGES that are not settled. */
+static uint64_t bytes_of(const struct topic *topic, uint64_t messages)
+{
+    uint64_t counted = topic->end - topic->flow.low;
+    if (counted == 0 || messages >= counted)
+        return topic->flow.bytes;
+    return (uint64_t)((double)topic->flow.bytes * ((double)messages / (double)counted));
+}
+
+/* ---- what goes in --------------------------------------------------------------------------------------------- */
+
+static enum mp_error refuse(const struct topic *topic, const char *limit, uint64_t most, struct fault *fault)
+{
+    if (topic->settings.overflow == OVERFLOW_REJECT)
+        return fault_set(fault, MP_ERR_OVERFLOW, "topic %s is full, and refuses what is more than %s=%llu", topic->name,
+                         limit, (unsigned long long)most);
+    return fault_set(fault, MP_ERR_FULL, "topic %s is full (%s=%llu): its consumers have to settle first", topic->name,
+                     limit, (unsigned long long)most);
+}
+
+enum mp_error local_flow_room(struct local *local, struct topic *topic, uint64_t messages, uint64_t bytes,
+                              struct fault *fault)
+{
+    const struct topic_settings *settings = &topic->settings;
+    if (rate_left(&topic->flow.rate, settings->rate, local->now.monotonic) == 0)
+        return fault_set(fault, MP_ERR_FULL, "topic %s takes %g messages a second", topic->name, settings->rate);
+    if (settings->overflow == OVERFLOW_DROP_OLDEST || (settings->max_messages == 0 && settings->max_bytes == 0))
+        return MP_OK;
+    uint64_t fill = fill_of(topic);
+    if (fill == 0) /* also what is larger than the limit has to go in some time */
+        return MP_OK;
+    if (settings->max_messages > 0 && (fill >= settings->max_messages || messages > settings->max_messages - fill))
+        return refuse(topic, "max_messages", settings->max_messages, fault);
+    if (settings->max_bytes == 0 || bytes_of(topic, fill) + bytes <= settings->max_bytes)
+        return MP_OK;
+    look_at_sizes(local, topic);
+    if (bytes_of(topic, fill) + bytes <= settings->max_bytes)
+        return MP_OK;
+    return refuse(topic, "max_bytes", settings->max_bytes, fault);
+}
+
+/* ---- what is dropped for it ----------------------------------------------------------------------------------- */
+
+/* How many of FILL unsettled messages are too many, when the last LATEST are to stay in any case. */
+static uint64_t surplus_of(struct local *local, struct topic *topic, uint64_t fill, uint64_t latest)
+{
+    const struct topic_settings *settings = &topic->settings;
+    uint64_t most = fill;
+    if (settings->max_messages > 0 && settings->max_messages < most)
+        most = settings->max_messages;
+    if (settings->max_bytes > 0 && bytes_of(topic, fill) > settings->max_bytes) {
+        look_at_sizes(local, topic);
+        uint64_t bytes = bytes_of(topic, fill);
+        uint64_t fits = (uint64_t)((double)fill * ((double)settings->max_bytes / (double)(bytes > 0 ? bytes : 1)));
+        if (bytes > settings->max_bytes && fits < most)
+            most = fits;
+    }
+    if (most < latest)
+        most = latest;
+    return fill > most ? fill - most : 0;
+}
+
+/* The range that holds the oldest COUNT messages that can be dropped, or all that can be. */
+static void find_oldest(struct group *group, uint64_t count, uint64_t *first, uint64_t *end)
+{
+    struct states *states = &group->states;
+    struct state_run run;
+    uint64_t offset = states->frontier;
+    if (states_find(states, STATE_WAITING, 0, &run))
+        offset = run.first;
+    if (states_find(states, STATE_DELAYED, 0, &run) && run.first < offset)
+        offset = run.first;
+    *first = offset;
+    while (count > 0 && states_get(states, offset, &run)) {
+        bool drops = run.value.state == STATE_WAITING || run.value.state == STATE_DELAYED;
+        uint64_t length = run.first + run.count - offset;
+        if (drops && length > count)
+            length = count;
+        if (drops)
+            count -= length;
+        offset += length;
+    }
+    *end = offset + count < group->topic->end ? offset + count : group->topic->end;
+}
+
+/* Without a group there is no state to change: the topic begins later. The event says so after a kill. */
+static enum mp_error drop_without_group(struct local *local, struct topic *topic, uint64_t count, struct fault *fault)
+{
+    enum mp_error error = MP_OK;
+    while (!error && count > 0) {
+        uint32_t part = count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
+        struct store_event event = {.id = local->last_event + 1,
+                                    .kind = EVENT_DROPPED,
+                                    .topic = topic->id,
+                                    .first = topic->first,
+                                    .count = part,
+                                    .span = part,
+                                    .time = local->time,
+                                    .code = DROP_OVERFLOW};
+        error = store_add_event(local->store, &event, fault);
+        if (error)
+            break;
+        local->last_event = event.id;
+        local_flow_event(topic, &event);
+        count -= part;
+    }
+    return error;
+}
+
+/* Makes room behind a publication of LATEST messages. */
+static enum mp_error drop_oldest(struct local *local, struct topic *topic, uint64_t latest, struct fault *fault)
+{
+    enum mp_error error = MP_OK;
+    if (topic->groups.count == 0)
+        return drop_without_group(local, topic, surplus_of(local, topic, topic->end - topic->first, latest), fault);
+    for (size_t i = 0; !error && i < topic->groups.count; i++) {
+        struct group *group = topic->groups.items[i];
+        uint64_t surplus = surplus_of(local, topic, local_unsettled(group), latest), first, end, dropped;
+        if (surplus == 0)
+            continue;
+        find_oldest(group, surplus, &first, &end);
+        if (end > topic->end - latest)
+            end = topic->end - latest;
+        error = local_drop(local, group, first, end, DROP_OVERFLOW, &dropped, fault);
+    }
+    return error;
+}
+
+/* ---- what is counted ------------------------------------------------------------------------------------------ */
+
+enum mp_error local_flow_added(struct local *local, struct topic *topic, const struct store_frame *row,
+                               struct fault *fault)
+{
+    const struct topic_settings *settings = &topic->settings;
+    local_flow_frame(topic, row);
+    rate_take(&topic->flow.rate, settings->rate, row->count, local->now.monotonic);
+    if (settings->overflow != OVERFLOW_DROP_OLDEST || (settings->max_messages == 0 && settings->max_bytes == 0))
+        return MP_OK;
+    return drop_oldest(local, topic, row->count, fault);
+}
+
+void local_flow_frame(struct topic *topic, const struct store_frame *row)
+{
+    topic->counters.kept_bytes += row->size;
+    topic->flow.bytes += row->size;
+    if (row->marks)
+        topic->counters.dropped[DROPPED_DUPLICATE] += bits_count(row->marks, 0, row->count);
+}
+
+void local_flow_event(struct topic *topic, const struct store_event *event)
+{
+    uint64_t *dropped = topic->counters.dropped;
+    if (event->kind != EVENT_EXPIRED && event->kind != EVENT_DROPPED)
+        return;
+    topic->dirty = true;
+    if (event->kind == EVENT_EXPIRED)
+        dropped[DROPPED_EXPIRED] += event->count;
+    else
+        dropped[event->code == DROP_PURGED ? DROPPED_PURGED : DROPPED_OVERFLOW] += event->count;
+    if (event->group == 0 && event->first + event->span > topic->first)
+        topic->first = event->first + event->span;
+}
+
+void local_flow_deleted(struct topic *topic, const struct store_deleted *deleted)
+{
+    uint64_t bytes = deleted->bytes;
+    topic->counters.kept_bytes -= bytes < topic->counters.kept_bytes ? bytes : topic->counters.kept_bytes;
+    topic->saved_counters.kept_bytes -=
+        bytes < topic->saved_counters.kept_bytes ? bytes : topic->saved_counters.kept_bytes;
+    if (deleted->end > topic->flow.low)
+        topic->flow.low = deleted->end;
+    if (topic->flow.bytes > topic->counters.kept_bytes)
+        topic->flow.bytes = topic->counters.kept_bytes;
+}
+
+/* ---- rows ----------------------------------------------------------------------------------------------------- */
+
+void local_counters_write(const struct topic_counters *counters, uint8_t row[COUNTERS_BYTES])
+{
+    for (unsigned i = 0; i < DROPPED_REASONS; i++)
+        store_u64(row + (size_t)i * 8, counters->dropped[i]);
+    store_u64(row + (size_t)DROPPED_REASONS * 8, counters->kept_bytes);
+}
+
+static enum mp_error add_size(void *context, const struct store_frame *row)
+{
+    struct topic *topic = context;
+    if (row->first >= topic->end)
+        return MP_ERR_INTERRUPTED; /* what is newer than the topic's row comes later */
+    local_flow_frame(topic, row);
+    return MP_OK;
+}
+
+enum mp_error local_counters_read(struct local *local, struct topic *topic, const struct store_topic *row,
+                                  struct fault *fault)
+{
+    struct topic_counters *counters = &topic->counters;
+    enum mp_error error = MP_OK;
+    if (row->counters_size >= COUNTERS_BYTES) {
+        for (unsigned i = 0; i < DROPPED_REASONS; i++)
+            counters->dropped[i] = load_u64(row->counters + (size_t)i * 8);
+        counters->kept_bytes = load_u64(row->counters + (size_t)DROPPED_REASONS * 8);
+    } else if (topic->end > 0) {
+        /* A relay that did not count has written it. */
+        error = store_each_frame(local->store, topic->id, 0, add_size, topic, fault);
+    }
+    topic->saved_counters = *counters;
+    topic->flow.low = topic->first;
+    topic->flow.bytes = counters->kept_bytes;
+    return error == MP_ERR_INTERRUPTED ? MP_OK : error;
+}
