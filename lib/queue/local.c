@@ -42,7 +42,7 @@ static void forget_all(struct local *local)
     local_cache_clear(local);
     local_subscriptions_detach(local);
     local->next_topic = local->next_group = local->next_pattern = 1;
-    local->delay_due = local->schedule_due = local->expire_due = CLOCK_NEVER;
+    local->delay_due = local->schedule_due = local->expire_due = local->dedupe_due = CLOCK_NEVER;
     local->writing = false;
 }
 
@@ -50,6 +50,7 @@ static void local_close(struct engine *engine)
 {
     struct local *local = local_of(engine);
     forget_all(local);
+    local_dedupe_free(local);
     size_t at = 0;
     struct subscription *subscription;
     while ((subscription = map_next(&local->subscriptions, &at))) {
@@ -249,7 +250,7 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
     map_free(&loading.topics);
     if (error || (error = check_groups(&loading)))
         return error;
-    if ((error = local_schedule_load(local, fault)))
+    if ((error = local_schedule_load(local, fault)) || (error = local_dedupe_load(local, fault)))
         return error;
     if (local_readers_attach(local) || local_leases_rebuild(local))
         return fault_memory(fault);
@@ -369,7 +370,7 @@ enum mp_error engine_local_open(struct store *store, const struct engine_local_s
     if (local->settings.lease == 0)
         local->settings.lease = LEASE;
     local->next_topic = local->next_group = local->next_pattern = 1;
-    local->lease_due = local->delay_due = local->schedule_due = local->expire_due = CLOCK_NEVER;
+    local->lease_due = local->delay_due = local->schedule_due = local->expire_due = local->dedupe_due = CLOCK_NEVER;
     *engine = &local->engine;
     return MP_OK;
 }

@@ -21,6 +21,7 @@ enum { TOPICS_MAX = (1 << 19) - 1, CACHE_SLOTS = 64 };
 
 struct topic;
 struct group;
+struct deduper;
 
 /*
  * Relay time is a clock that never steps: microseconds since the epoch as the wall clock had it when the store was made,
@@ -195,7 +196,9 @@ struct local {
     int64_t space_checked;
     uint64_t space;
     bool writing;
-    int64_t expire_due; /* relay time: no topic's is earlier */
+    int64_t expire_due;      /* relay time: no topic's is earlier */
+    struct deduper *deduper; /* NULL until a topic looks for duplicates */
+    int64_t dedupe_due;      /* relay time: when it forgets some */
     uint64_t commits, snapshots, lapsed, expired;
 };
 
@@ -259,6 +262,7 @@ struct local_frame_origin {
     uint64_t session; /* 0: the engine's own (a dead letter), or the schedule's */
     uint64_t request; /* the lane in the two top bits; without a session: how long it waited in the schedule, in us */
     uint32_t target;  /* the group that alone sees it; 0: all */
+    bool dedupe;      /* looked for among what the topic had, if the topic does that and all see it */
 };
 /*
  * Puts FRAME, opened deep, at the end of TOPIC; all that does so goes this way. *DUPLICATES of its messages were known
@@ -272,6 +276,19 @@ enum mp_error local_publish(struct engine *engine, const struct engine_publicati
                             struct fault *fault);
 enum mp_error local_check_target(struct engine *engine, const struct engine_publication *publication,
                                  struct fault *fault);
+
+/* local_dedupe.c */
+/*
+ * Looks for the messages of FRAME, which goes to the end of TOPIC at TIME, among those of the topic's window, and notes
+ * the others. *MARKS: bit i: message i is one of the *DUPLICATES; NULL: none is; good until the next call.
+ */
+enum mp_error local_dedupe_frame(struct local *local, const struct topic *topic, const struct frame *frame,
+                                 int64_t time, const uint8_t **marks, uint32_t *duplicates, struct fault *fault);
+/* Forgets what is over, as much as belongs in a turn. */
+enum mp_error local_dedupe_tick(struct local *local, struct fault *fault);
+enum mp_error local_dedupe_load(struct local *local, struct fault *fault);
+void local_dedupe_free(struct local *local);
+size_t local_dedupe_bytes(const struct local *local);
 
 /* local_expire.c */
 /*

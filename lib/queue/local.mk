@@ -10,6 +10,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local.c %D%/local.h \
 	%D%/local_config.c \
 	%D%/local_apply.c \
+	%D%/local_dedupe.c \
 	%D%/local_describe.c \
 	%D%/local_expire.c \
 	%D%/local_flow.c \

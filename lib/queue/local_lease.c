@@ -289,7 +289,7 @@ enum mp_error local_tick(struct engine *engine, struct fault *fault)
     if (local->delay_due <= local->now.monotonic)
         wake(local);
     enum mp_error error = local_schedule_tick(local, fault);
-    if (error || (error = local_expire_tick(local, fault)))
+    if (error || (error = local_expire_tick(local, fault)) || (error = local_dedupe_tick(local, fault)))
         return error;
     return local->lease_due <= local->now.monotonic ? lapse(local, fault) : MP_OK;
 }
@@ -301,6 +301,8 @@ int64_t local_due(const struct engine *engine)
         return local->now.monotonic; /* a turn that had answered enough left them */
     int64_t due = local->lease_due < local->delay_due ? local->lease_due : local->delay_due;
     int64_t time = local->schedule_due < local->expire_due ? local->schedule_due : local->expire_due;
+    if (local->dedupe_due < time)
+        time = local->dedupe_due;
     if (time == CLOCK_NEVER)
         return due;
     int64_t monotonic = local_time_to_monotonic(local, time);

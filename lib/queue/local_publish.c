@@ -46,6 +46,10 @@ enum mp_error local_add_frame(struct local *local, struct topic *topic, const st
         .target = origin->target,
     };
     enum mp_error error = local_write(local, fault);
+    if (!error && origin->dedupe && origin->target == 0 && topic->settings.dedupe_by != DEDUPE_NONE) {
+        error = local_dedupe_frame(local, topic, frame, row.time, &row.marks, duplicates, fault);
+        row.marks_size = row.marks ? bits_size(frame->count) : 0;
+    }
     if (error || (error = store_add_frame(local->store, &row, fault)))
         return error;
     *first = topic->end;
@@ -76,8 +80,8 @@ enum mp_error local_publish(struct engine *engine, const struct engine_publicati
 {
     struct local *local = local_of(engine);
     struct topic *topic = local_topic(local, publication->topic, publication->topic_size);
-    struct local_frame_origin from = {.session = origin->session,
-                                      .request = (uint64_t)origin->lane << 62 | origin->number};
+    struct local_frame_origin from = {
+        .session = origin->session, .request = (uint64_t)origin->lane << 62 | origin->number, .dedupe = true};
     enum mp_error error = find_target(topic, publication, &from.target, fault);
     if (!error && !topic)
         error = local_topic_make(local, publication->topic, publication->topic_size, false, &topic, fault);

@@ -139,7 +139,7 @@ static enum mp_error move_row(struct moving *moving, struct topic *topic, uint64
             *moving->fault = detail;
         return error;
     }
-    struct local_frame_origin origin = {.target = row.target};
+    struct local_frame_origin origin = {.target = row.target, .dedupe = true};
     if (local->time > row.time)
         origin.request = (uint64_t)(local->time - row.time);
     uint64_t first;
