@@ -79,6 +79,7 @@ struct engine_deliveries {
     size_t bytes;
     uint64_t messages;
     uint64_t waiting; /* what is there and was not given */
+    bool passed;      /* a reader was brought past messages that are not for it: tell it where it stands */
     bool end;         /* nothing more is there, waiting, delayed or leased to others */
 };
 
@@ -87,6 +88,9 @@ struct engine_limits {
     uint32_t messages; /* 0: no limit but the bytes */
     size_t bytes;
     size_t chunks;
+    uint64_t only_first; /* a grant: only what waits of the ONLY_COUNT offsets from here on, be it out of turn */
+    uint64_t only_count; /* 0: all */
+    bool sets;           /* deliveries may have masks: who takes them knows what to do with that */
 };
 
 /* Where a reader or a new group begins (client/protocol.h has the same numbers). */
@@ -258,7 +262,10 @@ struct engine_operations {
     enum mp_error (*regrant)(struct engine *engine, struct engine_subscription *subscription,
                              const struct engine_origin *origin, const struct engine_limits *limits,
                              struct engine_deliveries *deliveries, struct fault *fault);
-    /* Reads without leasing: each topic from its position (ascending by topic), or from FROM and VALUE. */
+    /*
+     * Reads without leasing: each topic from its position (ascending by topic), or from FROM and VALUE. With a group's
+     * subscription: what it has not settled, from the positions or the oldest on; FROM means nothing then.
+     */
     enum mp_error (*read)(struct engine *engine, struct engine_subscription *subscription,
                           const struct engine_position *positions, size_t positions_count, enum engine_from from,
                           uint64_t value, const struct engine_limits *limits, struct engine_deliveries *deliveries,

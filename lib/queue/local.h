@@ -119,6 +119,7 @@ struct group {
     struct states states;
     struct cut_hint hint;
     struct oldest oldest;
+    bool goes_on;      /* a turn has done enough for it: it is ready again in the next */
     uint64_t swept;    /* the floor that the sweep looked at last, */
     int64_t sweep_due; /* and when its message expires by itself */
 };
@@ -199,6 +200,7 @@ struct local {
     int64_t expire_due;      /* relay time: no topic's is earlier */
     struct deduper *deduper; /* NULL until a topic looks for duplicates */
     int64_t dedupe_due;      /* relay time: when it forgets some */
+    bool goes_on;       /* a group does */
     uint64_t commits, snapshots, lapsed, expired;
 };
 
@@ -396,6 +398,12 @@ enum mp_error local_apply(struct local *local, struct group *group, const struct
 /* Writes EVENT (its id, time, topic and group are filled in) and applies it. */
 enum mp_error local_event(struct local *local, struct group *group, struct store_event *event, struct fault *fault);
 
+/* GROUP has more to do than belongs in a turn. */
+static inline void local_go_on(struct local *local, struct group *group)
+{
+    group->goes_on = local->goes_on = true;
+}
+
 /* local_settle.c */
 uint32_t local_held(struct engine *engine, uint64_t session, const struct engine_settlement *settlement);
 enum mp_error local_settle(struct engine *engine, const struct engine_origin *origin,
@@ -403,8 +411,9 @@ enum mp_error local_settle(struct engine *engine, const struct engine_origin *or
 
 /* local_lease.c */
 struct lease *local_lease(struct local *local, uint64_t session, uint64_t number, const struct group *group);
+/* COUNT messages of the SPAN offsets from FIRST on. */
 enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t number, struct group *group,
-                              uint64_t first, uint32_t count, int64_t deadline);
+                              uint64_t first, uint32_t span, uint32_t count, int64_t deadline);
 void local_lease_settled(struct local *local, uint64_t session, uint64_t number, const struct group *group,
                          uint32_t count);
 void local_leases_clear(struct local *local);

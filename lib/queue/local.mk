@@ -6,7 +6,7 @@
 noinst_LTLIBRARIES += %D%/libqueue.la
 %C%_libqueue_la_SOURCES = \
 	%D%/dedupe.c %D%/dedupe.h \
-	%D%/engine.h \
+	%D%/engine.c %D%/engine.h \
 	%D%/local.c %D%/local.h \
 	%D%/local_config.c \
 	%D%/local_apply.c \
@@ -16,7 +16,9 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_flow.c \
 	%D%/local_frames.c \
 	%D%/local_drop.c \
-	%D%/local_grant.c \
+	%D%/local_give.c %D%/local_give.h \
+	%D%/local_grant.c %D%/local_grant.h \
+	%D%/local_read.c \
 	%D%/local_group.c \
 	%D%/local_lease.c \
 	%D%/local_remove.c \

@@ -1,235 +1,219 @@
-#include "queue/local.h"
+#include "queue/local_grant.h"
 
-#include <stdlib.h>
+/* Frames in which a turn finds nothing for the group; the rest is for the next turn. */
+enum { PASSES = 256 };
 
-static void delivery_drop(const struct engine_delivery *delivery)
+/* How many messages of the subscription's groups may be leased beside those that are. */
+static uint64_t in_flight_left(const struct subscription *subscription)
 {
-    blob_drop(delivery->blob);
-    blob_drop(delivery->mask_blob);
+    uint64_t most = subscription->settings.max_in_flight, leased = 0;
+    if (most == 0)
+        return UINT64_MAX;
+    for (size_t i = 0; i < subscription->members.count; i++)
+        leased += ((const struct group *)subscription->members.items[i])->states.counts[STATE_LEASED];
+    return leased < most ? most - leased : 0;
 }
 
-void engine_deliveries_clear(struct engine_deliveries *deliveries)
-{
-    for (size_t i = 0; i < deliveries->count; i++)
-        delivery_drop(&deliveries->items[i]);
-    deliveries->count = 0;
-    deliveries->bytes = 0;
-    deliveries->messages = 0;
-    deliveries->waiting = 0;
-    deliveries->end = false;
-}
-
-void engine_deliveries_free(struct engine_deliveries *deliveries)
-{
-    engine_deliveries_clear(deliveries);
-    free(deliveries->items);
-    *deliveries = (struct engine_deliveries){0};
-}
-
-enum mp_error engine_deliveries_add(struct engine_deliveries *deliveries, const struct engine_delivery *delivery)
-{
-    if (deliveries->count == deliveries->capacity) {
-        size_t capacity = deliveries->capacity ? deliveries->capacity * 2 : 16;
-        struct engine_delivery *items = realloc(deliveries->items, capacity * sizeof *items);
-        if (!items) {
-            delivery_drop(delivery);
-            return MP_ERR_MEMORY;
-        }
-        deliveries->items = items;
-        deliveries->capacity = capacity;
-    }
-    deliveries->items[deliveries->count++] = *delivery;
-    deliveries->bytes += delivery->size;
-    deliveries->messages += delivery->count;
-    return MP_OK;
-}
-
-/* What a grant or a read is doing. */
-struct giving {
-    struct local *local;
-    struct topic *topic;
-    uint32_t group;
-    uint32_t attempt;
-    struct cut_hint *hint; /* NULL: none is kept */
-    const struct engine_limits *limits;
-    struct engine_deliveries *deliveries;
-    struct fault *fault;
+/* Messages in a row that can be granted together. */
+struct next_run {
+    uint64_t first;
+    uint64_t count;
+    uint32_t attempt; /* that this is */
+    uint32_t suspect;
+    bool fresh;     /* never granted before */
+    bool scattered; /* more of the kind follow behind others */
 };
 
-static bool is_full(const struct giving *giving)
+static bool is_alike(const struct state_run *run, const struct state_run *other)
 {
-    const struct engine_deliveries *given = giving->deliveries;
-    const struct engine_limits *limits = giving->limits;
-    return given->count >= limits->chunks ||
-           (given->messages > 0 &&
-            ((limits->messages > 0 && given->messages >= limits->messages) || given->bytes >= limits->bytes));
+    return run->value.attempt == other->value.attempt && run->value.suspect == other->value.suspect;
 }
 
-/* Puts CURSOR on message INDEX of the frame that begins at offset FIRST, from where the hint was, if that helps. */
-static void seek(struct frame_cursor *cursor, uint64_t first, uint32_t index, const struct cut_hint *hint)
+/* A block's end cuts runs that are one. */
+static void join_runs(struct states *states, uint64_t high, struct next_run *next, const struct state_run *first)
 {
-    if (hint && hint->frame == first && hint->index <= index) {
-        cursor->at = hint->at;
-        cursor->index = hint->index;
+    struct state_run run;
+    uint64_t end = next->first + next->count;
+    while (end < high && next->count < UINT32_MAX / 2 && states_get(states, end, &run) &&
+           run.value.state == STATE_WAITING && is_alike(first, &run)) {
+        end += run.count;
+        next->count += run.count;
     }
-    frame_skip(cursor, index - cursor->index);
+    if (end > high)
+        next->count = high - next->first;
+    next->scattered = end < high && states_find(states, STATE_WAITING, end, &run) && run.first < high &&
+                      run.first - next->first < FRAME_COUNT_MAX && is_alike(first, &run);
 }
 
-/* Gives up to COUNT messages of one frame from INDEX on, as a new frame. *GIVEN 0: no room. */
-static enum mp_error give_part(struct giving *giving, const struct cached_frame *cached, uint32_t index, uint32_t count,
-                               size_t room, uint32_t *given)
+/* What can be granted next: messages that were given back first, then new ones. False: nothing. */
+static bool next_run(const struct granting *granting, struct next_run *next)
 {
-    struct frame frame;
-    frame_trust(&frame, cached->data, cached->size);
-    struct frame_cursor cursor = frame_cursor(&frame);
-    seek(&cursor, cached->first, index, giving->hint);
-    *given = 0;
-    struct frame_cursor look = cursor;
-    struct record record;
-    if (giving->deliveries->messages > 0 && frame_next(&look, &record) && look.at - cursor.at > room)
-        return MP_OK; /* only the first message of all may be over the limit */
-    struct buffer bytes = {0};
-    enum mp_error error = frame_cut(&cursor, count, room, &bytes);
-    struct blob *blob = error ? NULL : blob_of_buffer(&bytes);
-    if (!blob) {
-        buffer_free(&bytes);
-        return fault_memory(giving->fault);
+    struct group *group = granting->group;
+    struct states *states = &group->states;
+    struct state_run run;
+    *next = (struct next_run){0};
+    if (states_find(states, STATE_WAITING, granting->low, &run) && run.first < granting->high) {
+        next->first = run.first;
+        next->count = run.count;
+        next->attempt = run.value.attempt + 1;
+        next->suspect = run.value.suspect;
+        join_runs(states, granting->high, next, &run);
+        return true;
     }
-    if (giving->hint)
-        *giving->hint = (struct cut_hint){cached->first, cursor.index, cursor.at};
-    *given = cursor.index - index;
-    struct engine_delivery delivery = {.topic = giving->topic->id,
-                                       .group = giving->group,
-                                       .first = cached->first + index,
-                                       .count = *given,
-                                       .span = *given,
-                                       .attempt = giving->attempt,
-                                       .name = giving->topic->name,
-                                       .blob = blob,
-                                       .data = blob->data,
-                                       .size = blob->size};
-    return engine_deliveries_add(giving->deliveries, &delivery) ? fault_memory(giving->fault) : MP_OK;
+    uint64_t end = states->frontier + states_room(states);
+    if (end > group->topic->end)
+        end = group->topic->end;
+    if (end > granting->high)
+        end = granting->high;
+    next->first = states->frontier > granting->low ? states->frontier : granting->low;
+    next->attempt = 1;
+    next->fresh = true;
+    next->count = end > next->first ? end - next->first : 0;
+    return next->count > 0;
 }
 
-static enum mp_error give_whole(struct giving *giving, const struct cached_frame *cached)
+enum mp_error grant_event(struct granting *granting, enum store_event_kind kind, uint64_t first, uint32_t span,
+                          const uint8_t *mask)
 {
-    struct engine_delivery delivery = {.topic = giving->topic->id,
-                                       .group = giving->group,
-                                       .first = cached->first,
-                                       .count = cached->count,
-                                       .span = cached->count,
-                                       .attempt = giving->attempt,
-                                       .name = giving->topic->name,
-                                       .blob = blob_hold(cached->blob),
-                                       .data = cached->data,
-                                       .size = cached->size};
-    return engine_deliveries_add(giving->deliveries, &delivery) ? fault_memory(giving->fault) : MP_OK;
+    struct giving *giving = &granting->giving;
+    struct local *local = giving->local;
+    uint8_t shifted[GIVE_MASK];
+    uint32_t begin = 0, count = span;
+    if (mask) {
+        begin = bits_get(mask, 0) ? 0 : (uint32_t)bits_run(mask, 0, span);
+        while (span > begin && !bits_get(mask, span - 1))
+            span--;
+        count = (uint32_t)bits_count(mask, begin, span - begin);
+    }
+    if (count == 0)
+        return MP_OK;
+    struct store_event event = {.kind = kind, .first = first + begin, .count = count, .span = span - begin, .code = -1};
+    if (count < event.span) {
+        bits_copy(shifted, mask, begin, event.span);
+        event.mask = shifted;
+        event.mask_size = bits_size(event.span);
+    }
+    if (kind != EVENT_LEASED)
+        return local_event(local, granting->group, &event, giving->fault);
+    const struct engine_origin *origin = granting->origin;
+    event.session = origin->session;
+    event.request = (uint64_t)origin->lane << 62 | origin->number;
+    event.attempt = giving->attempt;
+    event.due = local->time + (int64_t)granting->lease * 1000;
+    event.lease = origin->number;
+    enum mp_error error = local_event(local, granting->group, &event, giving->fault);
+    if (!error && local_lease_add(local, origin->session, origin->number, granting->group, event.first, event.span,
+                                  event.count, local->now.monotonic + (int64_t)granting->lease * 1000))
+        error = fault_memory(giving->fault);
+    return error;
 }
 
-/* Gives messages of the frame that holds OFFSET, up to COUNT. *GIVEN 0: no room. */
-static enum mp_error give_from_frame(struct giving *giving, uint64_t offset, uint64_t count, uint32_t *given)
+/* Sets the bits of those of SPAN messages from FIRST on that wait as NEXT does, up to one that waits otherwise. */
+static uint32_t collect(const struct group *group, const struct next_run *next, uint32_t span, uint8_t *mask)
 {
-    const struct engine_limits *limits = giving->limits;
-    struct engine_deliveries *deliveries = giving->deliveries;
+    uint64_t offset = next->first, end = next->first + span;
+    struct state_run run;
+    memset(mask, 0, bits_size(span));
+    for (; offset < end && states_get(&group->states, offset, &run); offset += run.count) {
+        if (run.value.state != STATE_WAITING)
+            continue;
+        if (run.value.attempt + 1 != next->attempt || run.value.suspect != next->suspect)
+            break;
+        uint32_t count = run.count < end - offset ? run.count : (uint32_t)(end - offset);
+        bits_set_range(mask, (size_t)(offset - next->first), count);
+    }
+    return offset < end ? (uint32_t)(offset - next->first) : span;
+}
+
+enum mp_error grant_set(struct granting *granting, const struct cached_frame *cached, uint32_t index, uint32_t span,
+                        uint8_t *mask, bool *went_on)
+{
+    struct giving *giving = &granting->giving;
+    struct give_passed passed;
+    uint64_t first = cached->first + index;
+    uint32_t taken = span, given = 0;
+    size_t delivered = giving->deliveries->count;
+    enum mp_error error = MP_OK;
+    *went_on = true;
+    give_choose(giving, cached, index, span, mask, &passed);
+    if (passed.foreign)
+        error = grant_event(granting, EVENT_FOREIGN, first, span, mask);
+    else
+        error = give_set(giving, cached, index, span, mask, &taken, &given);
+    if (given == 0)
+        granting->passes -= granting->passes > 0;
+    if (error || passed.foreign)
+        return error;
+    *went_on = taken > 0;
+    if (passed.duplicates && taken > 0)
+        error = grant_event(granting, EVENT_DUPLICATE, first, taken, passed.duplicate_mask);
+    if (!error && passed.expired && taken > 0)
+        error = grant_event(granting, EVENT_EXPIRED, first, taken, passed.expired_mask);
+    if (error || given == 0)
+        return error;
+    const struct engine_delivery *last = &giving->deliveries->items[delivered];
+    return grant_event(granting, EVENT_LEASED, last->first, last->span, last->mask);
+}
+
+/* Grants what NEXT has in its first frame. *WENT_ON: something was given, or passed over for good. */
+static enum mp_error grant_from_frame(struct granting *granting, const struct next_run *next, bool *went_on)
+{
+    uint8_t mask[GIVE_MASK];
     struct cached_frame cached;
-    enum mp_error error = local_frame(giving->local, giving->topic, offset, &cached, giving->fault);
-    if (error == MP_ERR_NOT_FOUND || (!error && cached.first > offset)) {
-        if (!error)
-            blob_drop(cached.blob);
-        return fault_set(giving->fault, MP_ERR_DAMAGED, "%s: offset %llu of topic %s is missing",
-                         store_path(giving->local->store), (unsigned long long)offset, giving->topic->name);
-    }
+    enum mp_error error = give_open(&granting->giving, next->first, &cached);
     if (error)
         return error;
-    uint32_t index = (uint32_t)(offset - cached.first);
-    uint64_t take = cached.count - index;
-    if (take > count)
-        take = count;
-    if (limits->messages > 0 && take > limits->messages - deliveries->messages)
-        take = limits->messages - deliveries->messages;
-    size_t room = limits->bytes > deliveries->bytes ? limits->bytes - deliveries->bytes : 0;
-    *given = 0;
-    bool whole = index == 0 && take == cached.count;
-    if (whole && (cached.size <= room || (deliveries->messages == 0 && cached.count == 1))) {
-        error = give_whole(giving, &cached);
-        *given = cached.count;
-    } else if (deliveries->messages == 0 || room > (size_t)64 * 1024 || !whole) {
-        error = give_part(giving, &cached, index, (uint32_t)take, room, given);
+    uint32_t index = (uint32_t)(next->first - cached.first), span = cached.count - index;
+    if (next->fresh || !next->scattered) {
+        span = next->count < span ? (uint32_t)next->count : span;
+        memset(mask, 0, bits_size(span));
+        bits_set_range(mask, 0, span);
+    } else {
+        if (granting->high - next->first < span)
+            span = (uint32_t)(granting->high - next->first);
+        span = collect(granting->group, next, span, mask);
     }
+    error = grant_set(granting, &cached, index, span, mask, went_on);
     blob_drop(cached.blob);
     return error;
 }
 
-/*
- * Gives up to COUNT messages from FIRST on. *GIVEN is how many. Those that stand before a damaged frame are given; the
- * damage is told when it comes first.
- */
-static enum mp_error give(struct giving *giving, uint64_t first, uint64_t count, uint32_t *given)
+/* Grants one run, or a part of it. */
+static enum mp_error grant_run(struct granting *granting, struct next_run *next, bool *went_on)
 {
+    struct giving *giving = &granting->giving;
+    uint32_t given = 0;
+    bool plain = false;
     enum mp_error error = MP_OK;
-    *given = 0;
-    while (!error && *given < count && !is_full(giving)) {
-        uint32_t part = 0;
-        error = give_from_frame(giving, first + *given, count - *given, &part);
-        if (error || part == 0)
-            break;
-        *given += part;
+    giving->attempt = next->attempt;
+    if (!next->scattered) {
+        uint64_t most = next->count < UINT32_MAX / 2 ? next->count : UINT32_MAX / 2;
+        error = give_range(giving, next->first, most, &given, &plain);
     }
-    return error == MP_ERR_DAMAGED && *given > 0 ? MP_OK : error;
+    *went_on = given > 0;
+    if (!error && given > 0)
+        error = grant_event(granting, EVENT_LEASED, next->first, given, NULL);
+    else if (!error && !plain)
+        error = grant_from_frame(granting, next, went_on);
+    return error;
 }
 
-/* One topic's damage keeps no other's messages back: it is told when there is nothing else to give. */
-static bool pass_over(enum mp_error error, bool *damaged)
+static enum mp_error grant_of_group(struct granting *granting, struct group *group)
 {
-    *damaged |= error == MP_ERR_DAMAGED;
-    return error == MP_ERR_DAMAGED;
-}
-
-/* What GROUP can give next: messages that were given back first, then new ones. False: nothing. */
-static bool next_of_group(struct group *group, uint64_t *first, uint64_t *count, uint32_t *attempt)
-{
-    struct state_run run;
-    if (states_find(&group->states, STATE_WAITING, 0, &run)) {
-        *first = run.first;
-        *count = run.count;
-        *attempt = run.value.attempt + 1;
-        return true;
-    }
-    *first = group->states.frontier;
-    *attempt = 1;
-    uint64_t there = group->topic->end - group->states.frontier;
-    uint64_t room = states_room(&group->states);
-    *count = there < room ? there : room;
-    return *count > 0;
-}
-
-static enum mp_error grant_of_group(struct giving *giving, struct group *group, const struct engine_origin *origin,
-                                    uint32_t lease)
-{
-    struct local *local = giving->local;
+    struct giving *giving = &granting->giving;
+    struct next_run next;
     enum mp_error error = MP_OK;
-    uint64_t first, count;
+    bool went_on = true;
+    granting->group = group;
     giving->topic = group->topic;
-    giving->group = group->id;
+    giving->group = giving->target = group->id;
     giving->hint = &group->hint;
-    while (!error && !is_full(giving) && next_of_group(group, &first, &count, &giving->attempt)) {
-        uint32_t given;
-        error = give(giving, first, count > UINT32_MAX ? UINT32_MAX : count, &given);
-        if (error || given == 0)
+    while (!error && went_on && !give_is_full(giving) && next_run(granting, &next)) {
+        if (granting->passes == 0) {
+            local_go_on(giving->local, group);
             break;
-        struct store_event event = {.kind = EVENT_LEASED,
-                                    .session = origin->session,
-                                    .request = (uint64_t)origin->lane << 62 | origin->number,
-                                    .first = first,
-                                    .count = given,
-                                    .attempt = giving->attempt,
-                                    .due = local->time + (int64_t)lease * 1000,
-                                    .lease = origin->number,
-                                    .code = -1};
-        error = local_event(local, group, &event, giving->fault);
-        if (!error && local_lease_add(local, origin->session, origin->number, group, first, given,
-                                      local->now.monotonic + (int64_t)lease * 1000))
-            error = fault_memory(giving->fault);
+        }
+        error = grant_run(granting, &next, &went_on);
     }
     return error;
 }
@@ -261,14 +245,27 @@ enum mp_error local_grant(struct engine *engine, struct engine_subscription *sha
 {
     struct local *local = local_of(engine);
     struct subscription *subscription = (struct subscription *)shared;
-    struct giving giving = {.local = local, .limits = limits, .deliveries = deliveries, .fault = fault};
+    struct granting granting = {.giving = {.local = local,
+                                           .most = in_flight_left(subscription),
+                                           .limits = limits,
+                                           .deliveries = deliveries,
+                                           .fault = fault},
+                                .origin = origin,
+                                .lease = lease,
+                                .high = UINT64_MAX,
+                                .passes = PASSES};
     size_t members = subscription->members.count;
     subscription->used = local->time;
     enum mp_error error = MP_OK;
     bool damaged = false;
-    for (size_t i = 0; !error && i < members && !is_full(&giving); i++) {
-        error = grant_of_group(&giving, subscription->members.items[(subscription->turn + i) % members], origin, lease);
-        if (pass_over(error, &damaged))
+    if (limits->only_count > 0) {
+        granting.low = limits->only_first;
+        if (limits->only_count < UINT64_MAX - limits->only_first)
+            granting.high = limits->only_first + limits->only_count;
+    }
+    for (size_t i = 0; !error && i < members && !give_is_full(&granting.giving); i++) {
+        error = grant_of_group(&granting, subscription->members.items[(subscription->turn + i) % members]);
+        if (give_pass_damage(error, &damaged))
             error = MP_OK;
     }
     subscription->turn++;
@@ -279,6 +276,78 @@ enum mp_error local_grant(struct engine *engine, struct engine_subscription *sha
     return error;
 }
 
+/* The messages of one lease that are given again: a run of one attempt, or the part of a frame where they lie apart. */
+struct again {
+    struct group *group;
+    const struct engine_origin *origin;
+    uint64_t end; /* of the lease */
+};
+
+static bool is_held(const struct again *again, const struct state_run *run)
+{
+    return run->value.state == STATE_LEASED && run->value.session == again->origin->session &&
+           run->value.lease == again->origin->number;
+}
+
+/* The first run from *OFFSET on that the lease holds, up to where the attempt changes or others lie between. */
+static bool next_held(const struct again *again, uint64_t *offset, struct state_run *run)
+{
+    struct states *states = &again->group->states;
+    struct state_run more;
+    for (;; *offset = run->first + run->count) {
+        if (*offset >= again->end || !states_find(states, STATE_LEASED, *offset, run) || run->first >= again->end)
+            return false;
+        if (is_held(again, run))
+            break;
+    }
+    uint64_t end = run->first + run->count;
+    while (end < again->end && states_get(states, end, &more) && is_held(again, &more) &&
+           more.value.attempt == run->value.attempt)
+        end = more.first + more.count;
+    run->count = (uint32_t)((end < again->end ? end : again->end) - run->first);
+    return true;
+}
+
+/* Gives what the lease holds of CACHED from RUN on, with the same attempt. *NEXT: behind it. */
+static enum mp_error give_held(struct giving *giving, const struct again *again, const struct cached_frame *cached,
+                               const struct state_run *run, uint64_t *next)
+{
+    uint8_t mask[GIVE_MASK];
+    uint32_t index = (uint32_t)(run->first - cached->first), span = cached->count - index, taken, given;
+    uint64_t offset = run->first, end = run->first + span;
+    struct state_run held;
+    memset(mask, 0, bits_size(span));
+    while (offset < end && next_held(again, &offset, &held) && held.first < end &&
+           held.value.attempt == run->value.attempt) {
+        uint64_t stop = held.first + held.count < end ? held.first + held.count : end;
+        bits_set_range(mask, (size_t)(held.first - run->first), (size_t)(stop - held.first));
+        offset = stop;
+    }
+    span = (uint32_t)((offset < end ? offset : end) - run->first);
+    enum mp_error error = give_set(giving, cached, index, span, mask, &taken, &given);
+    *next = run->first + taken;
+    return error;
+}
+
+static enum mp_error regrant_of_group(struct giving *giving, struct again *again, uint64_t offset)
+{
+    struct state_run run;
+    enum mp_error error = MP_OK;
+    while (!error && !give_is_full(giving) && next_held(again, &offset, &run)) {
+        struct cached_frame cached;
+        uint64_t next = offset;
+        giving->attempt = run.value.attempt;
+        if ((error = give_open(giving, run.first, &cached)))
+            break;
+        error = give_held(giving, again, &cached, &run, &next);
+        blob_drop(cached.blob);
+        if (next <= run.first)
+            break; /* no room */
+        offset = next;
+    }
+    return error;
+}
+
 enum mp_error local_regrant(struct engine *engine, struct engine_subscription *shared,
                             const struct engine_origin *origin, const struct engine_limits *limits,
                             struct engine_deliveries *deliveries, struct fault *fault)
@@ -286,89 +355,21 @@ enum mp_error local_regrant(struct engine *engine, struct engine_subscription *s
     struct local *local = local_of(engine);
     struct subscription *subscription = (struct subscription *)shared;
     struct cut_hint hint;
-    struct giving giving = {.local = local, .hint = &hint, .limits = limits, .deliveries = deliveries, .fault = fault};
+    struct giving giving = {
+        .local = local, .most = UINT64_MAX, .hint = &hint, .limits = limits, .deliveries = deliveries, .fault = fault};
     enum mp_error error = MP_OK;
-    for (size_t i = 0; !error && i < subscription->members.count && !is_full(&giving); i++) {
+    for (size_t i = 0; !error && i < subscription->members.count && !give_is_full(&giving); i++) {
         struct group *group = subscription->members.items[i];
         const struct lease *lease = local_lease(local, origin->session, origin->number, group);
-        uint64_t offset = lease ? lease->first : 0, end = lease ? lease->end : 0;
-        struct state_run run;
+        if (!lease)
+            continue;
+        struct again again = {group, origin, lease->end};
         giving.topic = group->topic;
-        giving.group = group->id;
+        giving.group = giving.target = group->id;
         hint.frame = UINT64_MAX;
-        while (!error && offset < end && !is_full(&giving) && states_find(&group->states, STATE_LEASED, offset, &run) &&
-               run.first < end) {
-            offset = run.first + run.count;
-            if (run.value.session != origin->session || run.value.lease != origin->number)
-                continue;
-            /* A block's end cuts runs that are one: give them in one piece. */
-            struct state_run next;
-            while (offset < end && states_get(&group->states, offset, &next) && next.value.state == STATE_LEASED &&
-                   next.value.session == origin->session && next.value.lease == origin->number &&
-                   next.value.attempt == run.value.attempt)
-                offset = next.first + next.count;
-            uint32_t given;
-            giving.attempt = run.value.attempt;
-            error = give(&giving, run.first, offset - run.first, &given);
-        }
+        error = regrant_of_group(&giving, &again, lease->first);
     }
     if (!error)
         count_left(local, subscription, origin->session, deliveries);
     return error;
-}
-
-static bool position_of(const struct topic *topic, const struct engine_position *positions, size_t count,
-                        uint64_t *offset)
-{
-    size_t low = 0, high = count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (positions[middle].topic < topic->id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == count || positions[low].topic != topic->id)
-        return false;
-    *offset = positions[low].next < topic->first ? topic->first : positions[low].next;
-    return true;
-}
-
-enum mp_error local_read(struct engine *engine, struct engine_subscription *shared,
-                         const struct engine_position *positions, size_t positions_count, enum engine_from from,
-                         uint64_t value, const struct engine_limits *limits, struct engine_deliveries *deliveries,
-                         struct fault *fault)
-{
-    struct local *local = local_of(engine);
-    struct subscription *subscription = (struct subscription *)shared;
-    struct giving giving = {.local = local, .limits = limits, .deliveries = deliveries, .fault = fault};
-    size_t members = subscription->members.count;
-    enum mp_error error = MP_OK;
-    bool damaged = false, all = true;
-    deliveries->waiting = 0;
-    for (size_t i = 0; !error && i < members; i++) {
-        struct topic *topic = subscription->members.items[(subscription->turn + i) % members];
-        uint64_t offset;
-        bool known = position_of(topic, positions, positions_count, &offset);
-        if (!known && deliveries->count >= limits->chunks) {
-            all = false; /* no room to tell where it stands: the next read will */
-            continue;
-        }
-        if (!known && (error = local_position(local, topic, from, value, &offset, fault)))
-            break;
-        uint32_t given = 0;
-        giving.topic = topic;
-        giving.hint = &topic->hint;
-        if (offset < topic->end && !is_full(&giving) &&
-            pass_over(error = give(&giving, offset, topic->end - offset, &given), &damaged))
-            error = MP_OK;
-        deliveries->waiting += topic->end > offset ? topic->end - offset - given : 0;
-        if (error || given > 0 || known)
-            continue;
-        struct engine_delivery stand = {.topic = topic->id, .first = offset, .name = topic->name};
-        error = engine_deliveries_add(deliveries, &stand) ? fault_memory(fault) : MP_OK;
-    }
-    subscription->turn++;
-    deliveries->end = deliveries->waiting == 0 && all;
-    return damaged && !error && deliveries->messages == 0 ? MP_ERR_DAMAGED : error;
 }

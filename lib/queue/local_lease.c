@@ -14,7 +14,7 @@ struct lease *local_lease(struct local *local, uint64_t session, uint64_t number
 }
 
 enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t number, struct group *group,
-                              uint64_t first, uint32_t count, int64_t deadline)
+                              uint64_t first, uint32_t span, uint32_t count, int64_t deadline)
 {
     struct lease *lease = local_lease(local, session, number, group);
     if (deadline < local->lease_due)
@@ -22,8 +22,8 @@ enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t nu
     if (lease) {
         if (first < lease->first)
             lease->first = first;
-        if (first + count > lease->end)
-            lease->end = first + count;
+        if (first + span > lease->end)
+            lease->end = first + span;
         lease->unsettled += count;
         return MP_OK;
     }
@@ -43,7 +43,7 @@ enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t nu
                             .key = {session, number, group->id},
                             .group = group,
                             .first = first,
-                            .end = first + count,
+                            .end = first + span,
                             .unsettled = count,
                             .deadline = deadline};
     if (map_put(&local->leases, &lease->key, sizeof lease->key, lease)) {
@@ -125,7 +125,8 @@ enum mp_error local_leases_rebuild(struct local *local)
         struct state_run run;
         uint64_t offset = group->states.floor;
         for (; states_find(&group->states, STATE_LEASED, offset, &run); offset = run.first + run.count)
-            if (local_lease_add(local, run.value.session, run.value.lease, group, run.first, run.count, deadline))
+            if (local_lease_add(local, run.value.session, run.value.lease, group, run.first, run.count, run.count,
+                                deadline))
                 return MP_ERR_MEMORY;
     }
     return MP_OK;
@@ -283,9 +284,24 @@ static void wake(struct local *local)
     }
 }
 
+/* Groups for which the last turn had done enough. */
+static void go_on(struct local *local)
+{
+    size_t at = 0;
+    struct group *group;
+    local->goes_on = false;
+    while ((group = map_next(&local->groups, &at))) {
+        if (group->goes_on)
+            local_mark_ready(local, group->subscription);
+        group->goes_on = false;
+    }
+}
+
 enum mp_error local_tick(struct engine *engine, struct fault *fault)
 {
     struct local *local = local_of(engine);
+    if (local->goes_on)
+        go_on(local);
     if (local->delay_due <= local->now.monotonic)
         wake(local);
     enum mp_error error = local_schedule_tick(local, fault);
@@ -297,7 +313,7 @@ enum mp_error local_tick(struct engine *engine, struct fault *fault)
 int64_t local_due(const struct engine *engine)
 {
     const struct local *local = (const struct local *)engine;
-    if (local->ready)
+    if (local->ready || local->goes_on)
         return local->now.monotonic; /* a turn that had answered enough left them */
     int64_t due = local->lease_due < local->delay_due ? local->lease_due : local->delay_due;
     int64_t time = local->schedule_due < local->expire_due ? local->schedule_due : local->expire_due;

@@ -107,7 +107,7 @@ static enum mp_error read_messages(struct core *core, const struct request *requ
 static bool must_tell(const struct protocol_fetch *fetch, const struct engine_deliveries *deliveries)
 {
     bool moves = fetch->from == PROTOCOL_FROM_NEW || fetch->from == PROTOCOL_FROM_LAST;
-    return deliveries->count > 0 && (moves || deliveries->count >= PROTOCOL_CHUNKS_MAX);
+    return deliveries->count > 0 && (moves || deliveries->passed || deliveries->count >= PROTOCOL_CHUNKS_MAX);
 }
 
 /*
