@@ -5,6 +5,7 @@
 
 enum {
     CAPACITY_MIN = 56,
+    BUCKET_COUNT = 1000000,
     BEHIND = 200 /* slots behind the last home; when a run of neighbours reaches past them the table grows */
 };
 #define OFFSET_MASK ((UINT64_C(1) << DEDUPE_OFFSET_BITS) - 1)
@@ -128,13 +129,23 @@ static enum mp_error open_bucket(struct dedupe *dedupe, uint64_t offset, int64_t
     return MP_OK;
 }
 
+/*
+ * Whether LAST is not to take more. A burst fills several buckets, so that the copy which a growing one needs stays
+ * small beside all of them: a million ids, or an eighth of what there is.
+ */
+static bool is_done(const struct dedupe *dedupe, const struct dedupe_bucket *last, int64_t window, uint64_t offset,
+                    int64_t time)
+{
+    return time - last->opened > window / DEDUPE_BUCKETS || offset < last->base || offset - last->base >= OFFSET_MASK ||
+           (last->count >= BUCKET_COUNT &&
+            (last->count >= dedupe_count(dedupe) / DEDUPE_BUCKETS || last->count >= most(CAPACITY_MAX / 2)));
+}
+
 enum mp_error dedupe_add(struct dedupe *dedupe, int64_t window, uint64_t hash, uint64_t offset, int64_t time)
 {
     const struct dedupe_bucket *last = dedupe->count > 0 ? &dedupe->buckets[dedupe->count - 1] : NULL;
     enum mp_error error;
-    if ((!last || time - last->opened > window / DEDUPE_BUCKETS || offset < last->base ||
-         offset - last->base >= OFFSET_MASK || last->count >= most(CAPACITY_MAX / 2)) &&
-        (error = open_bucket(dedupe, offset, time)))
+    if ((!last || is_done(dedupe, last, window, offset, time)) && (error = open_bucket(dedupe, offset, time)))
         return error;
     struct dedupe_bucket *bucket = &dedupe->buckets[dedupe->count - 1];
     error = bucket_add(bucket, tag_of(hash) << DEDUPE_OFFSET_BITS | (offset - bucket->base + 1));
@@ -192,6 +203,14 @@ void dedupe_prefetch(const struct dedupe *dedupe, uint64_t hash)
         const struct dedupe_bucket *bucket = &dedupe->buckets[i];
         __builtin_prefetch(&bucket->slots[home_of(bucket, tag_of(hash))]);
     }
+}
+
+void dedupe_prefetch_add(const struct dedupe *dedupe, uint64_t hash)
+{
+    if (dedupe->count == 0)
+        return;
+    const struct dedupe_bucket *bucket = &dedupe->buckets[dedupe->count - 1];
+    __builtin_prefetch(&bucket->slots[home_of(bucket, tag_of(hash))]);
 }
 
 uint64_t dedupe_count(const struct dedupe *dedupe)

@@ -1,10 +1,10 @@
 /*
  * dedupe.h: which ids a topic has seen of late: an index from hashes to offsets, for a window of time.
  *
- * It holds eight bytes an id, in about nine buckets of an eighth of the window each: the part of the hash by which an
- * id is found (36 bits) and where it was seen (28 bits, counted from the bucket's first offset). A bucket is one table
- * of open addressing that is kept in the order of its slots, so that growing and searching walk memory forwards. A
- * bucket whose window is over goes as a whole.
+ * It holds eight bytes an id, in buckets of an eighth of the window, or of the ids when they come in a burst: the part
+ * of the hash by which an id is found (36 bits) and where it was seen (28 bits, counted from the bucket's first offset).
+ * A bucket is one table of open addressing that is kept in the order of its slots, so that growing and searching walk
+ * memory forwards. A bucket whose window is over goes as a whole.
  *
  * What it finds are candidates: another id may have the same 36 bits (one lookup in 6,000 with ten million ids), what
  * was undone is not taken out, and a bucket stays until its last id is over. Who asks confirms each one by what is
@@ -62,6 +62,8 @@ bool dedupe_next(struct dedupe_cursor *cursor, uint64_t *offset);
 
 /* Has what a lookup of HASH will look at come near: a few lookups ahead that makes them several times as fast. */
 void dedupe_prefetch(const struct dedupe *dedupe, uint64_t hash);
+/* The same for adding without a lookup. */
+void dedupe_prefetch_add(const struct dedupe *dedupe, uint64_t hash);
 
 /* Ids, and bytes of memory. */
 uint64_t dedupe_count(const struct dedupe *dedupe);

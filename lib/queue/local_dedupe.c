@@ -163,6 +163,8 @@ static enum mp_error load_hashes(void *context, const struct store_hashes *row)
     for (uint32_t i = 0; !error && i < row->count; i++) {
         struct hash128 hash;
         memcpy(&hash, row->hashes + (size_t)i * STORE_HASH, sizeof hash);
+        if (i + PREFETCH < row->count)
+            dedupe_prefetch_add(&loading->known->index, load_u64(row->hashes + ((size_t)i + PREFETCH) * STORE_HASH));
         if (hash.low != 0 || hash.high != 0)
             error = dedupe_add(&loading->known->index, loading->window, hash.low, row->first + i, row->time);
     }
