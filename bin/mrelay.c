@@ -10,7 +10,7 @@ struct mrelay_settings {
     struct admin_settings admin;
 };
 
-enum verb { STATUS, TOPICS, GROUPS, SET, WAIT, RELAYS };
+enum verb { STATUS, TOPICS, GROUPS, SET, WAIT, BACKUP, RESTORE, RELAYS };
 
 static const struct option_verb verbs[] = {
     [STATUS] = {.name = "status",
@@ -41,13 +41,28 @@ static const struct option_verb verbs[] = {
               .help = "wait until a group (-g) has worked off a topic (-t)",
               .man = "Wait until group\n.Fl g\nhas worked off topic\n.Fl t ,\nfor ever or as long as\n.Fl \\-wait\n"
                      "says: nothing of it is waiting, delayed or with a consumer."},
+    [BACKUP] = {.name = "backup",
+                .operands = "FILE",
+                .operands_most = 1,
+                .help = "copy the store into FILE, while the relay runs",
+                .man = "Copy the store into\n.Ar FILE\nas it is at one moment, and check the copy.\n"
+                       "The relay may run and goes on meanwhile.\nA\n.Ar FILE\nthat is there is replaced when the copy "
+                       "is whole."},
+    [RESTORE] = {.name = "restore",
+                 .operands = "FILE",
+                 .operands_most = 1,
+                 .help = "check FILE, a backup, and put it in the store's place",
+                 .man =
+                     "Check\n.Ar FILE ,\na backup, and put a copy of it in the place of the store of a relay that does "
+                     "not run.\nA store that is there needs\n.Fl \\-force ,\nand is kept beside it with\n"
+                     ".Pa .replaced\nbehind its name."},
     [RELAYS] = {.name = "relays", .help = "list the relays of this user that run, and the machine's"},
     {0},
 };
 
 static int (*const ask[])(const struct admin_settings *settings) = {
-    [STATUS] = admin_status, [TOPICS] = admin_topics, [GROUPS] = admin_groups,
-    [SET] = admin_set,       [WAIT] = admin_wait,     [RELAYS] = admin_relays,
+    [STATUS] = admin_status, [TOPICS] = admin_topics, [GROUPS] = admin_groups,   [SET] = admin_set,
+    [WAIT] = admin_wait,     [BACKUP] = admin_backup, [RESTORE] = admin_restore, [RELAYS] = admin_relays,
 };
 
 #define AT(member) offsetof(struct mrelay_settings, member)
@@ -75,7 +90,8 @@ static const struct option_spec specs[] = {
      .kind = OPTION_TEXT,
      .at = AT(store),
      .argument = "FILE",
-     SERVING,
+     .verbs = OPTION_NO_VERB | OPTION_VERB(BACKUP) | OPTION_VERB(RESTORE),
+     .section = "Serving",
      .completion = OPTION_COMPLETE_FILE,
      .help = "keep messages in FILE (default: by the name)"},
     {.name = "background",
@@ -152,7 +168,7 @@ static const struct option_spec specs[] = {
      .kind = OPTION_DURATION,
      .at = AT(admin.wait),
      .argument = "TIME",
-     .verbs = ANSWERED,
+     .verbs = ANSWERED | OPTION_VERB(BACKUP),
      ASKING,
      .help = "how long to wait: for the relay, or for the group"},
     {.name = "json",
@@ -181,9 +197,12 @@ static const struct option_spec specs[] = {
     {.name = "force",
      .kind = OPTION_FLAG,
      .at = AT(admin.force),
-     .verbs = ASKED,
+     .verbs = ASKED | OPTION_VERB(RESTORE),
      CHANGING,
-     .help = "delete it although consumers wait, or have messages of it"},
+     .help = "although it is in use, or in the way",
+     .man =
+         "Delete a topic or a group although consumers wait for its messages or have some, move a group although they "
+         "have some, or restore over a store that is there."},
     {.name = "yes",
      .letter = 'y',
      .kind = OPTION_FLAG,
@@ -206,6 +225,7 @@ static const char *const synopsis[] = {
     "groups seek|delete TOPIC GROUP [--from WHERE]",
     "set topic TOPIC | group TOPIC GROUP [KEY=VALUE]...",
     "wait -t TOPIC -g GROUP [-r RELAY] [--wait TIME]",
+    "backup|restore FILE [-r RELAY | --store STORE]",
     "relays",
     NULL,
 };

@@ -36,6 +36,11 @@ int admin_groups(const struct admin_settings *settings);
 /* `topic T` or `group T G`: shows the settings, or changes those that are given as KEY=VALUE. */
 int admin_set(const struct admin_settings *settings);
 
+/* Copies the store into a file, also while the relay runs. */
+int admin_backup(const struct admin_settings *settings);
+/* Puts such a copy in the place of the store. */
+int admin_restore(const struct admin_settings *settings);
+
 /* Returns when the group has nothing waiting, delayed or leased; 124 after the wait. */
 int admin_wait(const struct admin_settings *settings);
 

@@ -9,6 +9,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/admin_ask.c %D%/admin_ask.h \
 	%D%/admin_change.c \
 	%D%/admin_show.c \
+	%D%/admin_store.c \
 	%D%/child_groups.c %D%/child_groups.h \
 	%D%/command.c %D%/command.h \
 	%D%/completion.c \

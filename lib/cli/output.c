@@ -122,8 +122,9 @@ void progress_show(struct progress *progress, const char *verb, uint64_t bytes, 
                  time_text);
     }
     char line[300];
-    int used =
-        snprintf(line, sizeof(line), "\r%s %s messages, %s, %s/s%s", verb, count_text, size_text, rate_text, left_text);
+    int used = messages == 0 ? snprintf(line, sizeof(line), "\r%s %s%s", verb, size_text, left_text)
+                             : snprintf(line, sizeof(line), "\r%s %s messages, %s, %s/s%s", verb, count_text, size_text,
+                                        rate_text, left_text);
     size_t most = output_columns(STDERR_FILENO);
     if ((size_t)used > most)
         line[most] = '\0';

@@ -44,7 +44,7 @@ struct progress {
     uint64_t messages;
 };
 
-/* VERB: "sent", "received". NOW: monotonic microseconds. */
+/* VERB: "sent", "received". Without messages only bytes are shown. NOW: monotonic microseconds. */
 void progress_begin(struct progress *progress, uint64_t total, int64_t now);
 void progress_show(struct progress *progress, const char *verb, uint64_t bytes, uint64_t messages, int64_t now);
 void progress_end(struct progress *progress);

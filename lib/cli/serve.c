@@ -76,12 +76,23 @@ static int check(const struct serve_settings *settings, const struct options *op
     return OPTIONS_GO;
 }
 
+/* What the relay says of itself has to be right for those who are elsewhere: PATH from the root, in TEXT if need be. */
+static const char *from_root(const char *path, char text[PATH_BYTES])
+{
+    char here[PATH_BYTES];
+    if (!path || *path == '/' || !*path || !getcwd(here, sizeof(here)))
+        return path;
+    int size = snprintf(text, PATH_BYTES, "%s/%s", here, path);
+    return size > 0 && size < PATH_BYTES ? text : path;
+}
+
 int serve(const struct serve_settings *settings, const struct options *options, char **argv)
 {
     struct fault fault = {0};
+    char store[PATH_BYTES];
     struct relay_settings relay = {
         .name = settings->name,
-        .store = settings->store,
+        .store = from_root(settings->store, store),
         .insecure = settings->insecure,
         .max_message = (uint32_t)settings->max_message,
         .max_connections = (unsigned)settings->max_connections,
