@@ -59,6 +59,29 @@ static void they_are_found_in_a_frame_and_across_frames(void **state)
     time_rig_end(&rig);
 }
 
+static void nobody_is_given_one(void **state)
+{
+    struct time_rig rig;
+    (void)state;
+    set_up(&rig, "id");
+    time_rig_join(&rig, "t", "g");
+    send_ids(&rig, 0, "a b a c b a d");
+    send_ids(&rig, 0, "a b");
+    send_ids(&rig, 0, "c e d");
+    time_rig_expect(&rig, "t", "g", "a b c d e ");
+    time_rig_restart(&rig);
+    send_ids(&rig, 0, "a a f");
+    time_rig_expect(&rig, "t", "g", "f ");
+    /* One that is fetched message by message. */
+    send_ids(&rig, 0, "g h g i h");
+    char text[64] = "";
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(time_rig_consume(&rig, "t", "g", 1, text, sizeof text), 1);
+    assert_string_equal(text, "g h i ");
+    assert_int_equal(time_rig_consume(&rig, "t", "g", 1, text, sizeof text), 0);
+    time_rig_end(&rig);
+}
+
 static void the_window_is_kept_to_the_microsecond(void **state)
 {
     struct time_rig rig;
@@ -285,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(they_are_found_in_a_frame_and_across_frames),
+        cmocka_unit_test(nobody_is_given_one),
         cmocka_unit_test(the_window_is_kept_to_the_microsecond),
         cmocka_unit_test(restarts_and_steps_of_the_clock_forget_nothing),
         cmocka_unit_test(an_undone_turn_was_not),

@@ -121,6 +121,21 @@ static void a_senders_clock_may_be_wrong(void **state)
     }
 }
 
+static void what_has_expired_is_not_granted(void **state)
+{
+    struct time_rig rig;
+    (void)state;
+    time_rig_begin(&rig);
+    time_rig_join(&rig, "t", "g");
+    send_timed(&rig, WALL, 0, (const char *const[]){"a", "b", "c", "d", "e"}, (const int64_t[]){0, 5, 0, 5, 60}, 5);
+    time_rig_pass(&rig, 6 * SECOND);
+    time_rig_expect(&rig, "t", "g", "a c e ");
+    time_rig_restart(&rig);
+    time_rig_settle_down(&rig);
+    assert_int_equal(shown(&rig, "g", "settled_to"), 5);
+    time_rig_end(&rig);
+}
+
 /* It may have to wait for its time longer than it lives: then it has expired when it gets its offset. */
 static void an_expirytime_counts_from_the_sending(void **state)
 {
@@ -197,6 +212,7 @@ int main(void)
         cmocka_unit_test(a_topic_has_a_ttl),
         cmocka_unit_test(steps_of_the_wall_clock_expire_nothing),
         cmocka_unit_test(a_senders_clock_may_be_wrong),
+        cmocka_unit_test(what_has_expired_is_not_granted),
         cmocka_unit_test(an_expirytime_counts_from_the_sending),
         cmocka_unit_test(a_new_ttl_counts_at_once),
         cmocka_unit_test(a_backlog_expires_in_bounded_turns),
