@@ -30,6 +30,7 @@ static void forget_all(struct local *local)
     size_t at = 0;
     struct group *group;
     local_leases_clear(local);
+    local_letters_forget(local);
     while ((group = map_next(&local->groups, &at)))
         local_group_free(group);
     map_free(&local->groups);
@@ -268,14 +269,14 @@ static enum mp_error local_commit(struct engine *engine, enum mp_error (*snapsho
     struct local *local = local_of(engine);
     if (!local->writing)
         return MP_OK;
-    enum mp_error error = MP_OK;
-    if (++local->turns >= local->settings.snapshot_every) {
+    enum mp_error error = local_letters_send(local, fault);
+    if (!error && ++local->turns >= local->settings.snapshot_every) {
         if ((error = snapshot(context)) || (error = local_save(local, fault)))
             return error;
         local->turns = 0;
         local->snapshots++;
     }
-    if ((error = local_schedule_save(local, fault)) || (error = store_commit(local->store, fault)))
+    if (error || (error = local_schedule_save(local, fault)) || (error = store_commit(local->store, fault)))
         return error;
     local->commits++;
     local->writing = false;

@@ -119,9 +119,10 @@ struct group {
     struct states states;
     struct cut_hint hint;
     struct oldest oldest;
-    bool goes_on;      /* a turn has done enough for it: it is ready again in the next */
-    uint64_t swept;    /* the floor that the sweep looked at last, */
-    int64_t sweep_due; /* and when its message expires by itself */
+    bool goes_on;              /* a turn has done enough for it: it is ready again in the next */
+    uint64_t swept;            /* the floor that the sweep looked at last, */
+    int64_t sweep_due;         /* and when its message expires by itself */
+    struct cut_hint dead_hint; /* where the last dead letter came from */
 };
 
 struct lease_key {
@@ -137,6 +138,8 @@ struct lease {
     struct group *group;
     uint64_t first, end; /* they lie between */
     uint64_t unsettled;
+    bool suspect; /* one of them may have killed a consumer */
+    bool several; /* another lease of its holder lapsed, which held several messages then */
     int64_t deadline;
 };
 
@@ -145,7 +148,10 @@ struct holder {
     uint64_t session;
     struct lease *leases;
     uint32_t count;
+    uint32_t suspects; /* leases of suspects: nothing else is granted to it meanwhile */
 };
+
+struct letter_box;
 
 struct cached_frame {
     uint32_t topic;
@@ -200,8 +206,13 @@ struct local {
     int64_t expire_due;      /* relay time: no topic's is earlier */
     struct deduper *deduper; /* NULL until a topic looks for duplicates */
     int64_t dedupe_due;      /* relay time: when it forgets some */
-    bool goes_on;       /* a group does */
+    bool goes_on;            /* a group does */
     uint64_t commits, snapshots, lapsed, expired;
+    bool held_up; /* somebody was given nothing since the last session ran out of leases */
+
+    struct letter_box *letters; /* dead letters of this turn */
+    uint64_t letters_producer;  /* of the frames that they are in; 0: none yet */
+    uint64_t letters_sequence;
 };
 
 static inline struct local *local_of(struct engine *engine)
@@ -409,11 +420,34 @@ uint32_t local_held(struct engine *engine, uint64_t session, const struct engine
 enum mp_error local_settle(struct engine *engine, const struct engine_origin *origin,
                            const struct engine_settlement *settlement, uint32_t *applied, struct fault *fault);
 
+/* Whether a message whose ATTEMPT-th attempt failed has had all that its group's policy allows. */
+bool local_is_exhausted(const struct group *group, uint32_t attempt);
+/* When what can only be tried again, because there can be no dead letter, may be granted: relay time. */
+int64_t local_retry_late(const struct local *local, const struct group *group);
+
+/* local_dead.c */
+/*
+ * Makes the dead letters of RUN, leased messages of GROUP, for what DEATH says of reason, exit code and note. The caller
+ * writes the event that says that they are dead. *BURIED false, and nothing was changed: there can be no letters, since
+ * the topic holds dead letters itself, a frame cannot be read any more, or there can be no more topics.
+ */
+enum mp_error local_bury(struct local *local, struct group *group, const struct state_run *run,
+                         const struct engine_settlement *death, bool *buried, struct fault *fault);
+/* Stores the turn's letters: before it is committed. */
+enum mp_error local_letters_send(struct local *local, struct fault *fault);
+/* Forgets them: the turn is undone. */
+void local_letters_forget(struct local *local);
+
 /* local_lease.c */
 struct lease *local_lease(struct local *local, uint64_t session, uint64_t number, const struct group *group);
 /* COUNT messages of the SPAN offsets from FIRST on. */
 enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t number, struct group *group,
-                              uint64_t first, uint32_t span, uint32_t count, int64_t deadline);
+                              uint64_t first, uint32_t span, uint32_t count, bool suspect, int64_t deadline);
+/*
+ * How many messages of which SUSPECT may be granted together (0: no limit) SESSION may be given now; UINT32_MAX: any
+ * number. 0: none, nor any that come behind them.
+ */
+uint32_t local_lease_limit(struct local *local, uint64_t session, uint32_t suspect);
 void local_lease_settled(struct local *local, uint64_t session, uint64_t number, const struct group *group,
                          uint32_t count);
 void local_leases_clear(struct local *local);

@@ -11,6 +11,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_config.c \
 	%D%/local_apply.c \
 	%D%/local_dedupe.c \
+	%D%/local_dead.c \
 	%D%/local_describe.c \
 	%D%/local_expire.c \
 	%D%/local_flow.c \

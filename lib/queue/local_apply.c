@@ -52,6 +52,7 @@ static struct state_value become(void *context, const struct state_run *run)
     case EVENT_LAPSED:
         if (event->code < 0) {
             note_failure(&value, event);
+            value.suspect = 1; /* it was alone when its consumer died, and stays alone */
         } else {
             value.suspect = (uint32_t)event->code;
             give_back_attempt(&value);

@@ -102,8 +102,9 @@ enum mp_error grant_event(struct granting *granting, enum store_event_kind kind,
     event.due = local->time + (int64_t)granting->lease * 1000;
     event.lease = origin->number;
     enum mp_error error = local_event(local, granting->group, &event, giving->fault);
-    if (!error && local_lease_add(local, origin->session, origin->number, granting->group, event.first, event.span,
-                                  event.count, local->now.monotonic + (int64_t)granting->lease * 1000))
+    if (!error &&
+        local_lease_add(local, origin->session, origin->number, granting->group, event.first, event.span, event.count,
+                        granting->suspect > 0, local->now.monotonic + (int64_t)granting->lease * 1000))
         error = fault_memory(giving->fault);
     return error;
 }
@@ -178,14 +179,17 @@ static enum mp_error grant_from_frame(struct granting *granting, const struct ne
     return error;
 }
 
-/* Grants one run, or a part of it. */
-static enum mp_error grant_run(struct granting *granting, struct next_run *next, bool *went_on)
+/* Grants one run, or a part of it: LIMIT messages at most. */
+static enum mp_error grant_run(struct granting *granting, struct next_run *next, uint32_t limit, bool *went_on)
 {
     struct giving *giving = &granting->giving;
+    uint64_t before = giving->most, allowed = limit < before ? limit : before;
     uint32_t given = 0;
     bool plain = false;
     enum mp_error error = MP_OK;
     giving->attempt = next->attempt;
+    giving->most = allowed;
+    granting->suspect = next->suspect;
     if (!next->scattered) {
         uint64_t most = next->count < UINT32_MAX / 2 ? next->count : UINT32_MAX / 2;
         error = give_range(giving, next->first, most, &given, &plain);
@@ -195,6 +199,7 @@ static enum mp_error grant_run(struct granting *granting, struct next_run *next,
         error = grant_event(granting, EVENT_LEASED, next->first, given, NULL);
     else if (!error && !plain)
         error = grant_from_frame(granting, next, went_on);
+    giving->most = before - (allowed - giving->most);
     return error;
 }
 
@@ -213,7 +218,10 @@ static enum mp_error grant_of_group(struct granting *granting, struct group *gro
             local_go_on(giving->local, group);
             break;
         }
-        error = grant_run(granting, &next, &went_on);
+        uint32_t limit = local_lease_limit(giving->local, granting->origin->session, next.suspect);
+        if (limit == 0)
+            break;
+        error = grant_run(granting, &next, limit, &went_on);
     }
     return error;
 }

@@ -12,6 +12,7 @@ struct granting {
     const struct engine_origin *origin;
     uint32_t lease;     /* milliseconds */
     uint64_t low, high; /* only offsets from LOW on below HIGH */
+    uint32_t suspect;   /* of what is granted now: how many of it may be granted together; 0: any number */
     unsigned passes;    /* frames without anything for the group that may still be looked at in this turn */
 };
 

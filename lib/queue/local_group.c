@@ -119,7 +119,7 @@ static enum mp_error group_add(struct local *local, const struct store_group *ro
     group->created = row->created;
     group->event = row->event;
     group->dead = row->dead;
-    group->hint.frame = UINT64_MAX;
+    group->hint.frame = group->dead_hint.frame = UINT64_MAX;
     if (subscription && subscription->used < (row->used > 0 ? row->used : row->created))
         subscription->used = row->used > 0 ? row->used : row->created;
     uint64_t totals[STATE_COUNT] = {0};

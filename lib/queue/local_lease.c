@@ -14,7 +14,7 @@ struct lease *local_lease(struct local *local, uint64_t session, uint64_t number
 }
 
 enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t number, struct group *group,
-                              uint64_t first, uint32_t span, uint32_t count, int64_t deadline)
+                              uint64_t first, uint32_t span, uint32_t count, bool suspect, int64_t deadline)
 {
     struct lease *lease = local_lease(local, session, number, group);
     if (deadline < local->lease_due)
@@ -25,6 +25,10 @@ enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t nu
         if (first + span > lease->end)
             lease->end = first + span;
         lease->unsettled += count;
+        if (suspect && !lease->suspect) {
+            lease->suspect = true;
+            holder_of(local, session)->suspects++;
+        }
         return MP_OK;
     }
     struct holder *holder = holder_of(local, session);
@@ -45,6 +49,7 @@ enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t nu
                             .first = first,
                             .end = first + span,
                             .unsettled = count,
+                            .suspect = suspect,
                             .deadline = deadline};
     if (map_put(&local->leases, &lease->key, sizeof lease->key, lease)) {
         free(lease);
@@ -54,7 +59,19 @@ enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t nu
         lease->next->previous = lease;
     holder->leases = lease;
     holder->count++;
+    holder->suspects += suspect;
     return MP_OK;
+}
+
+/* Somebody was given nothing because of what he held, or somebody: whoever waits is looked at again. */
+static void wake_held_up(struct local *local)
+{
+    size_t at = 0;
+    struct subscription *subscription;
+    local->held_up = false;
+    while ((subscription = map_next(&local->subscriptions, &at)))
+        if (subscription->shared.waiters)
+            local_mark_ready(local, subscription);
 }
 
 static void lease_remove(struct local *local, struct holder *holder, struct lease *lease)
@@ -65,11 +82,15 @@ static void lease_remove(struct local *local, struct holder *holder, struct leas
         holder->leases = lease->next;
     if (lease->next)
         lease->next->previous = lease->previous;
+    if (lease->suspect)
+        holder->suspects--;
     map_remove(&local->leases, &lease->key, sizeof lease->key);
     free(lease);
     if (--holder->count == 0) {
         map_remove(&local->holders, &holder->session, sizeof holder->session);
         free(holder);
+        if (local->held_up)
+            wake_held_up(local);
     }
 }
 
@@ -126,7 +147,7 @@ enum mp_error local_leases_rebuild(struct local *local)
         uint64_t offset = group->states.floor;
         for (; states_find(&group->states, STATE_LEASED, offset, &run); offset = run.first + run.count)
             if (local_lease_add(local, run.value.session, run.value.lease, group, run.first, run.count, run.count,
-                                deadline))
+                                run.value.suspect > 0, deadline))
                 return MP_ERR_MEMORY;
     }
     return MP_OK;
@@ -169,49 +190,35 @@ void local_shorten(struct engine *engine, uint64_t session, uint32_t millisecond
         local->lease_due = deadline;
 }
 
-/* Gives back all of LEASE of SESSION, in one step. */
-static enum mp_error lease_release(struct local *local, uint64_t session, const struct lease *lease, uint64_t *messages,
-                                   struct fault *fault)
+/* The first run that LEASE still holds; false when a lease without messages is there, which must not be. */
+static bool first_held(const struct lease *lease, struct state_run *run)
+{
+    uint64_t offset = lease->first;
+    while (states_find(&lease->group->states, STATE_LEASED, offset, run)) {
+        if (run->value.session == lease->key.session && run->value.lease == lease->key.number)
+            return true;
+        offset = run->first + run->count;
+    }
+    return false;
+}
+
+/* Ends LEASE of SESSION in one step: all that is unsettled of it. */
+static enum mp_error lease_end(struct local *local, uint64_t session, const struct lease *lease,
+                               enum store_event_kind kind, int32_t code, uint64_t *messages, struct fault *fault)
 {
     struct state_run run;
-    if (!states_find(&lease->group->states, STATE_LEASED, lease->first, &run) || lease->unsettled > UINT32_MAX)
+    if (!first_held(lease, &run) || lease->unsettled > UINT32_MAX)
         return MP_OK;
-    struct store_event event = {.kind = EVENT_RELEASED,
+    struct store_event event = {.kind = kind,
                                 .session = session,
                                 .first = lease->first,
                                 .count = (uint32_t)lease->unsettled,
                                 .span = (uint32_t)(lease->end - lease->first),
                                 .attempt = run.value.attempt,
                                 .lease = lease->key.number,
-                                .code = -1};
+                                .code = code};
     *messages += event.count;
     return local_event(local, lease->group, &event, fault);
-}
-
-/* Ends LEASE of SESSION: what is unsettled of it becomes KIND, run by run. */
-static enum mp_error lease_end(struct local *local, uint64_t session, const struct lease *lease,
-                               enum store_event_kind kind, uint64_t *messages, struct fault *fault)
-{
-    struct group *group = lease->group;
-    uint64_t number = lease->key.number, offset = lease->first,
-             end = lease->end; /* the lease goes with its last message */
-    struct state_run run;
-    enum mp_error error = MP_OK;
-    while (!error && offset < end && states_find(&group->states, STATE_LEASED, offset, &run) && run.first < end) {
-        offset = run.first + run.count;
-        if (run.value.session != session || run.value.lease != number)
-            continue;
-        struct store_event event = {.kind = kind,
-                                    .session = session,
-                                    .first = run.first,
-                                    .count = run.count,
-                                    .attempt = run.value.attempt,
-                                    .lease = number,
-                                    .code = -1};
-        error = local_event(local, group, &event, fault);
-        *messages += run.count;
-    }
-    return error;
 }
 
 enum mp_error local_release(struct engine *engine, uint64_t session, uint64_t *messages, struct fault *fault)
@@ -222,19 +229,67 @@ enum mp_error local_release(struct engine *engine, uint64_t session, uint64_t *m
     *messages = 0;
     while (!error && (holder = holder_of(local, session))) {
         uint64_t before = *messages;
-        error = lease_release(local, session, holder->leases, messages, fault);
+        error = lease_end(local, session, holder->leases, EVENT_RELEASED, -1, messages, fault);
         if (!error && *messages == before)
             return fault_set(fault, MP_ERR_INTERNAL, "a lease without messages");
     }
     return error;
 }
 
-/* Ends the leases of one holder that are over; the holder goes with its last one. */
-static enum mp_error lapse_holder(struct local *local, const struct holder *holder, bool *changed, struct fault *fault)
+/* ---- consumers that die ---------------------------------------------------------------------------------------- */
+
+/*
+ * Which of the messages that it held has killed a consumer, nobody knows, unless it held just one: that one's attempt
+ * counts. Otherwise none does, and all are suspects: a sixteenth of them is granted together at most, to a consumer
+ * that holds nothing else and gets nothing else meanwhile. So a message that kills is alone after as many deaths as its
+ * neighbours' number has hexadecimal digits, and they are never charged.
+ */
+enum { SUSPECTS_SPLIT = 16 };
+
+static uint64_t holder_unsettled(const struct holder *holder)
 {
-    const uint64_t session = holder->session;
+    uint64_t unsettled = 0;
+    for (const struct lease *lease = holder->leases; lease; lease = lease->next)
+        unsettled += lease->unsettled;
+    return unsettled;
+}
+
+/* The last message of LEASE has killed its consumer, or was too much for it. */
+static enum mp_error lapse_one(struct local *local, uint64_t session, const struct lease *lease, uint64_t *messages,
+                               struct fault *fault)
+{
+    struct group *group = lease->group;
+    const struct engine_settlement death = {.reason = ENGINE_REASON_RETRIES, .exit_code = -1};
+    struct store_event event = {.kind = EVENT_LAPSED, .session = session, .lease = lease->key.number, .code = -1};
+    struct state_run run;
+    if (!first_held(lease, &run))
+        return MP_OK;
+    event.first = run.first;
+    event.count = run.count = 1;
+    event.attempt = run.value.attempt;
+    if (local_is_exhausted(group, run.value.attempt)) {
+        bool buried;
+        enum mp_error error = local_bury(local, group, &run, &death, &buried, fault);
+        if (error)
+            return error;
+        event.kind = buried ? EVENT_DEAD : EVENT_RETRIED;
+        event.due = buried ? (int64_t)ENGINE_REASON_RETRIES : local_retry_late(local, group);
+    }
+    *messages += 1;
+    return local_event(local, group, &event, fault);
+}
+
+/* Ends the leases of one holder that are over; the holder goes with its last one. */
+static enum mp_error lapse_holder(struct local *local, struct holder *holder, bool *changed, struct fault *fault)
+{
+    const uint64_t session = holder->session, held = holder_unsettled(holder);
     const struct lease *next;
+    bool over = false;
     *changed = false;
+    for (const struct lease *lease = holder->leases; lease; lease = lease->next)
+        over |= lease->deadline <= local->now.monotonic;
+    for (struct lease *lease = holder->leases; over && held > 1 && lease; lease = lease->next)
+        lease->several = true; /* also what is left when these are gone is not charged alone */
     for (const struct lease *lease = holder->leases; lease; lease = next) {
         next = lease->next;
         if (lease->deadline > local->now.monotonic) {
@@ -243,8 +298,10 @@ static enum mp_error lapse_holder(struct local *local, const struct holder *hold
             continue;
         }
         *changed = true;
-        uint64_t messages = 0;
-        enum mp_error error = lease_end(local, session, lease, EVENT_LAPSED, &messages, fault);
+        uint64_t share = held / SUSPECTS_SPLIT, messages = 0;
+        int32_t suspect = share == 0 ? 1 : share > INT32_MAX ? INT32_MAX : (int32_t)share;
+        enum mp_error error = lease->several ? lease_end(local, session, lease, EVENT_LAPSED, suspect, &messages, fault)
+                                             : lapse_one(local, session, lease, &messages, fault);
         local->lapsed += messages;
         if (error || messages == 0)
             return error ? error : fault_set(fault, MP_ERR_INTERNAL, "a lease without messages");
@@ -252,10 +309,19 @@ static enum mp_error lapse_holder(struct local *local, const struct holder *hold
     return MP_OK;
 }
 
+uint32_t local_lease_limit(struct local *local, uint64_t session, uint32_t suspect)
+{
+    const struct holder *holder = holder_of(local, session);
+    if (!holder || (suspect == 0 && holder->suspects == 0))
+        return suspect > 0 ? suspect : UINT32_MAX;
+    local->held_up = true;
+    return 0;
+}
+
 static enum mp_error lapse(struct local *local, struct fault *fault)
 {
     size_t at = 0;
-    const struct holder *holder;
+    struct holder *holder;
     local->lease_due = CLOCK_NEVER;
     while ((holder = map_next(&local->holders, &at))) {
         bool changed;

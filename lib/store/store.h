@@ -142,7 +142,7 @@ struct store_event {
     uint32_t count;
     uint32_t attempt; /* of the first of them, when they were tried more or less often */
     int64_t time;
-    int64_t due;         /* of a retry: when it may be granted again; microseconds since the epoch */
+    int64_t due;         /* of a retry: when it may be granted again; microseconds since the epoch. Of a death: why */
     uint64_t lease;      /* the number of the fetch that gave the lease */
     int32_t code;        /* a command's exit code; -1: none */
     uint32_t span;       /* it concerns COUNT of the SPAN offsets from FIRST on. Written: 0 is COUNT; read: never 0 */

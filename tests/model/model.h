@@ -27,11 +27,14 @@ enum { SUBSCRIPTIONS = (TOPICS + PATTERNS) * (GROUP_NAMES + 1) };
 struct cell {
     enum state state;
     uint32_t attempt; /* charged; of a leased one, including this; of a settled one 0 */
+    uint32_t suspect; /* how many like it may be granted together; 0: any number */
+    int64_t failed;   /* when it failed first, relay time; 0: never */
     int64_t delay;    /* delayed, or waiting again after it: how long */
     int64_t due;      /* delayed: until when, relay time */
     uint64_t session; /* leased */
     uint64_t lease;
     int64_t deadline; /* of the lease: not on disk */
+    bool several;     /* not on disk: its session held several messages when some of them lapsed */
 };
 
 struct message {
@@ -58,6 +61,12 @@ struct topic_model {
     int64_t last_time;
 };
 
+/* The dead-letter topic of a topic. */
+struct letters_model {
+    bool exists;
+    uint64_t letters, sent; /* how many there are, and how many a commit has stored */
+};
+
 /* A group that is not there (any more) is one of no subscription on a topic that has nothing. */
 enum { NOWHERE = TOPICS, NOBODY = SUBSCRIPTIONS };
 
@@ -81,6 +90,7 @@ struct lane {
 
 /* All that a commit keeps but messages and cells, which `struct change` brings back. */
 struct reference {
+    struct letters_model letters[TOPICS];
     struct topic_model topics[TOPICS + 1]; /* the last is NOWHERE */
     struct group_model groups[GROUPS_MAX];
     unsigned groups_count; /* no higher place was used */
@@ -263,6 +273,8 @@ uint32_t reference_settle(struct trial *trial, unsigned group, uint64_t session,
 uint64_t reference_drop(struct trial *trial, unsigned group);
 /* How many of GROUP are in STATE. */
 uint64_t reference_count(struct trial *trial, unsigned group, enum state state);
+/* How many messages SESSION holds, and how many of them are suspects. */
+uint64_t reference_held(struct trial *trial, uint64_t session, uint64_t *suspects);
 uint64_t reference_release(struct trial *trial, uint64_t session);
 void reference_tick(struct trial *trial);
 void reference_commit(struct trial *trial);

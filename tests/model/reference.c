@@ -194,21 +194,41 @@ static bool is_held(const struct cell *cell, uint64_t session, uint64_t lease)
     return cell->state == STATE_LEASED && cell->session == session && cell->lease == lease;
 }
 
-static struct cell settled_cell(const struct trial *trial, const struct cell *before,
+enum { RETRIES = 20 }; /* a group's, unless it is told otherwise */
+
+static struct cell dead_cell(struct trial *trial, unsigned group)
+{
+    struct letters_model *letters = &trial->now.letters[trial->now.groups[group].topic];
+    letters->exists = true;
+    letters->letters++;
+    return (struct cell){.state = STATE_DEAD};
+}
+
+/* Its attempt does not count. */
+static struct cell released_cell(const struct cell *before)
+{
+    return (struct cell){
+        .state = STATE_WAITING, .attempt = before->attempt - 1, .suspect = before->suspect, .failed = before->failed};
+}
+
+static struct cell settled_cell(struct trial *trial, unsigned group, const struct cell *before,
                                 const struct engine_settlement *settlement)
 {
-    struct cell after = {.state = STATE_WAITING, .attempt = before->attempt};
+    struct cell after = {.state = STATE_WAITING,
+                         .attempt = before->attempt,
+                         .failed = before->failed ? before->failed : relay_time(trial)};
     switch (settlement->action) {
     case ENGINE_ACK:
         return (struct cell){.state = STATE_ACKED};
     case ENGINE_DEAD:
-        return (struct cell){.state = STATE_DEAD};
+        return dead_cell(trial, group);
     case ENGINE_RELEASE:
-        after.attempt--;
-        return after;
+        return released_cell(before);
     case ENGINE_RETRY:
         break;
     }
+    if (before->attempt > RETRIES)
+        return dead_cell(trial, group);
     if (settlement->delay > 0) {
         after.state = STATE_DELAYED;
         after.delay = (int64_t)settlement->delay * MILLISECOND;
@@ -230,7 +250,7 @@ uint32_t reference_settle(struct trial *trial, unsigned group, uint64_t session,
             continue;
         applied++;
         if (change) {
-            struct cell after = settled_cell(trial, cell, settlement);
+            struct cell after = settled_cell(trial, group, cell, settlement);
             cell_set(trial, group, offset, &after);
         }
     }
@@ -269,7 +289,7 @@ uint64_t reference_release(struct trial *trial, uint64_t session)
             const struct cell *cell = cell_at(trial, group, offset);
             if (cell->state != STATE_LEASED || cell->session != session)
                 continue;
-            struct cell after = {.state = STATE_WAITING, .attempt = cell->attempt - 1};
+            struct cell after = released_cell(cell);
             cell_set(trial, group, offset, &after);
             released++;
         }
@@ -301,18 +321,88 @@ static void move_scheduled(struct trial *trial)
     }
 }
 
-void reference_tick(struct trial *trial)
+/* What becomes of CELL, whose lease has lapsed when its session held HELD messages. */
+static struct cell lapsed_cell(struct trial *trial, unsigned group, const struct cell *cell, uint64_t held)
 {
-    move_scheduled(trial);
+    if (held > 1 || cell->several) {
+        struct cell after = released_cell(cell);
+        after.suspect = held < 32 ? 1 : (uint32_t)(held / 16);
+        return after;
+    }
+    if (cell->attempt > RETRIES)
+        return dead_cell(trial, group);
+    return (struct cell){.state = STATE_WAITING,
+                         .attempt = cell->attempt,
+                         .suspect = 1,
+                         .failed = cell->failed ? cell->failed : relay_time(trial)};
+}
+
+/* Calls EACH for every cell that is leased to SESSION. */
+static void each_leased(struct trial *trial, uint64_t session,
+                        void (*each)(struct trial *trial, unsigned group, uint64_t offset, void *context),
+                        void *context)
+{
     for (unsigned group = 0; group < trial->now.groups_count; group++) {
         const struct group_model *model = &trial->now.groups[group];
         for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
             const struct cell *cell = cell_at(trial, group, offset);
-            bool lapsed = cell->state == STATE_LEASED && cell->deadline <= trial->moment.monotonic;
-            bool woken = cell->state == STATE_DELAYED && cell->due <= relay_time(trial);
-            if (!lapsed && !woken)
+            if (cell->state == STATE_LEASED && cell->session == session)
+                each(trial, group, offset, context);
+        }
+    }
+}
+
+/* What a session holds. */
+struct held {
+    uint64_t count, lapsed, suspects;
+};
+
+static void count_held(struct trial *trial, unsigned group, uint64_t offset, void *context)
+{
+    struct held *held = context;
+    const struct cell *cell = cell_at(trial, group, offset);
+    held->count++;
+    held->suspects += cell->suspect > 0;
+    held->lapsed += cell->deadline <= trial->moment.monotonic;
+}
+
+static void lapse_held(struct trial *trial, unsigned group, uint64_t offset, void *context)
+{
+    const struct held *held = context;
+    struct cell *cell = cell_at(trial, group, offset);
+    if (cell->deadline <= trial->moment.monotonic) {
+        struct cell after = lapsed_cell(trial, group, cell, held->count);
+        cell_set(trial, group, offset, &after);
+    } else {
+        cell->several |= held->count > 1;
+    }
+}
+
+uint64_t reference_held(struct trial *trial, uint64_t session, uint64_t *suspects)
+{
+    struct held held = {0};
+    each_leased(trial, session, count_held, &held);
+    *suspects = held.suspects;
+    return held.count;
+}
+
+void reference_tick(struct trial *trial)
+{
+    move_scheduled(trial);
+    for (unsigned session = 0; session < SESSIONS; session++) {
+        struct held held = {0};
+        each_leased(trial, trial->sessions[session], count_held, &held);
+        if (held.lapsed > 0)
+            each_leased(trial, trial->sessions[session], lapse_held, &held);
+    }
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        const struct group_model *model = &trial->now.groups[group];
+        for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
+            const struct cell *cell = cell_at(trial, group, offset);
+            if (cell->state != STATE_DELAYED || cell->due > relay_time(trial))
                 continue;
-            struct cell after = {.state = STATE_WAITING, .attempt = cell->attempt, .delay = woken ? cell->delay : 0};
+            struct cell after = {
+                .state = STATE_WAITING, .attempt = cell->attempt, .failed = cell->failed, .delay = cell->delay};
             cell_set(trial, group, offset, &after);
         }
     }
@@ -322,6 +412,8 @@ void reference_tick(struct trial *trial)
 
 void reference_commit(struct trial *trial)
 {
+    for (unsigned topic = 0; topic < TOPICS; topic++)
+        trial->now.letters[topic].sent = trial->now.letters[topic].letters;
     trial->committed = trial->now;
     trial->changes_count = 0;
     for (unsigned topic = 0; topic < TOPICS; topic++) {
@@ -375,6 +467,7 @@ void reference_loaded(struct trial *trial)
             struct state_run run;
             if (cell->state == STATE_LEASED)
                 cell->deadline = trial->moment.monotonic + (int64_t)trial->settings.lease * MILLISECOND;
+            cell->several = false;
             if ((cell->state == STATE_WAITING || cell->state == STATE_DELAYED) &&
                 states_get(&real->states, offset, &run) && run.value.state == STATE_DELAYED)
                 take_delay(trial, group, offset, cell, &run);

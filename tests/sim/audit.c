@@ -4,6 +4,8 @@
  */
 #include "sim.h"
 
+#include "message/attributes.h"
+#include "message/letter.h"
 #include "queue/local.h"
 
 #include <stdlib.h>
@@ -15,6 +17,14 @@ struct place {
     int64_t since; /* when it was leased, or when its delay ends; wall */
     uint32_t leased;
     uint64_t settled; /* the event that took it out of its last lease */
+    uint32_t letters; /* dead letters of it */
+};
+
+/* A dead letter that was found: where it says that it comes from. */
+struct found {
+    unsigned topic;
+    char group[NAME_MAX_BYTES + 1];
+    uint64_t offset;
 };
 
 struct played {
@@ -28,7 +38,6 @@ struct played {
 struct audit {
     struct world *world;
     struct played *groups;
-    struct map names; /* topics' ids to numbers + 1 */
     uint64_t ends[TOPICS];
     uint32_t ids[TOPICS];
     bool there[TOPICS];
@@ -38,6 +47,9 @@ struct audit {
     uint64_t last_event;
     uint8_t *outputs; /* of the bridge: how often each was seen */
     size_t outputs_size;
+    uint32_t dead_ids[TOPICS]; /* dead-letter topics; 0: not there */
+    struct found *found;
+    size_t found_count;
     struct fault fault;
 };
 
@@ -117,9 +129,58 @@ static enum mp_error each_frame(void *context, const struct store_frame *row)
     return MP_OK;
 }
 
+/* A letter is the message that was sent, and says where it was. */
+static void see_letter(struct audit *audit, const struct record *record)
+{
+    struct world *world = audit->world;
+    struct letter letter;
+    struct record original = *record;
+    struct buffer block = {0};
+    if (!letter_read(record->attributes, record->attributes_size, &letter) || letter.group_size > NAME_MAX_BYTES)
+        sim_fail(world, "a message that is no dead letter is among them");
+    unsigned topic = topic_number(world, letter.topic, letter.topic_size);
+    if (buffer_append(&block, record->attributes, record->attributes_size))
+        abort();
+    letter_strip(&block);
+    original.attributes = block.data;
+    original.attributes_size = block.size > ATTRIBUTE_ORIGIN_SIZE ? block.size : 0; /* what the engine adds to none */
+    ledger_delivered(world, &original, topic, letter.offset);
+    buffer_free(&block);
+    audit->found = realloc(audit->found, (audit->found_count + 1) * sizeof *audit->found);
+    if (!audit->found)
+        abort();
+    struct found *found = &audit->found[audit->found_count++];
+    *found = (struct found){.topic = topic, .offset = letter.offset};
+    memcpy(found->group, letter.group, letter.group_size);
+}
+
+static enum mp_error each_letters(void *context, const struct store_frame *row)
+{
+    struct audit *audit = context;
+    struct store_frame stored;
+    struct blob *blob;
+    struct frame frame;
+    struct record record;
+    if (store_read_frame(broker_store(audit->world), row->topic, row->first, &stored, &blob, &audit->fault) ||
+        frame_open(&frame, stored.data, stored.size, true, &audit->fault))
+        sim_fail(audit->world, "a stored frame: %s", fault_text(&audit->fault));
+    struct frame_cursor cursor = frame_cursor(&frame);
+    while (frame_next(&cursor, &record))
+        see_letter(audit, &record);
+    blob_drop(blob);
+    return MP_OK;
+}
+
 static enum mp_error each_topic(void *context, const struct store_topic *row)
 {
     struct audit *audit = context;
+    if (row->letters) {
+        for (unsigned i = 0; i < TOPICS; i++)
+            if (strncmp(row->name, topic_names[i], strlen(topic_names[i])) == 0 &&
+                strcmp(row->name + strlen(topic_names[i]), ".dead") == 0)
+                audit->dead_ids[i] = row->id;
+        return MP_OK;
+    }
     unsigned topic = topic_number(audit->world, row->name, strlen(row->name));
     audit->ids[topic] = row->id;
     audit->there[topic] = true;
@@ -139,6 +200,8 @@ static void walk_topics(struct audit *audit)
         if (audit->there[i] && store_each_frame(store, audit->ids[i], 0, each_frame, audit, &audit->fault))
             sim_fail(world, "the frames of %s: %s", topic_names[i], fault_text(&audit->fault));
         audit->ends[i] = audit->topic_end;
+        if (audit->dead_ids[i] && store_each_frame(store, audit->dead_ids[i], 0, each_letters, audit, &audit->fault))
+            sim_fail(world, "the dead letters of %s: %s", topic_names[i], fault_text(&audit->fault));
     }
 }
 
@@ -167,6 +230,9 @@ static unsigned topic_of_id(const struct audit *audit, uint32_t id)
 static enum mp_error each_group(void *context, const struct store_group *row)
 {
     struct audit *audit = context;
+    for (unsigned i = 0; i < TOPICS; i++)
+        if (row->topic == audit->dead_ids[i])
+            return MP_OK; /* mretry's, which nobody runs here */
     struct played *group = calloc(1, sizeof *group);
     unsigned topic = topic_of_id(audit, row->topic);
     if (!group || row->start > audit->ends[topic])
@@ -212,8 +278,7 @@ static void play_lease(const struct audit *audit, struct place *place, const str
 static void play_end(const struct audit *audit, struct place *place, const struct store_event *event)
 {
     struct world *world = audit->world;
-    if (place->state != STATE_LEASED || place->session != event->session || place->lease != event->lease ||
-        (event->kind != EVENT_ACKED && event->kind != EVENT_RELEASED && place->attempt != event->attempt))
+    if (place->state != STATE_LEASED || place->session != event->session || place->lease != event->lease)
         sim_fail(world, "event %llu, kind %u: not leased so", (unsigned long long)event->id, (unsigned)event->kind);
     place->settled = event->id;
     switch (event->kind) {
@@ -233,6 +298,7 @@ static void play_end(const struct audit *audit, struct place *place, const struc
         break;
     case EVENT_LAPSED:
         place->state = STATE_WAITING;
+        place->attempt -= event->code >= 0; /* it was not alone */
         if (event->time - place->since < broker_shortest_lease(world) * MILLISECOND && !world->stepped)
             sim_fail(world, "event %llu: a lease that lapsed after %lld us", (unsigned long long)event->id,
                      (long long)(event->time - place->since));
@@ -267,7 +333,9 @@ static enum mp_error each_event(void *context, const struct store_event *event)
         struct place *place = &group->places[offset - group->start];
         if (!is_meant(event, offset, place))
             continue;
-        meant++;
+        if (meant++ == 0 && event->kind != EVENT_LEASED && place->attempt != event->attempt)
+            sim_fail(world, "event %llu: attempt %u ends as attempt %u", (unsigned long long)event->id, place->attempt,
+                     event->attempt);
         if (event->kind == EVENT_LEASED)
             play_lease(audit, place, event);
         else
@@ -296,6 +364,27 @@ static void check_promise(struct world *world, struct promise *promise)
                  (unsigned long long)load_u64(promise->key + 16));
 }
 
+/* Each letter belongs to a message that died in its group. (A pattern's group may have the same name as a topic's.) */
+static void match_letters(struct audit *audit)
+{
+    for (size_t i = 0; i < audit->found_count; i++) {
+        const struct found *found = &audit->found[i];
+        struct place *place = NULL;
+        for (struct played *group = audit->groups; group; group = group->next) {
+            if (group->topic != found->topic || strcmp(group->name, found->group) != 0 ||
+                found->offset < group->start || found->offset >= group->start + group->count)
+                continue;
+            struct place *there = &group->places[found->offset - group->start];
+            if (there->state == STATE_DEAD && there->letters == 0)
+                place = there;
+        }
+        if (!place)
+            sim_fail(audit->world, "a dead letter of offset %llu of %s, which is not dead for group %s, or twice",
+                     (unsigned long long)found->offset, topic_names[found->topic], found->group);
+        place->letters++;
+    }
+}
+
 static void check_group(const struct audit *audit, const struct played *group)
 {
     struct world *world = audit->world;
@@ -305,6 +394,9 @@ static void check_group(const struct audit *audit, const struct played *group)
         uint64_t offset = group->start + i;
         if (place->state != STATE_ACKED && place->state != STATE_DEAD)
             sim_fail(world, "group %s never settled offset %llu of %s", group->name, (unsigned long long)offset,
+                     topic_names[group->topic]);
+        if (place->state == STATE_DEAD && place->letters != 1)
+            sim_fail(world, "there is no dead letter of offset %llu of %s", (unsigned long long)offset,
                      topic_names[group->topic]);
         if (place->leased == 0)
             sim_fail(world, "group %s was never given offset %llu", group->name, (unsigned long long)offset);
@@ -366,6 +458,7 @@ void audit(struct world *world)
         store_each_event(broker_store(world), 0, each_event, &audit, &audit.fault))
         sim_fail(world, "the rows: %s", fault_text(&audit.fault));
     ledger_each_promise(world, check_promise);
+    match_letters(&audit);
     check_given(&audit);
     while (audit.groups) {
         struct played *group = audit.groups;
@@ -375,4 +468,5 @@ void audit(struct world *world)
         free(group);
     }
     free(audit.outputs);
+    free(audit.found);
 }

@@ -402,7 +402,7 @@ bool broker_is_drained(const struct world *world, char text[600])
     if (!broker_is_up(world))
         return false;
     while ((group = map_next(&local->groups, &at)))
-        if (group->states.floor < group->topic->end) {
+        if (!group->topic->letters && group->states.floor < group->topic->end) {
             snprintf(text, 600, "group %s has settled %s up to %llu of %llu: %llu waiting, %llu delayed, %llu leased",
                      group->name, group->topic->name, (unsigned long long)group->states.floor,
                      (unsigned long long)group->topic->end, (unsigned long long)local_group_waiting(group),

@@ -1,0 +1,254 @@
+/*
+ * Dead letters. A message that dies is copied, with where it came from and why, into a dead-letter topic, in the
+ * transaction of its death. The letters of a turn to one topic are collected in a frame, which is stored when it is
+ * full or the turn is about to end; a turn that is undone forgets them with all the rest.
+ */
+#include "message/attributes.h"
+#include "message/letter.h"
+#include "queue/local.h"
+
+#include <stdlib.h>
+#include <xxhash.h>
+
+/* The letters of a turn that go to one topic. */
+struct letter_box {
+    struct letter_box *next;
+    char topic[NAME_MAX_BYTES + 1]; /* by name: another request of the turn may delete it */
+    struct frame_builder frame;
+};
+
+/* Where GROUP's dead letters go. A name that has no room for the ending loses as much as that needs. */
+static void letters_name(const struct group *group, char name[NAME_MAX_BYTES + 1])
+{
+    static const char ending[] = ".dead";
+    const char *set = group->subscription->settings.dead_letter;
+    if (set[0] != '\0') {
+        memcpy(name, set, strlen(set) + 1);
+        return;
+    }
+    size_t size = strlen(group->topic->name), most = NAME_MAX_BYTES - (sizeof ending - 1);
+    if (size > most)
+        size = most;
+    while (group->topic->name[size - 1] == '.')
+        size--;
+    memcpy(name, group->topic->name, size);
+    memcpy(name + size, ending, sizeof ending);
+}
+
+/* The box for NAME, whose topic is there or is made. */
+static enum mp_error box_for(struct local *local, const char *name, struct letter_box **result, struct fault *fault)
+{
+    struct letter_box *box = local->letters;
+    while (box && strcmp(box->topic, name) != 0)
+        box = box->next;
+    *result = box;
+    if (box)
+        return MP_OK;
+    struct topic *topic;
+    enum mp_error error = local_letters_topic(local, name, strlen(name), &topic, fault);
+    if (error)
+        return error;
+    if (!(box = calloc(1, sizeof *box)))
+        return fault_memory(fault);
+    memcpy(box->topic, name, strlen(name) + 1);
+    box->next = local->letters;
+    *result = local->letters = box;
+    return MP_OK;
+}
+
+static void box_free(struct letter_box *box)
+{
+    frame_builder_free(&box->frame);
+    free(box);
+}
+
+/* Stores what is in BOX. */
+static enum mp_error box_empty(struct local *local, struct letter_box *box, struct fault *fault)
+{
+    struct local_frame_origin origin = {0}; /* nobody's request */
+    struct topic *topic;
+    enum mp_error error = local_letters_topic(local, box->topic, strlen(box->topic), &topic, fault);
+    if (error || box->frame.count == 0)
+        return error;
+    local->letters_sequence += box->frame.count;
+    frame_finish(&box->frame, local->now.wall);
+    struct blob *blob = blob_of_buffer(&box->frame.bytes);
+    if (!blob)
+        return fault_memory(fault);
+    struct frame frame;
+    uint64_t first;
+    uint32_t duplicates;
+    frame_trust(&frame, blob->data, blob->size);
+    error = local_add_frame(local, topic, &origin, &frame, blob, &first, &duplicates, fault);
+    blob_drop(blob);
+    box->frame.count = 0;
+    return error;
+}
+
+enum mp_error local_letters_send(struct local *local, struct fault *fault)
+{
+    enum mp_error error = MP_OK;
+    struct letter_box *box;
+    while (!error && (box = local->letters)) {
+        error = box_empty(local, box, fault);
+        local->letters = box->next;
+        box_free(box);
+    }
+    return error;
+}
+
+void local_letters_forget(struct local *local)
+{
+    struct letter_box *box;
+    while ((box = local->letters)) {
+        local->letters = box->next;
+        box_free(box);
+    }
+}
+
+/*
+ * Letters keep the origin of their message. Their frame needs a producer even so: one that no client has, as far as
+ * chance goes, and the same again in a simulation from the same seed.
+ */
+static enum mp_error box_begin(struct local *local, struct letter_box *box, struct fault *fault)
+{
+    if (local->letters_producer == 0) {
+        const uint64_t seed[] = {(uint64_t)local->time, (uint64_t)local->now.monotonic, local->now.boot,
+                                 local->last_event};
+        local->letters_producer = XXH3_64bits(seed, sizeof seed) | 1;
+    }
+    return frame_begin(&box->frame, local->letters_producer, local->letters_sequence) ? fault_memory(fault) : MP_OK;
+}
+
+/* What all letters of one run tell, and the places where each is made. */
+struct burial {
+    struct local *local;
+    struct group *group;
+    struct letter_box *box;
+    struct letter letter;
+    struct buffer note;
+    struct buffer block;
+    struct fault *fault;
+};
+
+static enum mp_error bury_record(struct burial *burial, const struct record *record, uint64_t offset)
+{
+    struct letter_box *box = burial->box;
+    struct buffer *block = &burial->block;
+    block->size = 0;
+    burial->letter.offset = offset;
+    enum mp_error error = buffer_append(block, record->attributes, record->attributes_size);
+    if (!error)
+        error = attributes_set_origin(block, record->producer, record->sequence);
+    if (!error)
+        error = letter_write(block, &burial->letter);
+    if (error)
+        return error == MP_ERR_MEMORY ? fault_memory(burial->fault)
+                                      : fault_set(burial->fault, MP_ERR_INTERNAL, "a dead letter that cannot be made");
+    if (box->frame.count > 0 && !frame_has_room(&box->frame, record->size, block->size))
+        error = box_empty(burial->local, box, burial->fault);
+    if (!error && box->frame.count == 0)
+        error = box_begin(burial->local, box, burial->fault);
+    if (!error && frame_add(&box->frame, record->body, record->size, block->data, block->size))
+        error = fault_memory(burial->fault);
+    return error;
+}
+
+/* The frame with OFFSET, which the group was given once. */
+static enum mp_error frame_of(const struct burial *burial, uint64_t offset, struct cached_frame *cached)
+{
+    enum mp_error error = local_frame(burial->local, burial->group->topic, offset, cached, burial->fault);
+    if (error == MP_ERR_NOT_FOUND || (!error && cached->first > offset)) {
+        if (!error)
+            blob_drop(cached->blob);
+        return fault_set(burial->fault, MP_ERR_DAMAGED, "%s: offset %llu of topic %s is missing",
+                         store_path(burial->local->store), (unsigned long long)offset, burial->group->topic->name);
+    }
+    return error;
+}
+
+/* Letters of the frame that holds *OFFSET, up to END, which *OFFSET is moved to, or behind the frame. */
+static enum mp_error bury_frame(struct burial *burial, uint64_t *offset, uint64_t end)
+{
+    struct cut_hint *hint = &burial->group->dead_hint;
+    struct cached_frame cached;
+    enum mp_error error = frame_of(burial, *offset, &cached);
+    if (error)
+        return error;
+    struct frame frame;
+    frame_trust(&frame, cached.data, cached.size);
+    struct frame_cursor cursor = frame_cursor(&frame);
+    uint32_t index = (uint32_t)(*offset - cached.first);
+    if (hint->frame == cached.first && hint->index <= index) {
+        cursor.at = hint->at;
+        cursor.index = hint->index;
+    }
+    frame_skip(&cursor, index - cursor.index);
+    struct record record;
+    while (!error && *offset < end && frame_next(&cursor, &record))
+        error = bury_record(burial, &record, (*offset)++);
+    *hint = (struct cut_hint){cached.first, cursor.index, cursor.at};
+    blob_drop(cached.blob);
+    return error;
+}
+
+/*
+ * Whether there can be a letter of each message from FIRST on to END, with BOX for them. *REFUSED: there cannot, and
+ * nothing was changed.
+ */
+static enum mp_error prepare(struct burial *burial, uint64_t first, uint64_t end, bool *refused)
+{
+    enum mp_error error = MP_OK;
+    char name[NAME_MAX_BYTES + 1];
+    *refused = false;
+    while (!error && first < end) {
+        struct cached_frame cached;
+        if ((error = frame_of(burial, first, &cached)))
+            break;
+        first = cached.first + cached.count;
+        blob_drop(cached.blob);
+    }
+    letters_name(burial->group, name);
+    if (!error)
+        error = box_for(burial->local, name, &burial->box, burial->fault);
+    if (error != MP_ERR_DAMAGED && error != MP_ERR_FULL)
+        return error;
+    *refused = true;
+    return MP_OK;
+}
+
+enum mp_error local_bury(struct local *local, struct group *group, const struct state_run *run,
+                         const struct engine_settlement *death, bool *buried, struct fault *fault)
+{
+    struct burial burial = {.local = local, .group = group, .fault = fault};
+    bool known = death->reason > ENGINE_REASON_NONE && death->reason < ENGINE_REASONS;
+    const char *word = letter_reasons[known ? death->reason - 1 : 0];
+    uint64_t offset = run->first, end = run->first + run->count;
+    bool refused = true;
+    *buried = false;
+    enum mp_error error = group->topic->letters ? MP_OK : prepare(&burial, offset, end, &refused);
+    if (error || refused)
+        return error;
+    if (letter_note(death->note, death->note_size, &burial.note))
+        error = fault_memory(fault);
+    burial.letter = (struct letter){
+        .topic = group->topic->name,
+        .topic_size = strlen(group->topic->name),
+        .group = group->name,
+        .group_size = strlen(group->name),
+        .reason = word,
+        .reason_size = strlen(word),
+        .attempts = run->value.attempt,
+        .first = local_time_to_wall(local, run->value.failed > 0 ? run->value.failed : local->time),
+        .last = local_time_to_wall(local, local->time),
+        .code = death->exit_code,
+        .error = (const char *)burial.note.data,
+        .error_size = burial.note.size,
+    };
+    while (!error && offset < end)
+        error = bury_frame(&burial, &offset, end);
+    buffer_free(&burial.note);
+    buffer_free(&burial.block);
+    *buried = !error;
+    return error;
+}
