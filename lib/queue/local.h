@@ -429,9 +429,10 @@ int64_t local_retry_late(const struct local *local, const struct group *group);
 /*
  * Makes the dead letters of RUN, leased messages of GROUP, for what DEATH says of reason, exit code and note. The caller
  * writes the event that says that they are dead. *BURIED false, and nothing was changed: there can be no letters, since
- * the topic holds dead letters itself, a frame cannot be read any more, or there can be no more topics.
+ * the topic holds dead letters itself, a frame cannot be read any more, or there can be no more topics. Where only some
+ * can be buried RUN is shortened to its first messages of which the same can be said.
  */
-enum mp_error local_bury(struct local *local, struct group *group, const struct state_run *run,
+enum mp_error local_bury(struct local *local, struct group *group, struct state_run *run,
                          const struct engine_settlement *death, bool *buried, struct fault *fault);
 /* Stores the turn's letters: before it is committed. */
 enum mp_error local_letters_send(struct local *local, struct fault *fault);

@@ -192,41 +192,62 @@ static enum mp_error bury_frame(struct burial *burial, uint64_t *offset, uint64_
     return error;
 }
 
-/*
- * Whether there can be a letter of each message from FIRST on to END, with BOX for them. *REFUSED: there cannot, and
- * nothing was changed.
- */
-static enum mp_error prepare(struct burial *burial, uint64_t first, uint64_t end, bool *refused)
+/* Where the frame ends that holds OFFSET and cannot be read; when it is not there at all, where the next one begins. */
+static uint64_t unreadable_end(const struct burial *burial, uint64_t offset, uint64_t end)
 {
+    struct store_frame row;
+    if (store_find_frame(burial->local->store, burial->group->topic->id, offset, &row, NULL))
+        return end;
+    return row.first > offset ? row.first : row.first + row.count;
+}
+
+/*
+ * Shortens RUN to what lies before the first frame that cannot be read; when that is nothing, to what lies in that
+ * frame: *REFUSED.
+ */
+static enum mp_error readable(const struct burial *burial, struct state_run *run, bool *refused)
+{
+    uint64_t offset = run->first, end = run->first + run->count;
     enum mp_error error = MP_OK;
-    char name[NAME_MAX_BYTES + 1];
-    *refused = false;
-    while (!error && first < end) {
+    while (offset < end) {
         struct cached_frame cached;
-        if ((error = frame_of(burial, first, &cached)))
+        if ((error = frame_of(burial, offset, &cached)))
             break;
-        first = cached.first + cached.count;
+        offset = cached.first + cached.count;
         blob_drop(cached.blob);
     }
-    letters_name(burial->group, name);
-    if (!error)
-        error = box_for(burial->local, name, &burial->box, burial->fault);
-    if (error != MP_ERR_DAMAGED && error != MP_ERR_FULL)
+    *refused = error == MP_ERR_DAMAGED && offset == run->first;
+    if (error && error != MP_ERR_DAMAGED)
         return error;
-    *refused = true;
+    if (*refused)
+        offset = unreadable_end(burial, offset, end);
+    run->count = (uint32_t)((offset < end ? offset : end) - run->first);
     return MP_OK;
 }
 
-enum mp_error local_bury(struct local *local, struct group *group, const struct state_run *run,
+/* Makes burials of a prefix of RUN possible. *REFUSED: they are not, and nothing was changed. */
+static enum mp_error prepare(struct burial *burial, struct state_run *run, bool *refused)
+{
+    char name[NAME_MAX_BYTES + 1];
+    enum mp_error error = readable(burial, run, refused);
+    if (error || *refused)
+        return error;
+    letters_name(burial->group, name);
+    error = box_for(burial->local, name, &burial->box, burial->fault);
+    *refused = error == MP_ERR_FULL;
+    return *refused ? MP_OK : error;
+}
+
+enum mp_error local_bury(struct local *local, struct group *group, struct state_run *run,
                          const struct engine_settlement *death, bool *buried, struct fault *fault)
 {
     struct burial burial = {.local = local, .group = group, .fault = fault};
     bool known = death->reason > ENGINE_REASON_NONE && death->reason < ENGINE_REASONS;
     const char *word = letter_reasons[known ? death->reason - 1 : 0];
-    uint64_t offset = run->first, end = run->first + run->count;
     bool refused = true;
     *buried = false;
-    enum mp_error error = group->topic->letters ? MP_OK : prepare(&burial, offset, end, &refused);
+    enum mp_error error = group->topic->letters ? MP_OK : prepare(&burial, run, &refused);
+    uint64_t offset = run->first, end = run->first + run->count;
     if (error || refused)
         return error;
     if (letter_note(death->note, death->note_size, &burial.note))

@@ -103,8 +103,8 @@ int64_t local_retry_late(const struct local *local, const struct group *group)
     return local->time + (grows ? policy->max_interval : policy->initial_interval);
 }
 
-/* RUN dies, unless there can be no letter of it: then it is tried again after the longest interval. */
-static enum mp_error bury(const struct settling *settling, const struct state_run *run, enum engine_reason reason,
+/* RUN, or its first messages, to which it is shortened, dies, unless there can be no letter of it: then it is tried again after the longest interval. */
+static enum mp_error bury(const struct settling *settling, struct state_run *run, enum engine_reason reason,
                           struct fate *fate, struct fault *fault)
 {
     struct engine_settlement death = *settling->settlement;
@@ -116,9 +116,11 @@ static enum mp_error bury(const struct settling *settling, const struct state_ru
     return error;
 }
 
-/* What becomes of RUN, all of whose messages are alike. A letter is written here, the event that goes with it later. */
-static enum mp_error decide(struct settling *settling, const struct state_run *run, struct fate *fate,
-                            struct fault *fault)
+/*
+ * What becomes of RUN, all of whose messages are alike, or of its first ones, to which it is shortened. A letter is
+ * written here, the event that goes with it later.
+ */
+static enum mp_error decide(struct settling *settling, struct state_run *run, struct fate *fate, struct fault *fault)
 {
     enum engine_reason reason = settling->settlement->reason;
     switch (settling->settlement->action) {
@@ -160,11 +162,11 @@ enum mp_error local_settle(struct engine *engine, const struct engine_origin *or
     while (offset < end && states_find(&group->states, STATE_LEASED, offset, &run) && run.first < end) {
         bool held = run_is_held(&run, origin->session, settlement);
         struct fate fate;
+        if (held && (error = decide(&settling, &run, &fate, fault)))
+            return error;
         offset = run.first + run.count;
         if (!held)
             continue;
-        if ((error = decide(&settling, &run, &fate, fault)))
-            return error;
         *applied += run.count;
         if (event.count > 0 && fate.kind == event.kind && fate.due == event.due) {
             event.count += run.count;

@@ -137,6 +137,10 @@ unit_tests += %D%/test_engine_config
 %C%_test_engine_config_SOURCES = %D%/test_engine_config.c %D%/engine_rig.c %D%/engine_rig.h
 %C%_test_engine_config_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_engine_dead
+%C%_test_engine_dead_SOURCES = %D%/test_engine_dead.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_engine_dead_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_settings
 %C%_test_settings_SOURCES = %D%/test_settings.c
 %C%_test_settings_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
