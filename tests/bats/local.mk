@@ -3,6 +3,7 @@
 bats_tests =
 bats_tests += %D%/checker.bats
 bats_tests += %D%/disk.bats
+bats_tests += %D%/flow.bats
 bats_tests += %D%/kills.bats
 bats_tests += %D%/library.bats
 bats_tests += %D%/mrelay.bats

@@ -133,6 +133,10 @@ unit_tests += %D%/test_backoff
 %C%_test_backoff_SOURCES = %D%/test_backoff.c
 %C%_test_backoff_LDADD = lib/policy/libpolicy.la $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_engine_flow
+%C%_test_engine_flow_SOURCES = %D%/test_engine_flow.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_engine_flow_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_engine_config
 %C%_test_engine_config_SOURCES = %D%/test_engine_config.c %D%/engine_rig.c %D%/engine_rig.h
 %C%_test_engine_config_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
