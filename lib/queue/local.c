@@ -43,7 +43,7 @@ static void forget_all(struct local *local)
     local_cache_clear(local);
     local_subscriptions_detach(local);
     local->next_topic = local->next_group = local->next_pattern = 1;
-    local->delay_due = local->schedule_due = local->expire_due = local->dedupe_due = CLOCK_NEVER;
+    local->delay_due = local->rate_due = local->schedule_due = local->expire_due = local->dedupe_due = CLOCK_NEVER;
     local->writing = false;
 }
 
@@ -371,7 +371,8 @@ enum mp_error engine_local_open(struct store *store, const struct engine_local_s
     if (local->settings.lease == 0)
         local->settings.lease = LEASE;
     local->next_topic = local->next_group = local->next_pattern = 1;
-    local->lease_due = local->delay_due = local->schedule_due = local->expire_due = local->dedupe_due = CLOCK_NEVER;
+    local->lease_due = local->delay_due = local->rate_due = local->schedule_due = local->expire_due =
+        local->dedupe_due = CLOCK_NEVER;
     *engine = &local->engine;
     return MP_OK;
 }

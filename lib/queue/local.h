@@ -45,6 +45,7 @@ struct subscription {
     uint32_t pattern_id;               /* of a group's pattern */
     int64_t pattern_created;
     struct group_settings settings;   /* of groups */
+    struct rate rate;                 /* of groups: what was given */
     int64_t used;                     /* of groups: relay time of the last fetch or settlement */
     bool made;                        /* the group's rows are there */
     struct member_list members;       /* struct group, or struct topic for readers */
@@ -195,6 +196,7 @@ struct local {
 
     int64_t lease_due;        /* no lease ends earlier */
     int64_t delay_due;        /* no delay ends earlier */
+    int64_t rate_due;         /* no group whose rate holds it up is given something earlier */
     int64_t schedule_due;     /* relay time: no publication of the schedule is due earlier */
     uint64_t schedule_after;  /* the row of the schedule that was looked at last, when a turn had enough of them */
     uint64_t scheduled;       /* messages in the schedule, */
@@ -347,6 +349,12 @@ enum mp_error local_flow_added(struct local *local, struct topic *topic, const s
 void local_flow_frame(struct topic *topic, const struct store_frame *row);
 /* Counts what EVENT, of TOPIC, has dropped; each event once, when it is written or found by the load. */
 void local_flow_event(struct topic *topic, const struct store_event *event);
+/* How many messages the rate of SUBSCRIPTION's group lets out now; when there are none, it is ready again later. */
+uint64_t local_flow_left(struct local *local, struct subscription *subscription);
+/* So many were given. */
+void local_flow_granted(struct local *local, struct subscription *subscription, uint64_t messages);
+/* Makes groups ready that had to wait for their rate. */
+void local_flow_tick(struct local *local);
 /* Frames were deleted. local_topic_save() has to follow in the same transaction. */
 void local_flow_deleted(struct topic *topic, const struct store_deleted *deleted);
 void local_counters_write(const struct topic_counters *counters, uint8_t row[COUNTERS_BYTES]);

@@ -197,6 +197,40 @@ static enum mp_error drop_oldest(struct local *local, struct topic *topic, uint6
     return error;
 }
 
+/* ---- what goes out -------------------------------------------------------------------------------------------- */
+
+uint64_t local_flow_left(struct local *local, struct subscription *subscription)
+{
+    double rate = subscription->settings.rate;
+    uint64_t left = rate_left(&subscription->rate, rate, local->now.monotonic);
+    if (left == 0) {
+        int64_t due = rate_due(&subscription->rate, rate, local->now.monotonic);
+        if (due < local->rate_due)
+            local->rate_due = due;
+    }
+    return left;
+}
+
+void local_flow_granted(struct local *local, struct subscription *subscription, uint64_t messages)
+{
+    double rate = subscription->settings.rate;
+    if (rate > 0 && messages > 0)
+        rate_take(&subscription->rate, rate, messages, local->now.monotonic);
+}
+
+void local_flow_tick(struct local *local)
+{
+    size_t at = 0;
+    struct subscription *subscription;
+    if (local->rate_due > local->now.monotonic)
+        return;
+    /* Who still gets nothing says when it will. */
+    local->rate_due = CLOCK_NEVER;
+    while ((subscription = map_next(&local->subscriptions, &at)))
+        if (subscription->settings.rate > 0 && subscription->shared.waiters)
+            local_mark_ready(local, subscription);
+}
+
 /* ---- what is counted ------------------------------------------------------------------------------------------ */
 
 enum mp_error local_flow_added(struct local *local, struct topic *topic, const struct store_frame *row,

@@ -226,6 +226,11 @@ static enum mp_error grant_of_group(struct granting *granting, struct group *gro
     return error;
 }
 
+static uint64_t least(uint64_t one, uint64_t other)
+{
+    return one < other ? one : other;
+}
+
 /* What is left in the subscription's groups, and whether that is all there is for this session. */
 static void count_left(const struct local *local, const struct subscription *subscription, uint64_t session,
                        struct engine_deliveries *deliveries)
@@ -253,16 +258,18 @@ enum mp_error local_grant(struct engine *engine, struct engine_subscription *sha
 {
     struct local *local = local_of(engine);
     struct subscription *subscription = (struct subscription *)shared;
-    struct granting granting = {.giving = {.local = local,
-                                           .most = in_flight_left(subscription),
-                                           .limits = limits,
-                                           .deliveries = deliveries,
-                                           .fault = fault},
-                                .origin = origin,
-                                .lease = lease,
-                                .high = UINT64_MAX,
-                                .passes = PASSES};
+    struct granting granting = {
+        .giving = {.local = local,
+                   .most = least(in_flight_left(subscription), local_flow_left(local, subscription)),
+                   .limits = limits,
+                   .deliveries = deliveries,
+                   .fault = fault},
+        .origin = origin,
+        .lease = lease,
+        .high = UINT64_MAX,
+        .passes = PASSES};
     size_t members = subscription->members.count;
+    uint64_t before = deliveries->messages;
     subscription->used = local->time;
     enum mp_error error = MP_OK;
     bool damaged = false;
@@ -277,6 +284,7 @@ enum mp_error local_grant(struct engine *engine, struct engine_subscription *sha
             error = MP_OK;
     }
     subscription->turn++;
+    local_flow_granted(local, subscription, deliveries->messages - before);
     if (damaged && !error && deliveries->messages == 0)
         return MP_ERR_DAMAGED; /* FAULT has the words of the last */
     if (!error)

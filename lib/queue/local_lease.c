@@ -370,6 +370,7 @@ enum mp_error local_tick(struct engine *engine, struct fault *fault)
         go_on(local);
     if (local->delay_due <= local->now.monotonic)
         wake(local);
+    local_flow_tick(local);
     enum mp_error error = local_schedule_tick(local, fault);
     if (error || (error = local_expire_tick(local, fault)) || (error = local_dedupe_tick(local, fault)))
         return error;
@@ -382,6 +383,8 @@ int64_t local_due(const struct engine *engine)
     if (local->ready || local->goes_on)
         return local->now.monotonic; /* a turn that had answered enough left them */
     int64_t due = local->lease_due < local->delay_due ? local->lease_due : local->delay_due;
+    if (local->rate_due < due)
+        due = local->rate_due;
     int64_t time = local->schedule_due < local->expire_due ? local->schedule_due : local->expire_due;
     if (local->dedupe_due < time)
         time = local->dedupe_due;

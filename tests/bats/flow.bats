@@ -23,7 +23,7 @@ messages() {
 }
 
 dropped() {
-    mrelay topics -t t --json | sed -n 's/.*"'"$1"'":\([0-9]*\).*/\1/p'
+    mrelay topics -t t --json | sed -n 's/.*"dropped":{[^}]*"'"$1"'":\([0-9]*\).*/\1/p'
 }
 
 resident() {
@@ -161,4 +161,18 @@ stands_still() {
     local took=$(((${EPOCHREALTIME/[.,]/} - ${began/[.,]/}) / 1000))
     assert [ "$took" -ge 900 ]
     assert_equal "$(mrecv -t t -e | wc -l)" 22
+}
+
+@test "a group's rate holds its consumers up, all together" {
+    start_relay
+    seq 1 22 | msend -t t
+    mrelay set group t g rate=20/s
+    local began=$EPOCHREALTIME
+    start one mrecv -t t -g g -n 11
+    local one=$started_pid
+    mrecv -t t -g g -n 11 >two
+    wait "$one"
+    local took=$(((${EPOCHREALTIME/[.,]/} - ${began/[.,]/}) / 1000))
+    assert [ "$took" -ge 900 ]
+    sort -n one two | cmp - <(seq 1 22)
 }

@@ -296,6 +296,44 @@ static void purged_messages_are_counted(void **state)
     assert_int_equal(of_topic(rig, "purged"), 9);
 }
 
+static void a_groups_rate_lets_out_what_it_says(void **state)
+{
+    struct rig *rig = *state;
+    struct group_settings settings;
+    struct engine_subscription *ready;
+    settings_group_default(&settings);
+    settings.rate = 100;
+    rig_publish(rig, "t", 3000);
+    rig_begin(rig);
+    assert_int_equal(call(rig)->configure_group(rig->engine, "t", 1, false, "g", 1, &settings, &rig->fault), MP_OK);
+    rig_commit(rig);
+    uint64_t given = rig_fetch(rig, 2, "t", "g", 0);
+    assert_int_equal(given, 10);
+    assert_int_equal(rig_fetch(rig, 2, "t", "g", 0), 0);
+    assert_false(rig->given.end);
+    /* Somebody waits: the engine says when, and then that it is ready. */
+    rig_begin(rig);
+    assert_int_equal(
+        call(rig)->subscribe(rig->engine, "t", 1, false, "g", 1, 2, ENGINE_FROM_DEFAULT, 0, &ready, &rig->fault),
+        MP_OK);
+    while (call(rig)->next_ready(rig->engine))
+        ;
+    rig_commit(rig);
+    ready->waiters = rig;
+    int64_t due = call(rig)->due(rig->engine);
+    assert_in_range(due - rig->now.monotonic, 1, SECOND / 10);
+    rig_pass(rig, due - rig->now.monotonic);
+    rig_begin(rig);
+    assert_ptr_equal(call(rig)->next_ready(rig->engine), ready);
+    rig_commit(rig);
+    ready->waiters = NULL;
+    for (unsigned i = 0; i < 200; i++) {
+        given += rig_fetch(rig, 2, "t", "g", 0);
+        rig_pass(rig, SECOND / 20);
+    }
+    assert_in_range(given, 990, 1015);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
@@ -314,6 +352,7 @@ int main(void)
         TEST(a_turn_that_is_undone_drops_and_counts_nothing),
         TEST(a_rate_lets_in_what_it_says),
         TEST(purged_messages_are_counted),
+        TEST(a_groups_rate_lets_out_what_it_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
