@@ -14,7 +14,7 @@ struct place {
     enum state state;
     uint32_t attempt;
     uint64_t session, lease;
-    int64_t since; /* when it was leased, or when its delay ends; wall */
+    int64_t since; /* when it was leased, or when its delay ends; relay time */
     uint32_t leased;
     uint64_t settled; /* the event that took it out of its last lease */
     uint32_t letters; /* dead letters of it */
@@ -262,7 +262,7 @@ static void play_lease(const struct audit *audit, struct place *place, const str
     if (place->state != STATE_WAITING && place->state != STATE_DELAYED)
         sim_fail(world, "event %llu: leased while it is %s", (unsigned long long)event->id,
                  place->state == STATE_LEASED ? "leased to another" : "settled");
-    if (place->state == STATE_DELAYED && event->time < place->since && !world->stepped)
+    if (place->state == STATE_DELAYED && event->time < place->since)
         sim_fail(world, "event %llu: leased before its delay was over", (unsigned long long)event->id);
     if (event->attempt != place->attempt + 1)
         sim_fail(world, "event %llu: attempt %u after %u that were charged", (unsigned long long)event->id,
@@ -299,7 +299,7 @@ static void play_end(const struct audit *audit, struct place *place, const struc
     case EVENT_LAPSED:
         place->state = STATE_WAITING;
         place->attempt -= event->code >= 0; /* it was not alone */
-        if (event->time - place->since < broker_shortest_lease(world) * MILLISECOND && !world->stepped)
+        if (event->time - place->since < broker_shortest_lease(world) * MILLISECOND)
             sim_fail(world, "event %llu: a lease that lapsed after %lld us", (unsigned long long)event->id,
                      (long long)(event->time - place->since));
         break;

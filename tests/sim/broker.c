@@ -24,7 +24,8 @@ struct broker {
     const struct engine_operations *real;
     struct core_settings settings;
     struct engine_local_settings local;
-    int64_t base; /* monotonic time when the simulation began, of this life of the relay */
+    int64_t base;  /* monotonic time when the simulation began, of this boot of its machine */
+    uint64_t boot; /* 0 until the first, and on machines that do not say */
     int64_t turn_at;
     enum crash armed;
     bool crashed, full;
@@ -190,7 +191,9 @@ static void trouble(void *context, enum mp_error error, const char *text)
 
 static struct moment moment_of(const struct world *world)
 {
-    return (struct moment){.monotonic = world->now + world->broker->base, .wall = world->now + world->wall_offset};
+    return (struct moment){.monotonic = world->now + world->broker->base,
+                           .wall = world->now + world->wall_offset,
+                           .boot = world->broker->boot};
 }
 
 struct broker *broker_new(struct world *world)
@@ -248,7 +251,11 @@ void broker_start(struct world *world)
     struct broker *broker = world->broker;
     struct fault fault = {0};
     running = world;
-    broker->base = (int64_t)sim_below(world, 1000000) * SECOND;
+    /* It starts again in the same boot, or its machine did, and its steady clock with it. */
+    if (broker->boot == 0 || sim_chance(world, 500)) {
+        broker->base = (int64_t)sim_below(world, 1000000) * SECOND;
+        broker->boot = sim_chance(world, 200) ? 0 : 1 + sim_below(world, UINT64_C(1) << 40);
+    }
     broker->crashed = false;
     broker->armed = CRASH_NONE;
     if (engine_local_open(broker->store, &broker->local, &broker->engine, &fault))
