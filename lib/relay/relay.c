@@ -1,6 +1,7 @@
 #include "relay/relay.h"
 
 #include "base/log.h"
+#include "relay/alarm.h"
 #include "relay/core.h"
 #include "relay/notify.h"
 #include "store/store.h"
@@ -29,7 +30,7 @@ struct relay {
     struct event_base *base;
     struct server *server;
     struct core *core;
-    struct event *timer;
+    struct alarm *alarm;
     struct event *signals[3];
     struct address addresses[RELAY_LISTEN_MAX + 1];
     unsigned addresses_count;
@@ -150,13 +151,6 @@ static enum mp_error describe(void *context, struct buffer *out)
 
 /* ---- signals and time ----------------------------------------------------------------------------------------- */
 
-static void on_timer(evutil_socket_t descriptor, short what, void *context)
-{
-    (void)descriptor;
-    (void)what;
-    (void)context; /* the turn follows anyway */
-}
-
 static void on_signal(evutil_socket_t number, short what, void *context)
 {
     struct relay *relay = context;
@@ -176,16 +170,7 @@ static void run_turn(struct relay *relay)
     server_cork(relay->server, true); /* many replies, one write a connection */
     core_turn(relay->core, clock_moment());
     server_cork(relay->server, false);
-    int64_t due = core_due(relay->core);
-    if (due == CLOCK_NEVER) {
-        event_del(relay->timer);
-        return;
-    }
-    int64_t left = due - clock_monotonic();
-    if (left < 0)
-        left = 0;
-    struct timeval wait = {.tv_sec = left / 1000000, .tv_usec = left % 1000000};
-    event_add(relay->timer, &wait);
+    alarm_set(relay->alarm, core_due(relay->core));
 }
 
 static void serve(struct relay *relay)
@@ -213,9 +198,8 @@ static void wind_down(struct relay *relay)
     core_drain(relay->core);
     run_turn(relay);
     int64_t end = clock_monotonic() + LINGER;
-    struct timeval step = {.tv_usec = 10000};
     while (!is_written(relay) && clock_monotonic() < end) {
-        event_add(relay->timer, &step);
+        alarm_set(relay->alarm, clock_monotonic() + 10000);
         event_base_loop(relay->base, EVLOOP_ONCE);
     }
 }
@@ -309,8 +293,10 @@ static enum mp_error open_server(struct relay *relay, struct fault *fault)
 static enum mp_error open_events(struct relay *relay, struct fault *fault)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
-    relay->timer = event_new(relay->base, -1, 0, on_timer, relay);
-    bool failed = !relay->timer;
+    enum mp_error error = alarm_new(relay->base, &relay->alarm, fault);
+    bool failed = false;
+    if (error)
+        return error;
     for (unsigned i = 0; i < 3; i++) {
         relay->signals[i] = evsignal_new(relay->base, numbers[i], on_signal, relay);
         failed = failed || !relay->signals[i] || event_add(relay->signals[i], NULL) != 0;
@@ -325,8 +311,7 @@ static void relay_close(struct relay *relay)
     for (unsigned i = 0; i < 3; i++)
         if (relay->signals[i])
             event_free(relay->signals[i]);
-    if (relay->timer)
-        event_free(relay->timer);
+    alarm_free(relay->alarm);
     if (relay->base)
         event_base_free(relay->base);
 }

@@ -125,6 +125,10 @@ unit_tests += %D%/test_library
 %C%_test_library_SOURCES = %D%/test_library.c %D%/fake_relay.c %D%/fake_relay.h
 %C%_test_library_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_alarm
+%C%_test_alarm_SOURCES = %D%/test_alarm.c
+%C%_test_alarm_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_notify
 %C%_test_notify_SOURCES = %D%/test_notify.c
 %C%_test_notify_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
