@@ -4,6 +4,13 @@ bin_PROGRAMS += %D%/msend
 %C%_msend_SOURCES = %D%/msend.c
 %C%_msend_LDADD = $(CLI_LIBS)
 
+# What msend becomes with --spool: the same main, with SQLite.
+pkglibexecdir = $(libexecdir)/msgpipe
+pkglibexec_PROGRAMS += %D%/msend-spool
+%C%_msend_spool_SOURCES = %D%/msend.c
+%C%_msend_spool_CPPFLAGS = $(AM_CPPFLAGS) -DMSEND_SPOOL
+%C%_msend_spool_LDADD = $(CLI_LAYER) $(STORE_LIBS)
+
 bin_PROGRAMS += %D%/mrecv
 %C%_mrecv_SOURCES = %D%/mrecv.c
 %C%_mrecv_LDADD = $(CLI_LIBS)

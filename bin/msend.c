@@ -1,5 +1,7 @@
 /* msend: turns stdin, files, an argument or a command's output into messages, and sends them. */
+#include "cli/become.h"
 #include "cli/send.h"
+#include "cli/send_spool.h"
 #include "transport/peer.h"
 
 static const char *const formats[] = {"lines", "null", "length", "whole", "json", NULL};
@@ -26,6 +28,26 @@ static const struct option_spec specs[] = {
             "digits,\n.Ql _\nand\n.Ql \\- ."},
     OPTION_RELAY(struct send_settings, relay),
     OPTION_WAIT(struct send_settings, wait, "how long to wait: for the relay, an answer, room, a peer, a reply"),
+
+    {.name = "spool",
+     .kind = OPTION_TEXT,
+     .at = AT(spool),
+     .argument = "DIR",
+     .section = "To a topic",
+     .completion = OPTION_COMPLETE_DIRECTORY,
+     .help = "keep messages in DIR until the relay has them; alone: deliver what waits",
+     .man =
+         "An outbox for links that fail.\nThe input is taken at once and flushed to disk in\n.Ar DIR ,\nand delivered "
+         "from there, in order, as soon as the relay can be reached.\nWhat was taken survives the end of\n.Nm\nand of "
+         "the machine: any later\n.Nm\nwith the same\n.Ar DIR\ndelivers it first, also one without a topic and "
+         "input.\nSeveral may use one directory at once.\nMessages that the relay refuses for good go to\n"
+         ".Pa DIR/refused.jsonl ,\nwhich\n.Xr mretry 1\nreads.\nWith\n.Fl \\-wait\nit gives up after that time and "
+         "exits 75; what it took stays in\n.Ar DIR ."},
+    {.name = "status",
+     .kind = OPTION_FLAG,
+     .at = AT(status),
+     .section = "To a topic",
+     .help = "with --spool: tell what waits there, and end"},
 
     {.name = "data",
      .letter = 'd',
@@ -181,6 +203,10 @@ static const struct option_spec specs[] = {
 #define CARRIED "a bare body carries no attributes: add --framed, or send to a topic (-t)"
 
 static const struct option_rule rules[] = {
+    {OPTION_EXCLUDES, "spool", {"dial", "listen"}, "a spool is for a relay's topics"},
+    {OPTION_EXCLUDES, "spool", {"print-id"}, "it does not wait for a relay"},
+    {OPTION_NEEDS, "status", {"spool"}, "it tells what waits there"},
+    {OPTION_EXCLUDES, "status", {"topic"}, "it only looks"},
     {OPTION_EXCLUDES, "topic", {"dial", "listen"}, "send by way of a relay, or directly to a peer"},
     {OPTION_EXCLUDES, "dial", {"listen"}, "choose the end that connects or the one that waits"},
     {OPTION_EXCLUDES, "topic", {PATTERNS, "framed", "await"}, "that is for direct mode, with --dial or --listen"},
@@ -235,6 +261,27 @@ static const struct option_program program = {
     .takes_command = true,
 };
 
+#ifdef MSEND_SPOOL
+static int with_spool(struct send_settings *settings, const struct options *options, char **argv)
+{
+    bool input = settings->data.count || options->operands_count || options->command;
+    if (settings->status)
+        return send_spool_status(settings->spool);
+    if (!settings->topic && input)
+        return options_wrong(options, "where to? Give a topic (-t TOPIC)");
+    settings->by_spool = send_by_spool;
+    return send_run(settings, options, argv);
+}
+#else
+/* That needs SQLite: the same main, linked with it. */
+static int with_spool(const struct send_settings *settings, const struct options *options, char **argv)
+{
+    (void)settings;
+    (void)options;
+    return become("msend-spool", argv);
+}
+#endif
+
 int main(int argc, char **argv)
 {
     struct send_settings settings = SEND_SETTINGS;
@@ -242,7 +289,9 @@ int main(int argc, char **argv)
     int code = options_parse(&program, argc, argv, &settings, &options);
     if (code >= 0)
         return code;
-    if (!settings.topic && !settings.dial && !settings.listen)
+    if (settings.spool)
+        code = with_spool(&settings, &options, argv);
+    else if (!settings.topic && !settings.dial && !settings.listen)
         code = options_wrong(&options, "where to? Give a topic (-t TOPIC), or a peer (--dial URL or --listen URL)");
     else
         code = send_run(&settings, &options, argv);

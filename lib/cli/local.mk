@@ -10,6 +10,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/admin_change.c \
 	%D%/admin_show.c \
 	%D%/admin_store.c \
+	%D%/become.c %D%/become.h \
 	%D%/child_groups.c %D%/child_groups.h \
 	%D%/command.c %D%/command.h \
 	%D%/completion.c \
@@ -41,6 +42,8 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/send_dress.c %D%/send_dress.h \
 	%D%/send_relay.c \
 	%D%/send_source.c %D%/send_source.h \
+	%D%/send_spool.c %D%/send_spool.h \
 	%D%/serve.c %D%/serve.h \
+	%D%/spool.c %D%/spool.h \
 	%D%/table.c %D%/table.h \
 	$(empty)

@@ -161,7 +161,10 @@ int send_run(const struct send_settings *settings, const struct options *options
         /* Not across the line that somebody types. */
         if (!settings->data.count && !options->operands_count && output_is_terminal(STDIN_FILENO))
             engine.progress.wanted = false;
-        code = settings->topic ? send_by_relay(&engine) : send_directly(&engine);
+        if (settings->spool)
+            code = settings->by_spool(&engine);
+        else
+            code = settings->topic ? send_by_relay(&engine) : send_directly(&engine);
         progress_end(&engine.progress);
     }
     if (engine.input)

@@ -7,6 +7,8 @@
 
 #include "cli/options.h"
 
+struct send_engine;
+
 struct send_settings {
     /* where to */
     const char *relay;
@@ -38,6 +40,10 @@ struct send_settings {
 
     double rate; /* messages a second; 0: no limit */
     bool print_id;
+
+    const char *spool; /* a directory */
+    bool status;
+    int (*by_spool)(struct send_engine *engine); /* how; see send_spool.h */
 };
 
 /* The defaults. */

@@ -26,8 +26,9 @@ struct client_settings {
     uint32_t keep;    /* seconds without use after which the relay may forget the session; 0: an hour */
     /*
      * A session of an earlier client, to be gone on with, and the number that its next publication has, so that what
-     * was sent before and perhaps not answered is stored once. When the relay does not know it, the client fails with
-     * MP_ERR_SESSION. 0: a new one.
+     * was sent before and perhaps not answered is stored once: in welcomed(), the relay's `published` tells how much of
+     * it is, and the next one has the number behind that. When the relay does not know the session, the client fails
+     * with MP_ERR_SESSION. 0: a new one.
      */
     uint64_t session;
     uint64_t publication;

@@ -259,7 +259,8 @@ void client_publish_welcomed(struct client *client)
     struct client_publishing *publication = &client->publication;
     const struct client_settings *settings = &client->settings;
     bool resumed = settings->session != 0 && settings->session == client->welcome.session;
-    publication->number = resumed ? settings->publication : 1;
+    uint64_t applied = client->welcome.published;
+    publication->number = !resumed ? 1 : applied >= settings->publication ? applied + 1 : settings->publication;
     publication->sequence = resumed && settings->sequence != 0 ? settings->sequence : 1;
 }
 

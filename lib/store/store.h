@@ -36,6 +36,12 @@ struct store;
  */
 enum mp_error store_open(const char *path, struct store **store, struct fault *fault);
 
+/*
+ * Opens the store at PATH to look at its rows, also while a writer has it: each walk sees the rows of one moment. Nothing
+ * but the store_each_… and store_find_… functions may be called with it. MP_ERR_NOT_FOUND: no such file, or an empty one.
+ */
+enum mp_error store_open_reader(const char *path, struct store **store, struct fault *fault);
+
 /* NULL is allowed. A transaction under way is rolled back. */
 void store_close(struct store *store);
 

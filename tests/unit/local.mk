@@ -177,6 +177,10 @@ unit_tests += %D%/test_relay_time
 %C%_test_relay_time_SOURCES = %D%/test_relay_time.c
 %C%_test_relay_time_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_spool
+%C%_test_spool_SOURCES = %D%/test_spool.c
+%C%_test_spool_LDADD = $(CLI_LAYER) $(STORE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_states
 %C%_test_states_SOURCES = %D%/test_states.c
 %C%_test_states_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
