@@ -492,6 +492,8 @@ enum mp_error local_seek_group(struct engine *engine, const char *topic, const c
                                uint64_t value, bool force, struct fault *fault);
 enum mp_error local_delete_group(struct engine *engine, const char *topic, const char *group, bool force,
                                  struct fault *fault);
+/* Deletes GROUP, on the disk and in memory; its subscription stays. */
+enum mp_error local_group_remove(struct local *local, struct group *group, struct fault *fault);
 /* Applies the event that moves a group. */
 enum mp_error local_apply_moved(struct local *local, struct group *group, const struct store_event *event);
 /* Numbers that were given out are not given out again, also when what had the highest is gone. */
@@ -517,7 +519,7 @@ enum mp_error local_topic_settings_write(const struct topic *topic, struct buffe
 enum mp_error local_group_settings_write(const struct subscription *subscription, struct buffer *text);
 /*
  * The dead-letter topic NAME: made if it is not there; one that is there becomes one, and patterns go on without it but
- * for groups that have it already. The group `mretry` is made on it.
+ * for groups that were given something of it. The group `mretry` is made on it.
  */
 enum mp_error local_letters_topic(struct local *local, const char *name, size_t size, struct topic **topic,
                                   struct fault *fault);

@@ -15,6 +15,18 @@ static void leave_readers(struct topic *topic)
     }
 }
 
+/* Groups of patterns go that were not given anything of TOPIC; the others finish what they have begun. */
+static enum mp_error leave_groups(struct local *local, struct topic *topic, struct fault *fault)
+{
+    enum mp_error error = MP_OK;
+    for (size_t i = topic->groups.count; !error && i-- > 0;) {
+        struct group *group = topic->groups.items[i];
+        if (group->pattern_id != 0 && group->states.frontier == group->start)
+            error = local_group_remove(local, group, fault);
+    }
+    return error;
+}
+
 enum mp_error local_letters_topic(struct local *local, const char *name, size_t size, struct topic **result,
                                   struct fault *fault)
 {
@@ -26,7 +38,8 @@ enum mp_error local_letters_topic(struct local *local, const char *name, size_t 
     if (topic) {
         topic->letters = true;
         leave_readers(topic);
-        if ((error = local_write(local, fault)) || (error = local_topic_save(local, topic, fault)))
+        if ((error = local_write(local, fault)) || (error = local_topic_save(local, topic, fault)) ||
+            (error = leave_groups(local, topic, fault)))
             return error;
     } else if ((error = local_topic_make(local, name, size, true, result, fault))) {
         return error;

@@ -3,7 +3,8 @@
 /*
  * What expires: all messages of a topic with a ttl, counted from when they got their offsets, and messages with an
  * expirytime. That one is a time of its sender's clock; what counts is how far ahead of the frame's time it is, from when
- * the relay took the frame.
+ * the relay took the frame. Of a dead letter it does not count: it was the message's, whose time is over, and a letter
+ * goes by the topic's ttl alone, if somebody has set one.
  *
  * Nothing that has expired is granted: who grants asks for each frame. Beside that a sweep moves the groups' floors over
  * what has expired, so that nobody has to ask for it and retention can delete it. It looks at the heads only: what lies

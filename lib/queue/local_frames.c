@@ -90,7 +90,7 @@ enum mp_error local_frame(struct local *local, const struct topic *topic, uint64
                                    .target = row.target,
                                    .time = row.time,
                                    .waited = row.session == 0 ? (int64_t)row.request : 0};
-    frame->expires = local_frame_expires(&opened, frame->time, frame->waited);
+    frame->expires = topic->letters ? CLOCK_NEVER : local_frame_expires(&opened, frame->time, frame->waited);
     local_cache_add(local, frame);
     return MP_OK;
 }

@@ -67,7 +67,7 @@ enum mp_error local_add_frame(struct local *local, struct topic *topic, const st
                                   .target = row.target,
                                   .time = row.time,
                                   .waited = row.session == 0 ? (int64_t)row.request : 0};
-    cached.expires = local_frame_expires(frame, cached.time, cached.waited);
+    cached.expires = topic->letters ? CLOCK_NEVER : local_frame_expires(frame, cached.time, cached.waited);
     local_cache_add(local, &cached);
     local_expire_added(local, topic, &cached);
     local_mark_topic(local, topic);

@@ -84,6 +84,14 @@ static enum mp_error group_remove(struct local *local, struct group *group, stru
     return MP_OK;
 }
 
+enum mp_error local_group_remove(struct local *local, struct group *group, struct fault *fault)
+{
+    enum mp_error error = local_write(local, fault);
+    if (!error)
+        error = ids_save(local, fault);
+    return error ? error : group_remove(local, group, fault);
+}
+
 enum mp_error local_delete_group(struct engine *engine, const char *topic, const char *name, bool force,
                                  struct fault *fault)
 {

@@ -136,6 +136,33 @@ static void a_dead_letter_topic_is_made_with_mretry_and_without_patterns(void **
     assert_string_equal(group_of(rig, "orders.*", "all").dead_letter, "orders.dead");
 }
 
+/* As a pipeline does it: all topics are made, and only then it is said which of them is for dead letters. */
+static void a_pattern_that_had_a_topic_loses_it_to_the_dead(void **state)
+{
+    struct rig *rig = *state;
+    rig_begin(rig);
+    assert_int_equal(configure_topic(rig, "orders.dead", "retain.age", "7d"), MP_OK);
+    assert_int_equal(configure_topic(rig, "orders.used", "retain.age", "7d"), MP_OK);
+    assert_int_equal(configure_topic(rig, "orders.new", "retain.age", "7d"), MP_OK);
+    assert_int_equal(configure_group(rig, "orders.*", "audit", "retry.max_retries", "1"), MP_OK);
+    rig_commit(rig);
+    rig_publish(rig, "orders.used", 1);
+    assert_int_equal(rig_fetch(rig, 2, "orders.*", "audit", 0), 1);
+    rig_begin(rig);
+    assert_int_equal(configure_group(rig, "orders.new", "g", "dead_letter", "orders.dead"), MP_OK);
+    assert_int_equal(configure_group(rig, "orders.new", "h", "dead_letter", "orders.used"), MP_OK);
+    rig_commit(rig);
+    rig_publish(rig, "orders.dead", 1); /* somebody adds to them by hand */
+    for (unsigned i = 0; i < 2; i++) {
+        assert_null(strstr(topics(rig), "\"topic\":\"orders.dead\",\"group\":\"audit\""));
+        assert_non_null(strstr(topics(rig), "\"topic\":\"orders.used\",\"group\":\"audit\""));
+        assert_non_null(strstr(topics(rig), "\"topic\":\"orders.new\",\"group\":\"audit\""));
+        assert_int_equal(rig_fetch(rig, 2, "orders.*", "audit", 0), 0);
+        assert_int_equal(group_of(rig, "orders.*", "audit").max_retries, 1);
+        rig_restart(rig);
+    }
+}
+
 static void the_nearest_name_is_offered(void **state)
 {
     struct rig *rig = *state;
@@ -160,6 +187,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_makes_no_sense_changes_nothing, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_dead_letter_topic_is_made_with_mretry_and_without_patterns, rig_set_up,
                                         rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_pattern_that_had_a_topic_loses_it_to_the_dead, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(the_nearest_name_is_offered, rig_set_up, rig_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

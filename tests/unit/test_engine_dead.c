@@ -290,6 +290,29 @@ static void a_message_with_all_the_attributes_there_can_be_becomes_a_letter(void
     assert_int_equal(strlen(rig_attribute(&record, "deaderror")), LETTER_NOTE_MAX);
 }
 
+/* The message had until then to be done; it died before. */
+static void letters_outlive_the_time_of_their_message(void **state)
+{
+    struct rig *rig = *state;
+    struct buffer attributes = {0};
+    static const char soon[] = "2023-11-14T22:13:25Z"; /* five seconds from the start */
+    assert_int_equal(
+        attributes_set(&attributes, ATTRIBUTE_STRING, "expirytime", 10, soon, sizeof soon - 1, &rig->fault), MP_OK);
+    rig_publish_one(rig, "t", "one", &attributes);
+    rig_publish_one(rig, "t", "other", &attributes);
+    buffer_free(&attributes);
+    rig_fetch(rig, 2, "t", "g", 1);
+    rig_settle_as(rig, 2, dead(0, 1, NULL));
+    rig_pass(rig, 3600 * SECOND);
+    assert_int_equal(rig_fetch(rig, 2, "t", "g", 0), 0);
+    assert_int_equal(letters(rig, "t.dead"), 1);
+    rig_restart(rig);
+    rig_pass(rig, 3600 * SECOND);
+    assert_int_equal(rig_fetch(rig, 3, "t.dead", "mretry", 0), 1);
+    struct record record = rig_record(rig, 0);
+    assert_text(rig_attribute(&record, "expirytime"), soon);
+}
+
 static void letters_breed_no_letters(void **state)
 {
     struct rig *rig = *state;
@@ -490,6 +513,7 @@ int main(void)
         TEST(a_turn_that_is_undone_leaves_no_letter),
         TEST(many_letters_of_a_turn_are_all_there),
         TEST(a_message_with_all_the_attributes_there_can_be_becomes_a_letter),
+        TEST(letters_outlive_the_time_of_their_message),
         TEST(letters_breed_no_letters),
         TEST(the_longest_name_has_a_dead_letter_topic),
         TEST(a_message_that_cannot_be_read_is_tried_later),
