@@ -116,6 +116,13 @@ const char *mp_reason(const struct mp_client *client);
 enum mp_error mp_publish(struct mp_client *client, const char *topic, struct mp_message *message);
 
 /*
+ * The same, but the message gets its place in TOPIC only DELAY milliseconds after the relay has taken it: until then
+ * the relay keeps it, on its disk, and nobody sees it. MP_ERR_INVALID for a negative delay.
+ */
+enum mp_error mp_publish_delayed(struct mp_client *client, const char *topic, struct mp_message *message,
+                                 int64_t delay);
+
+/*
  * Waits up to WAIT milliseconds until everything published is acknowledged, that is, on the relay's disk.
  * MP_ERR_TIMEOUT: not yet, call again. MP_ERR_SESSION: the relay has forgotten this client; whether the last messages
  * were stored is unknown.
@@ -138,13 +145,15 @@ enum mp_error mp_subscribe(struct mp_client *client, const char *topic, const ch
 enum mp_error mp_receive(struct mp_client *client, struct mp_message **message, int64_t wait);
 
 /*
- * Settles MESSAGE and takes it: ack (done), retry (again, DELAY milliseconds from now), release (not begun: again at
- * once). They return when the relay has recorded it, however long that takes. MP_ERR_STALE: its lease had ended, somebody
+ * Settles MESSAGE and takes it: ack (done), retry (again, DELAY milliseconds from now, or with -1 when the group's
+ * policy says, and dead when it was tried too often), release (not begun: again at once), reject (dead: to the group's
+ * dead-letter topic, with WHY in words, of which 4,096 bytes are kept, or NULL). They return when the relay has recorded it, however long that takes. MP_ERR_STALE: its lease had ended, somebody
  * else has it or will; the message is still the caller's, to be freed.
  */
 enum mp_error mp_ack(struct mp_client *client, struct mp_message *message);
 enum mp_error mp_retry(struct mp_client *client, struct mp_message *message, int64_t delay);
 enum mp_error mp_release(struct mp_client *client, struct mp_message *message);
+enum mp_error mp_reject(struct mp_client *client, struct mp_message *message, const char *why);
 
 #ifdef __cplusplus
 }

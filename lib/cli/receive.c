@@ -58,14 +58,18 @@ static void on_worked(void *context, struct receive_parcel *parcel, uint32_t ind
     if (how->action != PROTOCOL_RELEASE) {
         engine->done += count;
         engine->since = clock_monotonic();
+        bool last = receive_runner_is_last(engine->runner, parcel, how);
+        bool again = how->action == PROTOCOL_RETRY && !last;
         if (how->action == PROTOCOL_RETRY)
             engine->retried += count;
-        else if (how->action == PROTOCOL_DEAD)
+        if (how->action == PROTOCOL_DEAD || last)
             engine->dead += count;
+        if (again && parcel->lease)
+            engine->tries += count;
         /* A message that was tried again leaves the account of those that are still to be done. */
-        if (how->action == PROTOCOL_RETRY && parcel->attempt <= 1)
+        if (again && parcel->attempt <= 1)
             engine->undone += count;
-        else if (how->action != PROTOCOL_RETRY && parcel->attempt > 1)
+        else if (!again && parcel->attempt > 1)
             engine->undone -= engine->undone < count ? engine->undone : count;
     }
     engine->settle(engine->context, parcel, index, count, how);
@@ -192,6 +196,7 @@ static enum mp_error open_runner(struct receive_engine *engine, struct fault *fa
         .context = engine,
         .worked = on_worked,
         .answered = on_answered,
+        .keep_error = settings->group != NULL,
         .answers = settings->pattern == PEER_REP || settings->pattern == PEER_RESPONDENT,
     };
     return receive_runner_open(&runner, &engine->runner, fault);
@@ -219,7 +224,8 @@ static enum mp_error check(struct receive_engine *engine, struct fault *fault)
 static int judge(const struct receive_engine *engine)
 {
     if (engine->dead) {
-        tell("%" PRIu64 " of %" PRIu64 " messages were %s", engine->dead, engine->done,
+        uint64_t all = engine->done - engine->tries;
+        tell("%" PRIu64 " of %" PRIu64 " %s %s", engine->dead, all, all == 1 ? "message was" : "messages were",
              engine->settings->group ? "dead-lettered" : "rejected by the command");
         return EXIT_REJECTED;
     }
@@ -229,7 +235,8 @@ static int judge(const struct receive_engine *engine)
         return EXIT_LATER;
     }
     if (engine->undone) {
-        tell("the command failed for %" PRIu64 " of %" PRIu64 " messages", engine->undone, engine->done);
+        tell("the command failed for %" PRIu64 " of %" PRIu64 " %s", engine->undone, engine->done,
+             engine->done == 1 ? "message" : "messages");
         return EXIT_FAILED;
     }
     return EXIT_DONE;

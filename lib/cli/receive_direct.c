@@ -224,7 +224,7 @@ static void answer(void *context, struct receive_parcel *parcel, uint32_t index,
         tell("%s", fault_text(&fault));
 }
 
-static void settle(void *context, const struct receive_parcel *parcel, uint32_t index, uint32_t count,
+static void settle(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how)
 {
     (void)context;
@@ -342,7 +342,7 @@ void receive_directly(struct receive_engine *engine)
     if (error)
         receive_engine_fail(engine, &fault);
     if (direct.surplus)
-        tell("%" PRIu64 " messages came beyond the %" PRIu64 " that were wanted (-n), and are lost", direct.surplus,
-             engine->settings->count);
+        tell("lost: %" PRIu64 " %s came beyond the %" PRIu64 " that were wanted (-n)", direct.surplus,
+             direct.surplus == 1 ? "message" : "messages", engine->settings->count);
     peer_free(direct.peer);
 }

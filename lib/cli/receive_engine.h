@@ -25,6 +25,7 @@ struct receive_engine {
     uint64_t done;    /* of them: handed over, or worked upon whatever came of it */
     uint64_t dead;    /* of these: dead-lettered */
     uint64_t retried; /* of these: given back to be tried again; without a group: failed */
+    uint64_t tries;   /* of those done: attempts of messages that come again */
     uint64_t undone;  /* of these: not done since, as far as is known here */
     uint64_t bytes;
     int64_t since; /* when the last message came or was done, for --wait; monotonic microseconds */
@@ -32,7 +33,7 @@ struct receive_engine {
     bool pipe;     /* stdout's reader has gone: die by SIGPIPE at the end */
 
     /* How COUNT messages of PARCEL, from INDEX on, are settled where they came from. */
-    void (*settle)(void *context, const struct receive_parcel *parcel, uint32_t index, uint32_t count,
+    void (*settle)(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how);
     /* The output of a command is the answer to message INDEX of PARCEL: only for peers that ask. */
     void (*answer)(void *context, struct receive_parcel *parcel, uint32_t index, const void *output, size_t size);

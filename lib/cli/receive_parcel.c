@@ -37,12 +37,43 @@ void receive_parcel_free(struct receive_parcel *parcel)
     memory_release(parcel);
 }
 
-struct format_item receive_parcel_item(const struct receive_parcel *parcel, const struct record *record, uint32_t index)
+void receive_parcel_chunk(struct receive_parcel *parcel, const struct protocol_chunk *chunk)
+{
+    size_t size = chunk->name_size < NAME_MAX_BYTES ? chunk->name_size : NAME_MAX_BYTES;
+    memcpy(parcel->topic, chunk->name, size);
+    parcel->first = chunk->first;
+    parcel->span = chunk->span;
+    parcel->mask = chunk->mask;
+    parcel->group = chunk->group;
+    parcel->attempt = chunk->attempt;
+    parcel->at = UINT32_MAX;
+}
+
+uint64_t receive_parcel_offset(struct receive_parcel *parcel, uint32_t index)
+{
+    const struct protocol_chunk chunk = {
+        .first = parcel->first, .count = parcel->count, .span = parcel->span, .mask = parcel->mask};
+    if (!parcel->mask)
+        return parcel->first + index;
+    if (index >= parcel->count)
+        return parcel->first + parcel->span;
+    if (index < parcel->at || index - parcel->at > 64) {
+        parcel->offset = protocol_chunk_offset(&chunk, index);
+        parcel->at = index;
+    }
+    while (parcel->at < index) {
+        parcel->offset = protocol_chunk_next(&chunk, parcel->offset + 1);
+        parcel->at++;
+    }
+    return parcel->offset;
+}
+
+struct format_item receive_parcel_item(struct receive_parcel *parcel, const struct record *record, uint32_t index)
 {
     return (struct format_item){
         .record = *record,
         .topic = parcel->topic,
-        .offset = parcel->first + index,
+        .offset = receive_parcel_offset(parcel, index),
         .attempt = parcel->attempt,
         .time = parcel->time,
     };

@@ -24,8 +24,12 @@ struct receive_parcel {
     size_t bytes;     /* that it holds */
 
     /* from a relay */
-    uint64_t first; /* offset */
-    uint64_t lease; /* 0: none */
+    uint64_t first;      /* offset */
+    uint32_t span;       /* of offsets; 0: as many as messages */
+    const uint8_t *mask; /* which of them its messages have (client/protocol.h), in bytes that OWNER holds; NULL: all */
+    uint32_t at;         /* a message whose offset is known, */
+    uint64_t offset;     /* and it; found out by receive_parcel_offset() */
+    uint64_t lease;      /* 0: none */
     uint32_t group;
     unsigned attempt;
     char topic[NAME_MAX_BYTES + 1];
@@ -70,9 +74,13 @@ static inline bool receive_parcel_take(struct receive_parcel *parcel, struct rec
     return true;
 }
 
+/* What came from a relay as CHUNK. */
+void receive_parcel_chunk(struct receive_parcel *parcel, const struct protocol_chunk *chunk);
+/* The offset of message INDEX; of INDEX count, where the parcel's offsets end. Quick when asked in ascending order. */
+uint64_t receive_parcel_offset(struct receive_parcel *parcel, uint32_t index);
+
 /* What a writer knows of the message RECORD, number INDEX of PARCEL. */
-struct format_item receive_parcel_item(const struct receive_parcel *parcel, const struct record *record,
-                                       uint32_t index);
+struct format_item receive_parcel_item(struct receive_parcel *parcel, const struct record *record, uint32_t index);
 
 void receive_queue_add(struct receive_queue *queue, struct receive_parcel *parcel);
 /* Takes the first parcel out; it must be there. */

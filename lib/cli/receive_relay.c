@@ -7,11 +7,13 @@
 
 #include "base/memory.h"
 #include "cli/exit.h"
+#include "cli/receive_runner.h"
 #include "cli/relay_link.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -40,7 +42,9 @@ struct receive_relay {
     int64_t ask_pause;
     uint64_t stale; /* messages settled too late */
     bool looked;    /* the first fetch was asked, which does not wait */
+    bool policy;    /* how often the group has messages tried is known, or was asked for */
     bool asking;    /* for the name of a topic that was perhaps meant */
+    bool asking_policy;
     bool told;
 };
 
@@ -67,12 +71,8 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
     receive_parcel_frame(parcel, frame);
     parcel->release = free_hold;
     parcel->owner = hold;
-    parcel->first = chunk->first;
+    receive_parcel_chunk(parcel, chunk);
     parcel->lease = lease;
-    parcel->group = chunk->group;
-    parcel->attempt = chunk->attempt;
-    size_t size = chunk->name_size < NAME_MAX_BYTES ? chunk->name_size : NAME_MAX_BYTES;
-    memcpy(parcel->topic, chunk->name, size);
     relay->fetched += frame->count;
     if (relay->phase != PHASE_RUN)
         receive_parcel_free(parcel); /* it goes back when we leave */
@@ -85,10 +85,35 @@ static void ask_nearest(struct receive_relay *relay)
 {
     char request[NAME_MAX_BYTES + 64];
     struct fault fault = {0};
-    if (relay->asking || relay->told)
+    if (relay->asking || relay->asking_policy || relay->told)
         return;
     snprintf(request, sizeof(request), "{\"verb\":\"nearest\",\"topic\":\"%s\"}", relay->engine->settings->topic);
     relay->asking = client_ask(relay_link_client(relay->link), request, strlen(request), &fault) == MP_OK;
+}
+
+/* How often a message is tried says what becomes of the next that fails: for words, and the exit code. */
+static void ask_policy(struct receive_relay *relay)
+{
+    const struct receive_settings *settings = relay->engine->settings;
+    char request[2 * NAME_MAX_BYTES + 64];
+    struct fault fault = {0};
+    if (relay->policy || relay->asking || !settings->group || !relay->engine->runner)
+        return;
+    snprintf(request, sizeof(request), "{\"verb\":\"settings\",\"topic\":\"%s\",\"group\":\"%s\"}", settings->topic,
+             settings->group);
+    relay->policy = client_ask(relay_link_client(relay->link), request, strlen(request), &fault) == MP_OK;
+    relay->asking_policy = relay->policy;
+}
+
+static void take_policy(struct receive_relay *relay, const json_t *answer)
+{
+    const json_t *settings = json_object_get(answer, "settings");
+    const char *text = json_string_value(json_object_get(settings, "retry.max_retries"));
+    char *end;
+    unsigned long long number = text ? strtoull(text, &end, 10) : 0;
+    relay->asking_policy = false;
+    if (text && end > text && *end == '\0' && number < UINT32_MAX)
+        receive_runner_limit(relay->engine->runner, (uint32_t)number);
 }
 
 static void on_answered(void *context, enum mp_error status, const char *text, size_t size)
@@ -96,6 +121,11 @@ static void on_answered(void *context, enum mp_error status, const char *text, s
     struct receive_relay *relay = context;
     const struct receive_settings *settings = relay->engine->settings;
     json_t *answer = status == MP_OK ? json_loadb(text, size, 0, NULL) : NULL;
+    if (relay->asking_policy) {
+        take_policy(relay, answer);
+        json_decref(answer);
+        return;
+    }
     const char *nearest = json_string_value(json_object_get(answer, "nearest"));
     bool meant = nearest && *nearest;
     relay->asking = false;
@@ -119,6 +149,7 @@ static void on_fetch_done(void *context, unsigned flags, uint64_t waiting)
     relay->end_retried = relay->asked_retried;
     if (flags & PROTOCOL_FETCH_NEW_TOPIC)
         ask_nearest(relay);
+    ask_policy(relay);
     relay->fetched = 0;
     if (relay->engine->settings->exit_at_end && !relay->end) {
         relay->ask_at = clock_monotonic() + relay->ask_pause;
@@ -145,7 +176,8 @@ static void on_failed(void *context, enum mp_error error, const char *text)
 
 /* ---- settling ------------------------------------------------------------------------------------------------- */
 
-static void settle(void *context, const struct receive_parcel *parcel, uint32_t index, uint32_t count,
+/* What was passed over between two messages is not leased: spans that reach over it can be joined. */
+static void settle(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how)
 {
     struct receive_relay *relay = context;
@@ -154,8 +186,9 @@ static void settle(void *context, const struct receive_parcel *parcel, uint32_t 
     struct protocol_settlement settlement = *how;
     settlement.group = parcel->group;
     settlement.lease = parcel->lease;
-    settlement.first = parcel->first + index;
+    settlement.first = receive_parcel_offset(parcel, index);
     settlement.count = count;
+    settlement.span = (uint32_t)(receive_parcel_offset(parcel, index + count) - settlement.first);
     enum mp_error error = client_settle(relay_link_client(relay->link), &settlement);
     if (error && error != MP_ERR_CLOSED) {
         struct fault fault = {0};
@@ -345,7 +378,9 @@ void receive_by_relay(struct receive_engine *engine)
     if (error)
         receive_engine_fail(engine, &fault);
     if (relay.stale)
-        tell("%" PRIu64 " messages were settled too late: their leases had ended, and they come again", relay.stale);
+        tell("%" PRIu64 " %s settled too late: the %s had ended, and %s again", relay.stale,
+             relay.stale == 1 ? "message was" : "messages were", relay.stale == 1 ? "lease" : "leases",
+             relay.stale == 1 ? "it comes" : "they come");
     relay.broken = true;
     relay_link_close(relay.link);
 }

@@ -15,6 +15,7 @@
 #include "cli/receive_sink.h"
 #include "stage/command.h"
 #include "stage/environment.h"
+#include "stage/tail.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -24,10 +25,8 @@
 
 enum {
     BATCH = 100,
-    KEPT_MAX = 256 * 1024,         /* bytes of a command's output that are kept */
-    ANSWER_MAX = 64 * 1024 * 1024, /* of an answer */
-    RETRY_FIRST = 100,             /* milliseconds until a message is tried again, doubled with each attempt */
-    RETRY_LAST = 30000
+    KEPT_MAX = 256 * 1024,        /* bytes of a command's output that are kept */
+    ANSWER_MAX = 64 * 1024 * 1024 /* of an answer */
 };
 
 extern char **environ;
@@ -50,6 +49,7 @@ struct worker {
     char id[NAME_MAX_BYTES]; /* of its message, for words */
     bool ended;
     struct stage_result result;
+    struct stage_tail tail; /* of its stderr */
 };
 
 struct receive_runner {
@@ -69,7 +69,8 @@ struct receive_runner {
     bool stopped;
     bool ending; /* running commands were told to end */
     int64_t end_at;
-    int code; /* of a command that cannot be run; -1: all is well */
+    uint32_t max_retries; /* of the group; UINT32_MAX: no limit, or not known */
+    int code;             /* of a command that cannot be run; -1: all is well */
     struct fault fault;
 };
 
@@ -92,12 +93,15 @@ static void settle_part(struct receive_runner *runner, const struct part *part, 
         receive_parcel_free(parcel);
 }
 
-static uint32_t retry_delay(unsigned attempt)
+void receive_runner_limit(struct receive_runner *runner, uint32_t max_retries)
 {
-    uint32_t delay = RETRY_FIRST;
-    for (unsigned i = 1; i < attempt && delay < RETRY_LAST; i++)
-        delay *= 2;
-    return delay < RETRY_LAST ? delay : RETRY_LAST;
+    runner->max_retries = max_retries;
+}
+
+bool receive_runner_is_last(const struct receive_runner *runner, const struct receive_parcel *parcel,
+                            const struct protocol_settlement *how)
+{
+    return runner && parcel->lease && how->action == PROTOCOL_RETRY && parcel->attempt > runner->max_retries;
 }
 
 static void tell_outcome(const struct worker *worker, const struct protocol_settlement *how)
@@ -120,12 +124,12 @@ static void tell_outcome(const struct worker *worker, const struct protocol_sett
         snprintf(which, sizeof(which), "%" PRIu32 " messages", worker->messages);
     else
         snprintf(which, sizeof(which), "message %s", worker->id);
-    if (parcel->lease && how->action == PROTOCOL_DEAD) {
+    if (parcel->lease && how->action == PROTOCOL_DEAD)
         snprintf(then, sizeof(then), ": dead-lettered");
-    } else if (parcel->lease) {
-        units_duration_text((int64_t)how->delay * 1000, time, sizeof(time));
-        snprintf(then, sizeof(then), " at attempt %u: again in %s", parcel->attempt, time);
-    }
+    else if (receive_runner_is_last(worker->runner, parcel, how))
+        snprintf(then, sizeof(then), " at attempt %u, the last: dead-lettered", parcel->attempt);
+    else if (parcel->lease)
+        snprintf(then, sizeof(then), " at attempt %u: to be tried again", parcel->attempt);
     tell("%s: %s %s%s", which, worker->runner->settings.shell ? "the command" : worker->runner->argv[0], what, then);
 }
 
@@ -145,7 +149,12 @@ static struct protocol_settlement outcome(struct worker *worker)
         how.action = PROTOCOL_RELEASE; /* the shell did not find what it was to run */
     } else {
         how.action = PROTOCOL_RETRY;
-        how.delay = result->ended_early ? 0 : retry_delay(worker->parts[0].parcel->attempt);
+        how.delay = result->ended_early ? 0 : PROTOCOL_DELAY_POLICY;
+    }
+    if (how.action == PROTOCOL_RETRY || how.action == PROTOCOL_DEAD) {
+        size_t size;
+        how.note = stage_tail_text(&worker->tail, &size);
+        how.note_size = (uint16_t)size;
     }
     return how;
 }
@@ -177,6 +186,20 @@ static void settle_worker(struct worker *worker)
 static void on_output(void *context)
 {
     (void)context; /* it ends the loop's wait, and the step sees what there is */
+}
+
+/* What a command says goes on to the user, and its end with the message if that fails. */
+static void on_error(void *context, const void *data, size_t size)
+{
+    struct worker *worker = context;
+    stage_tail_add(&worker->tail, data, size);
+    progress_erase();
+    for (size_t done = 0; done < size;) {
+        ssize_t some = write(STDERR_FILENO, (const char *)data + done, size - done);
+        if (some < 0 && errno != EINTR)
+            return; /* nobody listens */
+        done += some > 0 ? (size_t)some : 0;
+    }
 }
 
 static void on_ended(void *context, const struct stage_result *result)
@@ -378,8 +401,11 @@ static enum mp_error start(struct worker *worker, int *code, struct fault *fault
         .timeout = runner->settings.timeout,
         .context = worker,
         .output = on_output,
+        .keep_error = runner->settings.keep_error,
+        .error = on_error,
         .ended = on_ended,
     };
+    worker->tail.size = 0;
     *code = EXIT_FAILED;
     if (!error)
         error = stage_command_start(&command, &worker->command, code, fault);
@@ -454,6 +480,7 @@ enum mp_error receive_runner_open(const struct receive_runner_settings *settings
         return fault_memory(fault);
     runner->settings = *settings;
     runner->code = -1;
+    runner->max_retries = UINT32_MAX;
     if (settings->batch == 0)
         runner->settings.batch = BATCH;
     if (settings->mode == RECEIVE_EACH)

@@ -3,8 +3,8 @@
  * and their exit codes. Private to mrecv's engine.
  *
  * A command's exit code settles what it was given: 0 acknowledges, 65 is for the dead-letter topic, anything else is to
- * be tried again, after a delay that grows with the attempts. A command that cannot be started gives back what it was
- * to have, as never begun.
+ * be tried again, when and as often as the group's policy says. With either goes the tail of what it wrote to stderr. A
+ * command that cannot be started gives back what it was to have, as never begun.
  */
 #ifndef CLI_RECEIVE_RUNNER_H
 #define CLI_RECEIVE_RUNNER_H
@@ -27,8 +27,9 @@ struct receive_runner_settings {
     uint32_t max_in_flight; /* messages held at once at most; 0: twice what the workers can have */
     int64_t timeout;        /* microseconds of one run; 0: no limit */
     bool answers;           /* output is not printed, but given to `answered` */
+    bool keep_error;        /* stderr is passed on, and its tail settled with a message that failed */
     void *context;
-    /* COUNT messages of PARCEL from INDEX on are to be settled as HOW says (action, delay, exit_code). */
+    /* COUNT messages of PARCEL from INDEX on are to be settled as HOW says (all but which they are). */
     void (*worked)(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how);
     /* `answers`: the output of a command that ended with 0, for message INDEX of PARCEL; comes before worked(). */
@@ -40,6 +41,12 @@ enum mp_error receive_runner_open(const struct receive_runner_settings *settings
                                   struct fault *fault);
 /* Ends what still runs, at once. NULL is allowed. */
 void receive_runner_free(struct receive_runner *runner);
+
+/* A message that has failed MAX_RETRIES times before, and fails again, is dead: as far as is known here. */
+void receive_runner_limit(struct receive_runner *runner, uint32_t max_retries);
+/* Whether HOW, for messages of PARCEL, is a failure that was the last. RUNNER may be NULL. */
+bool receive_runner_is_last(const struct receive_runner *runner, const struct receive_parcel *parcel,
+                            const struct protocol_settlement *how);
 
 /* Takes PARCEL. */
 void receive_runner_add(struct receive_runner *runner, struct receive_parcel *parcel);

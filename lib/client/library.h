@@ -43,7 +43,8 @@ struct mp_message {
 struct library_outgoing {
     struct library_outgoing *next;
     char topic[NAME_MAX_BYTES + 1];
-    int64_t time; /* of its first message */
+    int64_t time;  /* of its first message */
+    int64_t delay; /* microseconds from when the relay takes it */
     struct frame_builder frame;
 };
 
@@ -53,6 +54,7 @@ struct library_incoming {
     struct protocol_chunk chunk;
     struct frame frame;
     struct frame_cursor cursor;
+    uint64_t offset; /* of the next message, or one before it that is nobody's */
     uint64_t lease;
     struct library_link *link; /* if leased */
     struct client_hold *hold;

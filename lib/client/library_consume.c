@@ -64,6 +64,7 @@ void library_fetched(void *context, const struct protocol_chunk *chunk, const st
     incoming->chunk = *chunk;
     incoming->frame = *frame;
     incoming->cursor = frame_cursor(&incoming->frame);
+    incoming->offset = chunk->first;
     incoming->lease = lease;
     incoming->hold = hold;
     if (lease != 0) {
@@ -83,12 +84,14 @@ static struct mp_message *next_message(struct mp_client *client, enum mp_error *
         struct frame_cursor before = incoming->cursor;
         struct record record;
         if (frame_next(&incoming->cursor, &record)) {
-            uint64_t offset = incoming->chunk.first + before.index;
+            uint64_t offset = protocol_chunk_next(&incoming->chunk, incoming->offset);
             struct mp_message *message =
                 library_message(&incoming->chunk, &record, offset, incoming->lease, incoming->link);
             if (message == NULL) {
                 incoming->cursor = before;
                 *error = fault_memory(&client->fault);
+            } else {
+                incoming->offset = offset + 1;
             }
             return message;
         }
@@ -206,7 +209,7 @@ static enum mp_error wait_settled(struct mp_client *client)
 }
 
 static enum mp_error settle(struct mp_client *client, struct mp_message *message, enum protocol_action action,
-                            int64_t delay)
+                            int64_t delay, const char *why)
 {
     if (client->failed) {
         return library_trouble(client);
@@ -215,16 +218,18 @@ static enum mp_error settle(struct mp_client *client, struct mp_message *message
         return library_tell(client, MP_ERR_INVALID,
                             "only what this client has received as a member of a group can be settled, and once");
     }
-    if (delay < 0 || delay > UINT32_MAX) {
-        return library_tell(client, MP_ERR_INVALID, "a delay is between 0 and 4294967295 milliseconds");
+    if (delay < -1 || delay >= UINT32_MAX) {
+        return library_tell(client, MP_ERR_INVALID, "a delay is between 0 and 4294967294 milliseconds");
     }
     struct protocol_settlement settlement = {.group = message->group,
                                              .lease = message->lease,
                                              .first = message->offset,
                                              .count = 1,
                                              .action = action,
-                                             .delay = (uint32_t)delay,
-                                             .exit_code = -1};
+                                             .delay = delay < 0 ? PROTOCOL_DELAY_POLICY : (uint32_t)delay,
+                                             .exit_code = -1,
+                                             .note = why,
+                                             .note_size = (uint16_t)strnlen(why, PROTOCOL_NOTE_MAX)};
     client->stale = 0;
     enum mp_error error = client_settle(client->client, &settlement);
     if (error != MP_OK) {
@@ -244,15 +249,20 @@ static enum mp_error settle(struct mp_client *client, struct mp_message *message
 
 enum mp_error mp_ack(struct mp_client *client, struct mp_message *message)
 {
-    return settle(client, message, PROTOCOL_ACK, 0);
+    return settle(client, message, PROTOCOL_ACK, 0, "");
 }
 
 enum mp_error mp_retry(struct mp_client *client, struct mp_message *message, int64_t delay)
 {
-    return settle(client, message, PROTOCOL_RETRY, delay);
+    return settle(client, message, PROTOCOL_RETRY, delay, "");
 }
 
 enum mp_error mp_release(struct mp_client *client, struct mp_message *message)
 {
-    return settle(client, message, PROTOCOL_RELEASE, 0);
+    return settle(client, message, PROTOCOL_RELEASE, 0, "");
+}
+
+enum mp_error mp_reject(struct mp_client *client, struct mp_message *message, const char *why)
+{
+    return settle(client, message, PROTOCOL_DEAD, 0, why != NULL ? why : "");
 }

@@ -55,6 +55,10 @@ void library_send(struct mp_client *client)
     struct fault fault;
     frame_finish(&outgoing->frame, outgoing->time);
     struct client_publication to = {.topic = outgoing->topic};
+    if (outgoing->delay > 0) {
+        to.when = PROTOCOL_WHEN_DELAY;
+        to.value = outgoing->delay;
+    }
     enum mp_error error = client_publish(client->client, &to, &outgoing->frame, &fault);
     if (error == MP_ERR_MEMORY) {
         return; /* the next call tries again */
@@ -65,8 +69,8 @@ void library_send(struct mp_client *client)
     remove_first(client, size);
 }
 
-/* Appends a frame for TOPIC to the queue; NULL when there is no memory. */
-static struct library_outgoing *open_frame(struct mp_client *client, const char *topic)
+/* Appends a frame for TOPIC, in DELAY microseconds, to the queue; NULL when there is no memory. */
+static struct library_outgoing *open_frame(struct mp_client *client, const char *topic, int64_t delay)
 {
     struct library_outgoing *outgoing = client->spare;
     if (outgoing == NULL) {
@@ -86,6 +90,7 @@ static struct library_outgoing *open_frame(struct mp_client *client, const char 
     client->spare = NULL;
     memcpy(outgoing->topic, topic, strlen(topic) + 1);
     outgoing->time = clock_wall();
+    outgoing->delay = delay;
     outgoing->next = NULL;
     if (client->last != NULL) {
         client->last->next = outgoing;
@@ -97,15 +102,16 @@ static struct library_outgoing *open_frame(struct mp_client *client, const char 
     return outgoing;
 }
 
-/* Adds MESSAGE to the open frame, if that is one for TOPIC and has room, or to a new one. */
-static enum mp_error add_message(struct mp_client *client, const char *topic, const struct mp_message *message)
+/* Adds MESSAGE to the open frame, if that goes the same way and has room, or to a new one. */
+static enum mp_error add_message(struct mp_client *client, const char *topic, int64_t delay,
+                                 const struct mp_message *message)
 {
     struct library_outgoing *outgoing = client->last;
     size_t size = message->body.size;
     size_t attributes = message->attributes.size;
-    if (outgoing == NULL || strcmp(outgoing->topic, topic) != 0 ||
+    if (outgoing == NULL || strcmp(outgoing->topic, topic) != 0 || outgoing->delay != delay ||
         !frame_has_room(&outgoing->frame, size, attributes)) {
-        outgoing = open_frame(client, topic);
+        outgoing = open_frame(client, topic, delay);
     }
     if (outgoing == NULL) {
         return fault_memory(&client->fault);
@@ -143,7 +149,15 @@ static enum mp_error prepare(struct mp_client *client, struct mp_message *messag
 
 enum mp_error mp_publish(struct mp_client *client, const char *topic, struct mp_message *message)
 {
+    return mp_publish_delayed(client, topic, message, 0);
+}
+
+enum mp_error mp_publish_delayed(struct mp_client *client, const char *topic, struct mp_message *message, int64_t delay)
+{
     enum mp_error error = name_check_topic(topic, strlen(topic), &client->fault);
+    if (error == MP_OK && (delay < 0 || delay > INT64_MAX / 1000)) {
+        error = library_tell(client, MP_ERR_INVALID, "a delay of less than no time, or of more than there is");
+    }
     if (error == MP_OK) {
         error = prepare(client, message);
     }
@@ -160,7 +174,7 @@ enum mp_error mp_publish(struct mp_client *client, const char *topic, struct mp_
         }
     }
     if (error == MP_OK) {
-        error = add_message(client, topic, message);
+        error = add_message(client, topic, delay * 1000, message);
     }
     if (error == MP_OK) {
         library_message_unlink(message);

@@ -1,5 +1,6 @@
 #include "relay/private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { BYTES_DEFAULT = 1024 * 1024, BYTES_MAX = 8 * 1024 * 1024 };
@@ -24,6 +25,8 @@ static void reply_fetched(struct core *core, const struct request *request, unsi
                                        .group = delivery->group,
                                        .first = delivery->first,
                                        .count = delivery->count,
+                                       .span = delivery->span,
+                                       .mask = delivery->mask,
                                        .attempt =
                                            (uint16_t)(delivery->attempt > UINT16_MAX ? UINT16_MAX : delivery->attempt),
                                        .name = delivery->name,
@@ -51,8 +54,11 @@ static bool read_fetch(struct core *core, const struct request *request, struct 
         error = name_check_pattern(fetch->topic, fetch->topic_size, pattern, &detail);
     if (!error && fetch->group_size > 0)
         error = name_check_group(fetch->group, fetch->group_size, &detail);
-    if (!error && (fetch->from == PROTOCOL_FROM_EXACT || (request->head.flags & PROTOCOL_FETCH_PEEK) != 0))
-        error = fault_set(&detail, MP_ERR_UNSUPPORTED, "a look at what a group has not settled");
+    bool peeks = (request->head.flags & PROTOCOL_FETCH_PEEK) != 0, claims = fetch->from == PROTOCOL_FROM_EXACT;
+    if (!error && peeks && fetch->group_size == 0)
+        error = fault_set(&detail, MP_ERR_INVALID, "only what a group has not settled can be looked at");
+    if (!error && claims && (peeks || *pattern || fetch->group_size == 0 || fetch->max_messages == 0))
+        error = fault_set(&detail, MP_ERR_INVALID, "a claim is of a group's messages in one topic");
     if (!error && request->head.lane != PROTOCOL_LANE_FETCH)
         error = fault_set(&detail, MP_ERR_INVALID, "the request came on a lane that is not its own");
     if (!error)
@@ -61,11 +67,43 @@ static bool read_fetch(struct core *core, const struct request *request, struct 
     return false;
 }
 
+/* Whether what is fetched is leased, and numbered. */
+static bool leases(const struct request *request, const struct protocol_fetch *fetch)
+{
+    return fetch->group_size > 0 && (request->head.flags & PROTOCOL_FETCH_PEEK) == 0;
+}
+
+/* Whether the answer must not wait: who looks or claims wants to know what is there now. */
+static bool is_urgent(const struct request *request, const struct protocol_fetch *fetch)
+{
+    return fetch->wait == 0 || (request->head.flags & PROTOCOL_FETCH_PEEK) != 0 || fetch->from == PROTOCOL_FROM_EXACT;
+}
+
 static struct engine_limits limits_of(const struct protocol_fetch *fetch)
 {
     size_t bytes = fetch->max_bytes > 0 ? fetch->max_bytes : BYTES_DEFAULT;
-    return (struct engine_limits){
-        .messages = fetch->max_messages, .bytes = bytes < BYTES_MAX ? bytes : BYTES_MAX, .chunks = PROTOCOL_CHUNKS_MAX};
+    struct engine_limits limits = {.messages = fetch->max_messages,
+                                   .bytes = bytes < BYTES_MAX ? bytes : BYTES_MAX,
+                                   .chunks = PROTOCOL_CHUNKS_MAX,
+                                   .sets = true};
+    if (fetch->from == PROTOCOL_FROM_EXACT) {
+        limits.only_first = fetch->value;
+        limits.only_count = fetch->max_messages;
+    }
+    return limits;
+}
+
+/* Neither looking nor claiming makes a group. */
+static enum mp_error check_group(struct core *core, const struct request *request, const struct protocol_fetch *fetch,
+                                 struct fault *detail)
+{
+    char topic[NAME_MAX_BYTES + 1], group[NAME_MAX_BYTES + 1];
+    bool drained;
+    if (leases(request, fetch) ? fetch->from != PROTOCOL_FROM_EXACT : fetch->group_size == 0)
+        return MP_OK;
+    snprintf(topic, sizeof topic, "%.*s", (int)fetch->topic_size, fetch->topic);
+    snprintf(group, sizeof group, "%.*s", (int)fetch->group_size, fetch->group);
+    return core->engine->operations->drained(core->engine, topic, group, &drained, detail);
 }
 
 static int by_topic(const void *one, const void *other)
@@ -124,7 +162,8 @@ static bool try_fetch(struct core *core, struct request *request, bool last, str
         return true;
     engine_deliveries_clear(deliveries);
     enum mp_error error;
-    if (fetch.group_size == 0) {
+    bool leased = leases(request, &fetch);
+    if (!leased) {
         error = read_messages(core, request, &fetch, &detail);
     } else {
         struct engine_origin origin = {request->session->id, request->head.number, PROTOCOL_LANE_FETCH};
@@ -136,7 +175,7 @@ static bool try_fetch(struct core *core, struct request *request, bool last, str
     if (error == MP_ERR_DAMAGED) {
         /* Nothing was granted of what cannot be read; what was, is undone with the turn. */
         core_reply_text(core, request, error, fault_text(&detail));
-        if (deliveries->messages > 0 && fetch.group_size > 0)
+        if (deliveries->messages > 0 && leased)
             *fault = detail;
     } else if (error) {
         *fault = detail;
@@ -145,7 +184,7 @@ static bool try_fetch(struct core *core, struct request *request, bool last, str
         engine_deliveries_clear(deliveries);
         return false;
     } else {
-        if (deliveries->messages > 0 && fetch.group_size > 0)
+        if (deliveries->messages > 0 && leased)
             core_applied(core, request, 0, 0);
         reply_fetched(core, request, 0);
     }
@@ -159,7 +198,8 @@ static void repeat_fetch(struct core *core, struct request *request, struct faul
     struct engine_origin origin = {request->session->id, request->head.number, PROTOCOL_LANE_FETCH};
     struct fault detail = {0};
     engine_deliveries_clear(&core->deliveries);
-    static const struct engine_limits limits = {.messages = 0, .bytes = SIZE_MAX, .chunks = PROTOCOL_CHUNKS_MAX};
+    static const struct engine_limits limits = {
+        .messages = 0, .bytes = SIZE_MAX, .chunks = PROTOCOL_CHUNKS_MAX, .sets = true};
     enum mp_error error = core->engine->operations->regrant(core->engine, request->subscription, &origin, &limits,
                                                             &core->deliveries, &detail);
     if (!error)
@@ -194,7 +234,7 @@ bool core_fetch(struct core *core, struct request *request, struct fault *fault)
         core_reply_text(core, request, MP_ERR_SESSION, "the session has ended");
         return true;
     }
-    enum core_turn turn = fetch.group_size > 0 ? core_number(core, request) : TURN_NOW;
+    enum core_turn turn = leases(request, &fetch) ? core_number(core, request) : TURN_NOW;
     if (turn == TURN_ANSWERED)
         return true;
     if (turn == TURN_NOW && session->fetching)
@@ -204,8 +244,13 @@ bool core_fetch(struct core *core, struct request *request, struct fault *fault)
         return true;
     }
     struct fault detail = {0};
-    enum engine_from from = turn == TURN_REPEAT ? ENGINE_FROM_DEFAULT : (enum engine_from)fetch.from;
+    bool begins = turn == TURN_NOW && fetch.from != PROTOCOL_FROM_EXACT;
+    enum engine_from from = begins ? (enum engine_from)fetch.from : ENGINE_FROM_DEFAULT;
     struct engine_subscription *subscription = NULL;
+    if (turn == TURN_NOW && check_group(core, request, &fetch, &detail)) {
+        core_reply_text(core, request, detail.code, fault_text(&detail));
+        return true;
+    }
     enum mp_error error =
         core->engine->operations->subscribe(core->engine, fetch.topic, fetch.topic_size, pattern, fetch.group,
                                             fetch.group_size, session->id, from, fetch.value, &subscription, &detail);
@@ -226,7 +271,7 @@ bool core_fetch(struct core *core, struct request *request, struct fault *fault)
     if (turn == TURN_REPEAT)
         repeat_fetch(core, request, fault);
     else
-        answered = try_fetch(core, request, fetch.wait == 0 || !core_may_wait(core, request), fault);
+        answered = try_fetch(core, request, is_urgent(request, &fetch) || !core_may_wait(core, request), fault);
     core_wait(core, request, waiters, answered ? CLOCK_NEVER : core->now.monotonic + (int64_t)fetch.wait * 1000);
     if (!answered)
         session->fetching = request;

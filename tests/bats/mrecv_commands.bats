@@ -81,8 +81,8 @@ gone() {
     run --separate-stderr mrecv -t x -g g -e -- sh -c 'echo "attempt $MSG_ATTEMPT"; [ "$MSG_ATTEMPT" = 3 ] || exit 9'
     assert_success
     assert_output $'attempt 1\nattempt 2\nattempt 3'
-    assert_regex "$stderr" 'sh exited with 9 at attempt 1: again in 100 ms'
-    assert_regex "$stderr" 'sh exited with 9 at attempt 2: again in 200 ms'
+    assert_regex "$stderr" 'sh exited with 9 at attempt 1: to be tried again'
+    assert_regex "$stderr" 'sh exited with 9 at attempt 2: to be tried again'
     assert_equal "$(group_count acked x g)" 1
 }
 
@@ -103,6 +103,40 @@ gone() {
     assert_regex "$stderr" '1 of 3 messages were dead-lettered'
     assert_equal "$(group_count acked x g)" 2
     assert_equal "$(group_count dead x g)" 1
+}
+
+@test "a message is tried as often as its group says, and then is a dead letter" {
+    start_relay
+    mrelay set group -t x -g g retry.max_retries=2 retry.initial_interval=1ms
+    seq 1 3 | msend -t x
+    run --separate-stderr mrecv -t x -g g -e -- \
+        sh -c 'read -r n; echo "$n $MSG_ATTEMPT"; [ "$n" != 2 ] || { echo "no customer $n" >&2; exit 9; }'
+    assert_equal "$status" 65
+    assert_line '2 3'
+    refute_line '2 4'
+    assert_regex "$stderr" 'sh exited with 9 at attempt 3, the last: dead-lettered'
+    assert_regex "$stderr" '1 of 3 messages were dead-lettered'
+    run mrecv -t x.dead -e --template '%{body} %{deadreason} %{deadattempts} %{deadcode} %{deadtopic} %{deadgroup}\n'
+    assert_output '2 retries 3 9 x g'
+}
+
+@test "the end of what a command said goes with a dead letter, and to the terminal as before" {
+    start_relay
+    msend -t x -d one
+    run --separate-stderr mrecv -t x -g g -e -- sh -c 'seq 1 3000 >&2; printf "the\nend\n" >&2; exit 65'
+    assert_equal "$status" 65
+    assert_regex "$stderr" $'^1\n2\n3\n'
+    run mrecv -t x.dead -e --template '%{deaderror}'
+    assert_regex "$output" '^[0-9n\\]*2999\\n3000\\nthe\\nend$'
+    assert [ "${#output}" -le 4096 ]
+    assert [ "${#output}" -gt 4000 ]
+}
+
+@test "without a group a command has mrecv's own stderr" {
+    start_relay
+    msend -t x -d one
+    mrecv -t x -n 1 -- sh -c 'readlink /proc/$$/fd/2 >got' 2>err
+    assert_equal "$(cat got)" "$PWD/err"
 }
 
 @test "a command killed by a signal is tried again" {

@@ -20,7 +20,7 @@ struct bridge {
     unsigned settle_flags;
     bool settling, holding;
     uint32_t group;
-    uint64_t lease, first;
+    uint64_t lease, offsets[INPUTS_MAX];
     uint32_t count;
     unsigned topic;
     bool idle; /* the last fetch found nothing */
@@ -82,8 +82,9 @@ static void make_settlement(struct bridge *bridge, unsigned topic)
     struct world *world = bridge->actor.world;
     struct protocol_settlement item = {.group = bridge->group,
                                        .lease = bridge->lease,
-                                       .first = bridge->first,
+                                       .first = bridge->offsets[0],
                                        .count = bridge->count,
+                                       .span = (uint32_t)(bridge->offsets[bridge->count - 1] - bridge->offsets[0] + 1),
                                        .action = PROTOCOL_ACK,
                                        .exit_code = 0};
     struct frame_builder frame = {0};
@@ -93,8 +94,8 @@ static void make_settlement(struct bridge *bridge, unsigned topic)
     if (frame_begin(&frame, bridge->session, bridge->sequence))
         abort();
     for (uint32_t i = 0; !retry && i < bridge->count; i++)
-        for (unsigned k = 0; k < ledger_outputs(topic, bridge->first + i); k++)
-            ledger_write_output(world, topic, bridge->first + i, k, &frame);
+        for (unsigned k = 0; k < ledger_outputs(topic, bridge->offsets[i]); k++)
+            ledger_write_output(world, topic, bridge->offsets[i], k, &frame);
     bool publishes = frame.count > 0;
     bridge->sequence += frame.count;
     bridge->settle.size = 0;
@@ -144,8 +145,11 @@ static void fetched(struct bridge *bridge, const struct protocol_reply *reply)
         sim_fail(world, "the bridge was given a damaged frame: %s", fault_text(&fault));
     bridge->group = chunk.group;
     bridge->lease = bridge->numbers[PROTOCOL_LANE_FETCH]++;
-    bridge->first = chunk.first;
     bridge->count = chunk.count;
+    if (chunk.count > INPUTS_MAX)
+        sim_fail(world, "the bridge was given %u messages, and asked for %u at most", chunk.count, INPUTS_MAX);
+    for (uint32_t i = 0; i < chunk.count; i++)
+        bridge->offsets[i] = protocol_chunk_offset(&chunk, i);
     bridge->holding = true;
     make_settlement(bridge, topic_number(world, chunk.name, chunk.name_size));
     bridge->actor.wake = world->now + sim_delay(world, world->calm ? MILLISECOND : 40 * SECOND);

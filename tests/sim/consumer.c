@@ -43,12 +43,15 @@ static void decide(struct consumer *consumer, const struct protocol_chunk *chunk
     struct world *world = consumer->actor.world;
     struct holding holding = {.settlement = {.group = chunk->group,
                                              .lease = lease,
-                                             .first = chunk->first + index,
+                                             .first = protocol_chunk_offset(chunk, index),
                                              .count = count,
                                              .action = PROTOCOL_ACK,
                                              .exit_code = -1},
                               .at = world->now + sim_delay(world, 50 * MILLISECOND)};
     unsigned dice = (unsigned)sim_below(world, 1000);
+    uint64_t last = protocol_chunk_offset(chunk, index + count - 1);
+    uint64_t end = sim_chance(world, 500) ? last + 1 : protocol_chunk_next(chunk, last + 1);
+    holding.settlement.span = (uint32_t)(end - holding.settlement.first);
     if (!world->calm) {
         if (dice < consumer->retry) {
             holding.settlement.action = PROTOCOL_RETRY;
@@ -75,7 +78,7 @@ static void read_on(struct consumer *consumer, const struct protocol_chunk *chun
     if (chunk->first != consumer->next[topic])
         sim_fail(world, "a reader of %s is at %llu, and is given %llu", topic_names[topic],
                  (unsigned long long)consumer->next[topic], (unsigned long long)chunk->first);
-    consumer->next[topic] += chunk->count;
+    consumer->next[topic] += chunk->span;
 }
 
 static void on_fetched(void *context, const struct protocol_chunk *chunk, const struct frame *frame, uint64_t lease,
@@ -87,9 +90,13 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
     struct frame_cursor cursor = frame_cursor(frame);
     struct record record;
     uint64_t offset = chunk->first;
-    while (frame_next(&cursor, &record))
+    uint32_t messages = 0;
+    while (frame_next(&cursor, &record)) {
+        offset = protocol_chunk_next(chunk, offset);
         ledger_delivered(world, &record, topic, offset++);
-    if (offset != chunk->first + chunk->count)
+        messages++;
+    }
+    if (messages != chunk->count)
         sim_fail(world, "a frame of fewer messages than its chunk says");
     client_hold_free(hold);
     if (consumer->group[0] == '\0') {

@@ -162,8 +162,13 @@ struct identity ledger_identify(struct world *world, const struct record *record
         sim_fail(world, "a phantom: a message of %zu bytes that nobody sent", record->size);
     const struct message *message = ledger_message(world, identity.producer, (uint32_t)identity.number);
     fill(body, message->size, identity.producer, (uint32_t)identity.number);
+    /* In a gathered frame each message has its origin with it. */
+    uint64_t producer, sequence;
+    bool gathered = record->attributes_size > 0 &&
+                    attributes_origin(record->attributes, record->attributes_size, &producer, &sequence);
+    size_t bare = gathered ? ATTRIBUTE_ORIGIN_SIZE : 0;
     if (record->size != message->size || memcmp(record->body, body, record->size) != 0 ||
-        (record->attributes_size > 0) != message->labelled)
+        (record->attributes_size > bare) != message->labelled)
         sim_fail(world, "message %llu of producer %u was altered", (unsigned long long)identity.number,
                  identity.producer);
     if (message->fate == FATE_OPEN)
@@ -289,8 +294,10 @@ static void fetch_answered(struct world *world, const struct protocol_request *r
         sim_fail(world, "a fetch's answer makes no sense");
     while (protocol_next_chunk(&fetched, &chunk)) {
         messages += chunk.frame_size > 0 ? chunk.count : 0;
-        for (uint32_t i = 0; chunk.group != 0 && i < chunk.count; i++) {
-            struct given given = {chunk.group, chunk.first + i, 1, request->session, request->number, chunk.attempt, 0};
+        uint64_t offset = chunk.first;
+        for (uint32_t i = 0; chunk.group != 0 && i < chunk.count; i++, offset++) {
+            offset = protocol_chunk_next(&chunk, offset);
+            struct given given = {chunk.group, offset, 1, request->session, request->number, chunk.attempt, 0};
             if (!broker_is_leased(world, chunk.group, given.first, request->session, request->number, chunk.attempt))
                 given.event = broker_turn_event(world) + 1;
             given_add(world, &given);

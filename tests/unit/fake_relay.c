@@ -307,6 +307,7 @@ static void serve_publish(struct fake_network *network, const struct protocol_re
     assert_int_equal(protocol_read_publish(request, &publication), MP_OK);
     assert_int_equal(frame_open(&frame, publication.frame, publication.frame_size, true, NULL), MP_OK);
     assert_true(frame.producer == request->session);
+    network->delayed += publication.when == PROTOCOL_WHEN_DELAY;
     uint32_t first = network->messages_count;
     struct frame_cursor cursor = frame_cursor(&frame);
     while (frame_next(&cursor, &record)) {

@@ -82,7 +82,8 @@ struct fake_network {
     uint32_t keep; /* of the last hello */
 
     /* Counters. */
-    unsigned hellos, publishes, fetches, settles, extends, rooms, leaves, asks, settlements, notes, peeks, commits;
+    unsigned hellos, publishes, fetches, settles, extends, rooms, leaves, asks, settlements, notes, peeks, commits,
+        delayed;
 };
 
 struct fake_network *fake_network_new(uint64_t seed);

@@ -563,7 +563,12 @@ static void test_repeat_of_pieces(void **state)
     turn(1);
     fetch(1, session, 1, &group);
     turn(1);
-    assert_int_equal(messages_of(last_fetched()), PROTOCOL_CHUNKS_MAX);
+    fetched = last_fetched();
+    assert_int_equal(messages_of(fetched), 4000);
+    assert_int_equal(fetched.chunks, 1); /* with a mask */
+    assert_true(protocol_next_chunk(&fetched, &chunk));
+    for (uint32_t i = 0; i < 4000; i++)
+        assert_int_equal(protocol_chunk_offset(&chunk, i), 2 * i + 1);
 }
 
 /* Tells a repeat of a settlement that published, after a restart, what it had been told before. */

@@ -164,12 +164,38 @@ static void what_is_released_or_retried_comes_again(void **state)
     assert_int_equal(mp_subscribe(client, "t", "g", "start"), MP_OK);
     assert_int_equal(mp_release(client, receive(client)), MP_OK);
     struct mp_message *message = receive(client);
-    assert_int_equal(mp_retry(client, message, -1), MP_ERR_INVALID);
+    assert_int_equal(mp_retry(client, message, -2), MP_ERR_INVALID);
     assert_int_equal(mp_retry(client, message, 0), MP_OK);
     message = receive(client);
     assert_int_equal(value_of(message), 0);
     assert_int_equal(mp_message_attempt(message), 3);
     assert_int_equal(mp_ack(client, message), MP_OK);
+    mp_close(client);
+    fake_network_free(network);
+}
+
+static void policies_and_reasons_go_to_the_relay(void **state)
+{
+    (void)state;
+    struct fake_network *network = new_network();
+    publish_all(network, 1);
+    struct mp_client *client = open_client(network);
+    assert_int_equal(mp_subscribe(client, "t", "g", "start"), MP_OK);
+    assert_int_equal(mp_retry(client, receive(client), -1), MP_OK);
+    assert_int_equal(network->last.action, PROTOCOL_RETRY);
+    assert_int_equal(network->last.delay, PROTOCOL_DELAY_POLICY);
+    assert_int_equal(mp_reject(client, receive(client), "no such customer"), MP_OK);
+    assert_int_equal(network->last.action, PROTOCOL_DEAD);
+    assert_string_equal(network->note, "no such customer");
+    assert_int_equal(mp_reject(client, receive(client), NULL), MP_OK);
+    assert_int_equal(network->notes, 1);
+    struct mp_message *message = mp_message_new("late", 4);
+    assert_int_equal(mp_publish_delayed(client, "t", message, -1), MP_ERR_INVALID);
+    assert_int_equal(mp_publish_delayed(client, "t", message, 5000), MP_OK);
+    assert_int_equal(mp_publish(client, "t", mp_message_new("soon", 4)), MP_OK);
+    assert_int_equal(mp_flush(client, 5000), MP_OK);
+    assert_int_equal(network->delayed, 1);
+    assert_int_equal(network->publishes, 3); /* two frames of two times, and what publish_all() sent */
     mp_close(client);
     fake_network_free(network);
 }
@@ -356,6 +382,7 @@ int main(void)
         cmocka_unit_test(many_messages_go_in_few_frames_and_in_order),
         cmocka_unit_test(a_group_gets_each_message_once),
         cmocka_unit_test(what_is_released_or_retried_comes_again),
+        cmocka_unit_test(policies_and_reasons_go_to_the_relay),
         cmocka_unit_test(a_stale_message_stays_with_the_caller),
         cmocka_unit_test(a_message_outlives_its_client),
         cmocka_unit_test(a_reader_passes_messages_on_with_their_origin),
