@@ -1,6 +1,7 @@
 /* msend: what both ways of sending share. */
 #include "cli/send_engine.h"
 
+#include "base/units.h"
 #include "cli/exit.h"
 #include "message/names.h"
 
@@ -134,6 +135,37 @@ void send_engine_summary(struct send_engine *engine, const char *why, uint64_t u
     tell("to go on with the same input: %s", command);
 }
 
+/* ---- when -----------------------------------------------------------------------------------------------------*/
+
+/* What the options say about times, in ENGINE. They must make sense together. */
+static enum mp_error set_times(struct send_engine *engine, int64_t wall, struct fault *fault)
+{
+    const struct send_settings *settings = engine->settings;
+    char ttl[24];
+    char delay[24];
+    int64_t wait = 0;
+    if (settings->ttl == 0)
+        return fault_set(fault, MP_ERR_INVALID, "--ttl 0: every message would have expired before it came");
+    if (settings->delay > 0) {
+        engine->when = PROTOCOL_WHEN_DELAY;
+        engine->when_value = wait = settings->delay;
+    }
+    if (settings->at) {
+        engine->when = PROTOCOL_WHEN_AT;
+        enum mp_error error = units_time(settings->at, &engine->when_value, fault);
+        if (error)
+            return fault_set(fault, error, "--at: %s", fault->text);
+        engine->when_value = engine->when_value > 0 ? engine->when_value : 0;
+        wait = engine->when_value - wall;
+    }
+    if (settings->ttl < 0 || wait < settings->ttl)
+        return MP_OK;
+    units_duration_text(settings->ttl, ttl, sizeof(ttl));
+    units_duration_text(wait, delay, sizeof(delay));
+    return fault_set(fault, MP_ERR_INVALID, "--ttl %s is over before %s%s: every message would expire unseen", ttl,
+                     settings->at ? "--at " : "--delay ", settings->at ? settings->at : delay);
+}
+
 /* ---- running -------------------------------------------------------------------------------------------------- */
 
 int send_run(const struct send_settings *settings, const struct options *options, char **argv)
@@ -144,6 +176,8 @@ int send_run(const struct send_settings *settings, const struct options *options
     enum mp_error error = MP_OK;
     if (settings->topic)
         error = name_check_topic(settings->topic, strlen(settings->topic), &fault);
+    if (!error)
+        error = set_times(&engine, clock_wall(), &fault);
     if (!error)
         error = send_source_open(settings, options, &engine.source, &fault);
     if (error) {

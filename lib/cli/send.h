@@ -38,6 +38,10 @@ struct send_settings {
     const char *source;
     const char *subject;
 
+    int64_t ttl;    /* microseconds; -1: not given */
+    int64_t delay;  /* the same */
+    const char *at; /* a time */
+
     double rate; /* messages a second; 0: no limit */
     bool print_id;
 
@@ -49,7 +53,7 @@ struct send_settings {
 /* The defaults. */
 #define SEND_SETTINGS                                                                                                  \
     {                                                                                                                  \
-        .wait = -1, .await_peers = 1                                                                                   \
+        .wait = -1, .ttl = -1, .delay = -1, .await_peers = 1                                                           \
     }
 
 /* Sends what SETTINGS and the operands and the command in OPTIONS say. Returns the exit code; ARGV is shown again when

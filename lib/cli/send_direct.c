@@ -274,6 +274,11 @@ static void summarize(struct send_direct *direct, const char *why)
     send_engine_summary(engine, why, 0);
 }
 
+static const char *messages(uint64_t count)
+{
+    return count == 1 ? "message" : "messages";
+}
+
 /* The peer has come to its end: what is to be said of it. */
 static void judge(struct send_direct *direct)
 {
@@ -287,21 +292,23 @@ static void judge(struct send_direct *direct)
     }
     if (left || direct->result.unread) {
         if (left && peer_count(direct->peer) == 0)
-            tell("%" PRIu64 " messages could not be delivered: %s", left, nobody(direct));
+            tell("%" PRIu64 " %s could not be delivered: %s", left, messages(left), nobody(direct));
         else if (left && direct->pattern == PEER_REQ)
-            tell("waited (--wait) in vain for a reply to %" PRIu64 " messages", left);
+            tell("waited (--wait) in vain for a reply to %" PRIu64 " %s", left, messages(left));
         else if (left)
-            tell("%" PRIu64 " messages could not be delivered: the other end does not read", left);
+            tell("%" PRIu64 " %s could not be delivered: the other end does not read", left, messages(left));
         else
             tell("the other end has not read the last %" PRIu64 " bytes", direct->result.unread);
         send_engine_end(engine, EXIT_TIMEOUT);
     }
     if (counters.dropped) {
-        tell("%" PRIu64 " messages were dropped, because a peer was too slow or had gone", counters.dropped);
+        tell("%" PRIu64 " %s dropped, because a peer was too slow or had gone", counters.dropped,
+             counters.dropped == 1 ? "message was" : "messages were");
         send_engine_end(engine, EXIT_REJECTED);
     }
     if (counters.unheard) {
-        tell("%" PRIu64 " messages were sent while nobody was connected", counters.unheard);
+        tell("%" PRIu64 " %s sent while nobody was connected", counters.unheard,
+             counters.unheard == 1 ? "message was" : "messages were");
         if (engine->settings->await_peers)
             send_engine_end(engine, EXIT_REJECTED);
     }

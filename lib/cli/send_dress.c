@@ -1,8 +1,11 @@
 /* The attributes of msend's messages. */
 #include "cli/send_dress.h"
 
+#include "base/clock.h"
+#include "base/units.h"
 #include "message/attributes.h"
 #include "message/formats.h"
+#include "message/frame.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -25,6 +28,19 @@ static enum mp_error set_text(struct buffer *block, const char *option, const ch
     return value ? set(block, option, name, value, strlen(value), fault) : MP_OK;
 }
 
+/* W3C Trace Context, version 00: 00-32 hex-16 hex-2 hex. Anything else in $TRACEPARENT is somebody else's. */
+static bool is_traceparent(const char *text)
+{
+    static const char form[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+    if (strlen(text) != sizeof(form) - 1)
+        return false;
+    for (size_t i = 0; form[i]; i++)
+        if (form[i] == '-' ? text[i] != '-' : !isxdigit((unsigned char)text[i]) || isupper((unsigned char)text[i]))
+            return false;
+    /* Version ff, a trace or a parent of zeroes are no valid ones. */
+    return strncmp(text, "ff", 2) != 0 && strspn(text + 3, "0") < 32 && strspn(text + 36, "0") < 16;
+}
+
 /* "name: value", as in mail and HTTP. */
 static enum mp_error set_header(struct buffer *block, const char *header, struct fault *fault)
 {
@@ -45,19 +61,13 @@ static enum mp_error set_header(struct buffer *block, const char *header, struct
     name[size] = '\0';
     if (!strcmp(name, "key"))
         return fault_set(fault, MP_ERR_INVALID, "-H: a key is set with -k (its attribute is called partitionkey)");
+    if (!strcmp(name, "traceparent") && !is_traceparent(value))
+        return fault_set(
+            fault, MP_ERR_INVALID,
+            "-H: '%.60s' is no traceparent: write 00-TRACE-PARENT-01, with 32 and 16 lower-case hex digits "
+            "that are not all zero",
+            value);
     return set(block, "-H", name, value, strlen(value), fault);
-}
-
-/* W3C Trace Context, version 00: 00-32 hex-16 hex-2 hex. Anything else in $TRACEPARENT is somebody else's. */
-static bool is_traceparent(const char *text)
-{
-    static const char form[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
-    if (strlen(text) != sizeof(form) - 1)
-        return false;
-    for (size_t i = 0; form[i]; i++)
-        if (form[i] == '-' ? text[i] != '-' : !isxdigit((unsigned char)text[i]) || isupper((unsigned char)text[i]))
-            return false;
-    return true;
 }
 
 static enum mp_error set_trace(struct buffer *block, struct fault *fault)
@@ -171,9 +181,29 @@ static enum mp_error take_value(struct send_dress *dress, const struct send_item
     return set(&dress->block, option, name, (const char *)dress->text.data, dress->text.size, fault);
 }
 
+/* --ttl: when the messages that come now expire, by this clock, to a millisecond. */
+static enum mp_error set_expiry(struct send_dress *dress, struct fault *fault)
+{
+    enum { EXACTNESS = 1000 };
+    char text[UNITS_TIME_TEXT];
+    int64_t now = clock_wall();
+    int64_t ttl = dress->settings->ttl;
+    if (ttl <= 0)
+        return MP_OK;
+    int64_t expiry = now > FRAME_TIME_MAX - ttl ? FRAME_TIME_MAX : now + ttl;
+    if (dress->expiry && expiry >= dress->expiry && expiry - dress->expiry < EXACTNESS)
+        return MP_OK;
+    dress->expiry = expiry;
+    units_time_text(expiry, text);
+    return set_text(&dress->base, "--ttl", "expirytime", text, fault);
+}
+
 enum mp_error send_dress_item(struct send_dress *dress, struct send_item *item, struct fault *fault)
 {
     const struct send_settings *settings = dress->settings;
+    enum mp_error timed = set_expiry(dress, fault);
+    if (timed)
+        return timed;
     if (!dress->each && item->attributes_size == 0) {
         item->attributes = dress->base.size ? dress->base.data : NULL;
         item->attributes_size = dress->base.size;

@@ -16,6 +16,7 @@ struct send_dress {
     struct buffer block; /* of one message */
     struct buffer text;  /* a value taken from a body */
     bool each;           /* whether messages differ */
+    int64_t expiry;      /* --ttl: the time that `base` has for expirytime; microseconds since the epoch */
 };
 
 /* MP_ERR_INVALID says which option is wrong, and why. Free it with send_dress_free(). */

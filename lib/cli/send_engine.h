@@ -9,6 +9,7 @@
 #include "cli/pace.h"
 #include "cli/send.h"
 #include "cli/send_source.h"
+#include "client/protocol.h"
 
 struct send_engine {
     const struct send_settings *settings;
@@ -20,6 +21,9 @@ struct send_engine {
     int input_descriptor;
     struct pace pace;
     struct progress progress;
+
+    enum protocol_when when; /* the messages go out, */
+    int64_t when_value;      /* and its microseconds */
 
     struct send_item item; /* taken from the source and not yet passed on */
     bool has_item;

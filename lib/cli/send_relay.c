@@ -69,10 +69,12 @@ static void print_ids(struct send_relay *relay)
     else
         error = output_write(STDOUT_FILENO, out.data, out.size, &fault);
     buffer_free(&out);
-    if (error == MP_ERR_CLOSED)
+    if (error == MP_ERR_CLOSED) {
         send_engine_end(relay->engine, exit_by_pipe());
-    else if (error)
+    } else if (error) {
         send_engine_end(relay->engine, tell_fault(&fault));
+        send_engine_summary(relay->engine, "the messages are stored, but their ids could not be printed", 0);
+    }
 }
 
 static void on_published(void *context, uint64_t offset, uint32_t count, uint32_t duplicates)
@@ -181,7 +183,9 @@ static enum mp_error publish(struct send_relay *relay, int64_t now, struct fault
     struct frame_builder *frame = &relay->filling;
     uint32_t count = frame->count;
     frame_finish(frame, relay->filled_from);
-    struct client_publication to = {.topic = relay->engine->settings->topic};
+    const struct send_engine *engine = relay->engine;
+    struct client_publication to = {
+        .topic = engine->settings->topic, .when = engine->when, .value = engine->when_value};
     enum mp_error error = client_publish(relay_link_client(relay->link), &to, frame, fault);
     if (error)
         return error;

@@ -415,7 +415,8 @@ const struct send_source_counts *send_source_counts(const struct send_source *so
 void send_source_summary(const struct send_source *source)
 {
     if (source->counts.rejected > source->named)
-        tell("%llu messages in all were %s", (unsigned long long)source->counts.rejected, unsent(source));
+        tell("%llu %s %s", (unsigned long long)source->counts.rejected,
+             source->counts.rejected == 1 ? "message in all was" : "messages in all were", unsent(source));
 }
 
 bool send_source_resumable(const struct send_source *source)

@@ -17,6 +17,7 @@ bats_tests += %D%/mretry_dead.bats
 bats_tests += %D%/msend.bats
 bats_tests += %D%/msend_direct.bats
 bats_tests += %D%/msend_spool.bats
+bats_tests += %D%/msend_when.bats
 bats_tests += %D%/options.bats
 
 bats_helpers =
