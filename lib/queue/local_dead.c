@@ -3,6 +3,7 @@
  * transaction of its death. The letters of a turn to one topic are collected in a frame, which is stored when it is
  * full or the turn is about to end; a turn that is undone forgets them with all the rest.
  */
+#include "base/units.h"
 #include "message/attributes.h"
 #include "message/letter.h"
 #include "queue/local.h"
@@ -15,6 +16,7 @@ struct letter_box {
     struct letter_box *next;
     char topic[NAME_MAX_BYTES + 1]; /* by name: another request of the turn may delete it */
     struct frame_builder frame;
+    int64_t time; /* of the frame that its first letter comes from */
 };
 
 /* Where GROUP's dead letters go. A name that has no room for the ending loses as much as that needs. */
@@ -71,7 +73,7 @@ static enum mp_error box_empty(struct local *local, struct letter_box *box, stru
     if (error || box->frame.count == 0)
         return error;
     local->letters_sequence += box->frame.count;
-    frame_finish(&box->frame, local->now.wall);
+    frame_finish(&box->frame, box->time);
     struct blob *blob = blob_of_buffer(&box->frame.bytes);
     if (!blob)
         return fault_memory(fault);
@@ -128,8 +130,27 @@ struct burial {
     struct letter letter;
     struct buffer note;
     struct buffer block;
+    int64_t time; /* of the frame that the message comes from */
     struct fault *fault;
 };
+
+/*
+ * A message without a `time` has that of its frame. Letters of several frames share one, which has the time of the
+ * first; the others say theirs themselves. (One that has all the attributes that there can be cannot.)
+ */
+static enum mp_error keep_time(struct burial *burial)
+{
+    struct attribute attribute;
+    struct buffer *block = &burial->block;
+    char text[UNITS_TIME_TEXT];
+    if (burial->box->frame.count == 0)
+        burial->box->time = burial->time;
+    if (burial->box->time == burial->time || attribute_find(block->data, block->size, "time", 4, &attribute))
+        return MP_OK;
+    units_time_text(burial->time, text);
+    enum mp_error error = attributes_set(block, ATTRIBUTE_TIME, "time", 4, text, strlen(text), NULL);
+    return error == MP_ERR_MEMORY ? error : MP_OK;
+}
 
 static enum mp_error bury_record(struct burial *burial, const struct record *record, uint64_t offset)
 {
@@ -140,6 +161,8 @@ static enum mp_error bury_record(struct burial *burial, const struct record *rec
     enum mp_error error = buffer_append(block, record->attributes, record->attributes_size);
     if (!error)
         error = attributes_set_origin(block, record->producer, record->sequence);
+    if (!error)
+        error = keep_time(burial);
     if (!error)
         error = letter_write(block, &burial->letter);
     if (error)
@@ -177,6 +200,7 @@ static enum mp_error bury_frame(struct burial *burial, uint64_t *offset, uint64_
         return error;
     struct frame frame;
     frame_trust(&frame, cached.data, cached.size);
+    burial->time = frame.time;
     struct frame_cursor cursor = frame_cursor(&frame);
     uint32_t index = (uint32_t)(*offset - cached.first);
     if (hint->frame == cached.first && hint->index <= index) {

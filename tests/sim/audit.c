@@ -142,6 +142,7 @@ static void see_letter(struct audit *audit, const struct record *record)
     if (buffer_append(&block, record->attributes, record->attributes_size))
         abort();
     letter_strip(&block);
+    attributes_remove(&block, "time", 4); /* its own, which is that of another frame */
     original.attributes = block.data;
     original.attributes_size = block.size > ATTRIBUTE_ORIGIN_SIZE ? block.size : 0; /* what the engine adds to none */
     ledger_delivered(world, &original, topic, letter.offset);

@@ -290,6 +290,32 @@ static void a_message_with_all_the_attributes_there_can_be_becomes_a_letter(void
     assert_int_equal(strlen(rig_attribute(&record, "deaderror")), LETTER_NOTE_MAX);
 }
 
+static void letters_keep_the_time_of_their_message(void **state)
+{
+    struct rig *rig = *state;
+    struct buffer attributes = {0};
+    static const char own[] = "2001-02-03T04:05:06Z";
+    struct frame frame;
+    rig_publish(rig, "t", 2);
+    rig_pass(rig, 7 * SECOND);
+    rig_publish(rig, "t", 1);
+    assert_int_equal(attributes_set(&attributes, ATTRIBUTE_STRING, "time", 4, own, sizeof own - 1, &rig->fault), MP_OK);
+    rig_publish_one(rig, "t", "timed", &attributes);
+    buffer_free(&attributes);
+    rig_fetch(rig, 2, "t", "g", 0);
+    rig_pass(rig, SECOND);
+    assert_int_equal(rig_settle_as(rig, 2, dead(0, 4, NULL)), 4);
+    assert_int_equal(letters(rig, "t.dead"), 4);
+    assert_int_equal(rig->given.count, 1);
+    assert_int_equal(frame_open(&frame, rig->given.items[0].data, rig->given.items[0].size, true, &rig->fault), MP_OK);
+    assert_int_equal(frame.time, 1700000000 * SECOND);
+    static const char *const times[] = {"", "", "2023-11-14T22:13:27.000000Z", own};
+    for (unsigned i = 0; i < 4; i++) {
+        struct record record = rig_record(rig, i);
+        assert_text(rig_attribute(&record, "time"), times[i]);
+    }
+}
+
 /* The message had until then to be done; it died before. */
 static void letters_outlive_the_time_of_their_message(void **state)
 {
@@ -513,6 +539,7 @@ int main(void)
         TEST(a_turn_that_is_undone_leaves_no_letter),
         TEST(many_letters_of_a_turn_are_all_there),
         TEST(a_message_with_all_the_attributes_there_can_be_becomes_a_letter),
+        TEST(letters_keep_the_time_of_their_message),
         TEST(letters_outlive_the_time_of_their_message),
         TEST(letters_breed_no_letters),
         TEST(the_longest_name_has_a_dead_letter_topic),
