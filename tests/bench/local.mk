@@ -4,17 +4,22 @@ EXTRA_PROGRAMS += %D%/latency
 %C%_latency_SOURCES = %D%/latency.c %D%/bench.c %D%/bench.h
 %C%_latency_LDADD = libmsgpipe.la
 
+EXTRA_PROGRAMS += %D%/worker
+%C%_worker_SOURCES = %D%/worker.c %D%/bench.c %D%/bench.h
+%C%_worker_LDADD = $(CLIENT_LIBS)
+
 # Not a second prerequisite: `all` is a make of its own, and the two would build the library at once.
 bench: all
-	$(MAKE) $(AM_MAKEFLAGS) %D%/latency$(EXEEXT)
+	$(MAKE) $(AM_MAKEFLAGS) %D%/latency$(EXEEXT) %D%/worker$(EXEEXT)
 	CC='$(CC)' MSGPIPE_BUILD='$(abs_top_builddir)' $(top_srcdir)/tests/bench/run $(BENCH_OPTIONS)
 .PHONY: bench
-CLEANFILES += bench-results.csv %D%/latency$(EXEEXT)
+CLEANFILES += bench-results.csv %D%/latency$(EXEEXT) %D%/worker$(EXEEXT)
 
 EXTRA_DIST += \
 	%D%/run \
 	%D%/build.sh \
 	%D%/rows.sh \
+	%D%/trust.sh \
 	%D%/systems.sh \
 	%D%/table.sh \
 	%D%/table.awk \

@@ -3,7 +3,7 @@
 # The measurements, a function a row. Each works on the broker that runs, and enters what it found with `record`.
 # Sourced by tests/bench/run.
 
-all_rows=(publish consume end-to-end one-at-a-time start memory direct)
+all_rows=(publish consume end-to-end one-at-a-time start memory direct retry order dedupe schedule replay)
 
 declare -A result=() # the words of the newest result line
 

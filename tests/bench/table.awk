@@ -142,6 +142,37 @@ function direct() {
   print ""
 }
 
+function of(row, metric, key) {
+  key = row ",msgpipe," metric
+  return key in count ? median(key) : 0
+}
+
+function trust_line(label, number, words, row) {
+  printf "| %s | %s/s | %s | %s |\n", label, amount(number), words, account("msgpipe", row)
+}
+
+# What delivery that can be trusted costs.
+function trust() {
+  print "| msgpipe | messages | | arrived |"
+  print "| --- | ---: | --- | --- |"
+  if (of("retry", "rate"))
+    trust_line("each tenth fails once, end to end", of("retry", "rate"), \
+      sprintf("%.0f %% of the same flow without failures", 100 * of("retry", "rate") / of("retry", "plain")), "retry")
+  if (of("order", "rate"))
+    trust_line("`order: key`, 10,000 keys: delivered and settled", of("order", "rate"), "", "order")
+  if (of("dedupe", "rate"))
+    printf "| `dedupe: {by: id}`, %s ids in the window: published | %s/s | relay %.0f MiB | – |\n", \
+      amount(largest["dedupe,msgpipe,rate"]), amount(of("dedupe", "rate")), of("dedupe", "rss_kib") / 1024
+  if (of("schedule", "rate"))
+    printf "| %s scheduled for 10,000 moments: published | %s/s | relay %.0f MiB; late by %.1f ms (p50), %.1f (p99), " \
+      "%.1f at most, while 200 k/s flowed by | all |\n", amount(largest["schedule,msgpipe,rate"]), \
+      amount(of("schedule", "rate")), of("schedule", "rss_kib") / 1024, of("schedule", "late_p50_us") / 1000, \
+      of("schedule", "late_p99_us") / 1000, of("schedule", "late_max_us") / 1000
+  if (of("replay", "rate"))
+    trust_line("`mretry replay` of dead letters", of("replay", "rate"), "", "replay")
+  print ""
+}
+
 END {
   if (seen["publish"] || seen["consume"] || seen["end-to-end"])
     throughput()
@@ -149,6 +180,8 @@ END {
     singles()
   if (seen["direct"])
     direct()
+  if (seen["retry"] || seen["order"] || seen["dedupe"] || seen["schedule"] || seen["replay"])
+    trust()
   if (("publish,msgpipe,rate" in count) || ("one-at-a-time,msgpipe,p50_us" in count))
     print "In parentheses: how many times better msgpipe does. Its times hold its tools from their start to their end, " \
       "reading and writing files of lines; the peers' begin when their programs are connected."
