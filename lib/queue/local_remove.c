@@ -77,8 +77,10 @@ static enum mp_error group_remove(struct local *local, struct group *group, stru
         return error;
     local_leases_forget(local, group);
     members_remove(&group->topic->groups, group);
-    if (group->subscription)
+    if (group->subscription) {
         members_remove(&group->subscription->members, group);
+        local_mark_ready(local, group->subscription); /* what was leased of it held others back */
+    }
     map_remove(&local->groups, &group->id, sizeof group->id);
     local_group_free(group);
     return MP_OK;
@@ -116,7 +118,6 @@ enum mp_error local_apply_moved(struct local *local, struct group *group, const 
     if (event->first > group->topic->end)
         return MP_ERR_DAMAGED;
     local_leases_forget(local, group);
-    local_order_free(group);
     states_free(&group->states);
     states_begin(&group->states, event->first);
     group->start = event->first;
