@@ -56,7 +56,7 @@ static void subscription_gone(struct trial *trial, unsigned index)
 
 void act_purge(struct trial *trial)
 {
-    unsigned topic = (unsigned)trial_below(trial, trial->flavour.topics);
+    unsigned topic = choose_topic(trial);
     struct topic_model *model = &trial->now.topics[topic];
     uint64_t messages = 0, most = 0, first = model->end;
     struct fault fault = {0};
@@ -87,7 +87,7 @@ void act_purge(struct trial *trial)
 
 void act_delete_topic(struct trial *trial)
 {
-    unsigned topic = (unsigned)trial_below(trial, trial->flavour.topics);
+    unsigned topic = choose_topic(trial);
     const struct topic_model *model = &trial->now.topics[topic];
     bool force = trial_chance(trial, 50), busy = !force && topic_is_used(trial, topic);
     uint64_t messages = 0, wanted = model->end - model->first;
@@ -143,4 +143,97 @@ void act_delete_group(struct trial *trial)
     trial->now.subscriptions[index] = (struct subscription_model){0};
     subscription_gone(trial, index);
     trial_say(trial, "delete group %s on %s", subscription_group(index), subscription_on(index));
+}
+
+/* ---- settings -------------------------------------------------------------------------------------------------- */
+
+void act_configure_topic(struct trial *trial)
+{
+    unsigned topic = (unsigned)trial_below(trial, trial->flavour.topics);
+    struct topic_model *model = &trial->now.topics[topic];
+    struct topic_settings settings = model->settings;
+    struct fault fault = {0};
+    if (!model->exists)
+        settings_topic_default(&settings);
+    if (model->end == 0 && trial_chance(trial, 60)) { /* what came before would not be known */
+        settings.dedupe_by = (enum dedupe_by)trial_below(trial, 3);
+        struct topic_settings usual;
+        settings_topic_default(&usual);
+        settings.dedupe_window = usual.dedupe_window;
+        if (settings.dedupe_by != DEDUPE_NONE)
+            settings.dedupe_window = 1 + (int64_t)trial_below(trial, 4 * (uint64_t)trial->flavour.slow);
+    }
+    if (trial_chance(trial, 50))
+        settings.ttl = trial_chance(trial, 30) ? 0 : 1 + (int64_t)trial_below(trial, 4 * (uint64_t)trial->flavour.slow);
+    if (trial->flavour.limits) {
+        settings.overflow = (enum overflow)trial_below(trial, 3);
+        settings.max_messages = trial_chance(trial, 20) ? 0 : 1 + trial_below(trial, 60);
+    }
+    if (trial->call->configure_topic(trial->engine, topic_name(topic), strlen(topic_name(topic)), &settings, &fault))
+        trial_fail(trial, "settings of %s: %s", topic_name(topic), fault_text(&fault));
+    reference_make_topic(trial, topic, false);
+    model->settings = settings;
+    trial_say(trial, "set %s: ttl %lld, dedupe %u in %lld, %llu messages at most, overflow %u", topic_name(topic),
+              (long long)settings.ttl, (unsigned)settings.dedupe_by, (long long)settings.dedupe_window,
+              (unsigned long long)settings.max_messages, (unsigned)settings.overflow);
+}
+
+static void choose_policy(struct trial *trial, unsigned index, struct group_settings *settings)
+{
+    static const uint32_t retries[] = {0, 1, 2, 20, GROUP_RETRIES_UNLIMITED};
+    static const char *const letters[] = {"", "", "letters", "b.dead"};
+    settings_group_default(settings);
+    settings->max_retries = retries[trial_below(trial, 5)];
+    settings->backoff = (enum backoff)trial_below(trial, 3);
+    settings->initial_interval = 1 + (int64_t)trial_below(trial, 5 * SECOND);
+    settings->max_interval = settings->initial_interval + (int64_t)trial_below(trial, 30 * SECOND);
+    settings->jitter = trial_chance(trial, 50) ? 0 : 0.5;
+    if (trial_chance(trial, 50))
+        settings->max_in_flight = 1 + (uint32_t)trial_below(trial, 40);
+    strcpy(settings->dead_letter, letters[trial_below(trial, 4)]);
+    if (trial_chance(trial, 5) && !subscription_is_pattern(index))
+        strcpy(settings->dead_letter, subscription_on(index));
+}
+
+static unsigned topic_by_name(const char *name)
+{
+    unsigned topic = 0;
+    while (topic < TOPICS && strcmp(topic_name(topic), name) != 0)
+        topic++;
+    return topic;
+}
+
+/* Letters do not go to where they come from, and letters have none. */
+static bool letters_make_sense(const struct trial *trial, unsigned index, const struct group_settings *settings)
+{
+    if (settings->dead_letter[0] == '\0')
+        return true;
+    const struct topic_model *to = &trial->now.topics[topic_by_name(settings->dead_letter)];
+    if (subscription_is_pattern(index))
+        return !to->exists || to->letters || !name_matches(subscription_on(index), settings->dead_letter);
+    return strcmp(subscription_on(index), settings->dead_letter) != 0 &&
+           !trial->now.topics[topic_by_name(subscription_on(index))].letters;
+}
+
+void act_configure_group(struct trial *trial)
+{
+    unsigned index = choose_subscription(trial, false);
+    const char *on = subscription_on(index), *group = subscription_group(index);
+    struct group_settings settings;
+    struct fault fault = {0};
+    choose_policy(trial, index, &settings);
+    bool sense = letters_make_sense(trial, index, &settings);
+    enum mp_error error = trial->call->configure_group(trial->engine, on, strlen(on), subscription_is_pattern(index),
+                                                       group, strlen(group), &settings, &fault);
+    if (error != (sense ? MP_OK : MP_ERR_INVALID))
+        trial_fail(trial, "settings of group %s on %s: %u, %s", group, on, (unsigned)error, fault_text(&fault));
+    if (!sense)
+        return;
+    if (!trial->now.subscriptions[index].made)
+        reference_make_groups(trial, index, SESSIONS, ENGINE_FROM_DEFAULT, 0);
+    if (settings.dead_letter[0] != '\0')
+        reference_letters_topic(trial, topic_by_name(settings.dead_letter));
+    trial->now.subscriptions[index].settings = settings;
+    trial_say(trial, "set group %s on %s: %u retries, backoff %u, letters to '%s', %u in flight", group, on,
+              settings.max_retries, (unsigned)settings.backoff, settings.dead_letter, settings.max_in_flight);
 }

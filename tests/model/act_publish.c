@@ -1,6 +1,7 @@
 #include "model.h"
 
 #include "base/memory.h"
+#include "base/units.h"
 #include "message/attributes.h"
 
 #include <stdio.h>
@@ -25,6 +26,8 @@ static void fill_message(struct trial *trial, struct message *message, unsigned 
         .key = (uint8_t)trial_below(trial, flavour->keys + 1),
         .name = (uint8_t)trial_below(trial, flavour->names + 1),
     };
+    if (flavour->expires && trial_chance(trial, 30))
+        message->life = 1 + (int64_t)trial_below(trial, 3 * (uint64_t)flavour->slow);
 }
 
 static void set_attribute(struct trial *trial, struct buffer *block, const char *name, char letter, unsigned number)
@@ -36,12 +39,24 @@ static void set_attribute(struct trial *trial, struct buffer *block, const char 
         trial_fail(trial, "attribute %s: %s", name, fault_text(&fault));
 }
 
+static void set_expiry(struct trial *trial, struct buffer *block, const struct message *message)
+{
+    char text[UNITS_TIME_TEXT];
+    struct fault fault = {0};
+    if (message->life == 0)
+        return;
+    units_time_text(trial->moment.wall + message->life, text);
+    if (attributes_set(block, ATTRIBUTE_STRING, "expirytime", 10, text, strlen(text), &fault))
+        trial_fail(trial, "expirytime: %s", fault_text(&fault));
+}
+
 static void add_message(struct trial *trial, struct frame_builder *builder, const struct message *message)
 {
     static uint8_t body[8192];
     struct buffer block = {0};
     set_attribute(trial, &block, "id", 'n', message->name);
     set_attribute(trial, &block, "partitionkey", 'k', message->key);
+    set_expiry(trial, &block, message);
     store_u64(body, message->mark);
     if (frame_add(builder, body, message->size, block.data, block.size))
         trial_fail(trial, "no memory for a frame");
@@ -77,20 +92,117 @@ static void sending_free(struct sending *sending)
 static void reference_schedule(struct trial *trial, unsigned topic, int64_t due, const struct sending *sending)
 {
     struct parcel *parcel = &trial->now.schedule[trial->now.schedule_count++];
-    *parcel = (struct parcel){.topic = topic, .due = due, .count = sending->count};
+    *parcel = (struct parcel){.topic = topic, .due = due, .sent = relay_time(trial), .count = sending->count};
     memcpy(parcel->messages, sending->messages, sending->count * sizeof *parcel->messages);
-    reference_make_topic(trial, topic);
+    reference_make_topic(trial, topic, false);
+}
+
+/* What the topic says to so many messages: without groups all that it keeps counts, else what the fullest has open. */
+static enum mp_error expected_room(struct trial *trial, unsigned topic, uint64_t messages)
+{
+    const struct topic_model *model = &trial->now.topics[topic];
+    const struct topic_settings *settings = &model->settings;
+    uint64_t fill = 0;
+    bool groups = false;
+    if (!model->exists || settings->max_messages == 0 || settings->overflow == OVERFLOW_DROP_OLDEST)
+        return MP_OK;
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        if (trial->now.groups[group].topic != topic)
+            continue;
+        uint64_t open = reference_count(trial, group, STATE_WAITING) + reference_count(trial, group, STATE_DELAYED) +
+                        reference_count(trial, group, STATE_LEASED);
+        groups = true;
+        if (open > fill)
+            fill = open;
+    }
+    if (!groups)
+        fill = model->end - model->first;
+    if (fill == 0 || fill + messages <= settings->max_messages)
+        return MP_OK;
+    return settings->overflow == OVERFLOW_REJECT ? MP_ERR_OVERFLOW : MP_ERR_FULL;
+}
+
+/* Whether the topic takes what is to be sent, as engine and reference agree. */
+static bool has_room(struct trial *trial, unsigned topic, const struct sending *sending, uint64_t session)
+{
+    const char *name = topic_name(topic);
+    struct fault fault = {0};
+    enum mp_error error =
+        trial->call->room(trial->engine, name, strlen(name), sending->count, sending->frame.size, session, &fault);
+    enum mp_error wanted = expected_room(trial, topic, sending->count);
+    if (error != wanted)
+        trial_fail(trial, "room for %u messages in %s: %u instead of %u (%s)", sending->count, name, (unsigned)error,
+                   (unsigned)wanted, error ? fault_text(&fault) : "");
+    return error == MP_OK;
+}
+
+/* A topic that drops its oldest has dropped as many as are too many: of each group those that nobody holds. */
+static void drop_oldest(struct trial *trial, unsigned topic, uint64_t latest)
+{
+    struct topic_model *model = &trial->now.topics[topic];
+    uint64_t most = model->settings.max_messages;
+    bool groups = false;
+    if (model->settings.overflow != OVERFLOW_DROP_OLDEST || most == 0)
+        return;
+    if (most < latest)
+        most = latest;
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        if (trial->now.groups[group].topic != topic)
+            continue;
+        uint64_t leased = reference_count(trial, group, STATE_LEASED);
+        uint64_t open = reference_count(trial, group, STATE_WAITING) + reference_count(trial, group, STATE_DELAYED);
+        uint64_t surplus = open + leased > most ? open + leased - most : 0;
+        groups = true;
+        for (uint64_t offset = trial->now.groups[group].low; surplus > 0 && offset < model->end - latest; offset++) {
+            enum state state = cell_at(trial, group, offset)->state;
+            if (state != STATE_WAITING && state != STATE_DELAYED)
+                continue;
+            cell_set(trial, group, offset, &(struct cell){.state = STATE_DROPPED});
+            surplus--;
+        }
+    }
+    if (!groups && model->end - model->first > most)
+        model->first = model->end - most;
+}
+
+/* Gives the frame to engine and reference. */
+static void send(struct trial *trial, unsigned topic, const struct engine_publication *publication,
+                 const struct engine_origin *origin, const struct sending *sending, struct lane *result)
+{
+    const char *name = topic_name(topic);
+    bool scheduled = publication->due > relay_time(trial);
+    uint64_t wanted = scheduled ? ENGINE_SCHEDULED : trial->now.topics[topic].end, first = 0;
+    uint32_t duplicates = 0, known = 0;
+    struct fault fault = {0};
+    if (trial->call->publish(trial->engine, publication, origin, &first, &duplicates, &fault))
+        trial_fail(trial, "publishing %u messages to %s: %s", sending->count, name, fault_text(&fault));
+    if (first != wanted)
+        trial_fail(trial, "published to %s at offset %llu instead of %llu", name, (unsigned long long)first,
+                   (unsigned long long)wanted);
+    if (scheduled) {
+        reference_schedule(trial, topic, publication->due, sending);
+    } else {
+        reference_append(trial, topic, sending->messages, sending->count, 0);
+        for (uint32_t i = 0; i < sending->count; i++)
+            known += trial->messages[topic][first + i].duplicate;
+        drop_oldest(trial, topic, sending->count);
+    }
+    if (duplicates != known)
+        trial_fail(trial, "%u messages are said to be duplicates instead of %u", duplicates, known);
+    *result = (struct lane){origin->number, first, sending->count};
+    trial_say(trial, "publish %u (%u known) to %s at %llu, due %lld, for %s, lane %u of session %llx", sending->count,
+              known, name, (unsigned long long)first, (long long)publication->due,
+              publication->target_size > 0 ? publication->target : "all", origin->lane,
+              (unsigned long long)origin->session);
 }
 
 bool publish_frame(struct trial *trial, unsigned topic, unsigned session, const struct engine_origin *origin,
-                   int64_t due, struct lane *result)
+                   int64_t due, unsigned target, struct lane *result)
 {
     const char *name = topic_name(topic);
-    bool scheduled = due > relay_time(trial);
-    uint64_t wanted = scheduled ? ENGINE_SCHEDULED : trial->now.topics[topic].end, first = 0;
-    uint32_t duplicates = 0, most = scheduled ? PARCEL_MAX : UINT32_MAX;
+    bool scheduled = due > relay_time(trial), room;
+    uint32_t most = scheduled ? PARCEL_MAX : UINT32_MAX;
     struct sending sending;
-    struct fault fault = {0};
     if (trial->now.topics[topic].end >= trial->flavour.topic_max ||
         (scheduled && trial->now.schedule_count == SCHEDULE_MAX))
         return false;
@@ -99,31 +211,25 @@ bool publish_frame(struct trial *trial, unsigned topic, unsigned session, const 
     build(trial, session, 1 + (uint32_t)trial_below(trial, most), &sending);
     struct engine_publication publication = {
         .topic = name, .topic_size = strlen(name), .due = due, .frame = &sending.frame, .blob = sending.blob};
-    if (trial->call->room(trial->engine, name, strlen(name), sending.count, sending.frame.size, origin->session,
-                          &fault) ||
-        trial->call->publish(trial->engine, &publication, origin, &first, &duplicates, &fault))
-        trial_fail(trial, "publishing %u messages to %s: %s", sending.count, name, fault_text(&fault));
-    if (first != wanted)
-        trial_fail(trial, "published to %s at offset %llu instead of %llu", name, (unsigned long long)first,
-                   (unsigned long long)wanted);
-    if (scheduled)
-        reference_schedule(trial, topic, due, &sending);
-    else
-        reference_append(trial, topic, sending.messages, sending.count);
-    *result = (struct lane){origin->number, first, sending.count};
-    trial_say(trial, "publish %u to %s at %llu, due %lld, lane %u of session %u", sending.count, name,
-              (unsigned long long)first, (long long)due, origin->lane, session);
+    if (target < GROUPS_MAX) {
+        publication.target = subscription_group(trial->now.groups[target].subscription);
+        publication.target_size = strlen(publication.target);
+        for (uint32_t i = 0; i < sending.count; i++)
+            sending.messages[i].target = trial_real(trial, target)->id;
+    }
+    if ((room = has_room(trial, topic, &sending, origin->session)))
+        send(trial, topic, &publication, origin, &sending, result);
     sending_free(&sending);
-    return true;
+    return room;
 }
 
 void act_publish(struct trial *trial)
 {
-    unsigned topic = (unsigned)trial_below(trial, trial->flavour.topics);
+    unsigned topic = choose_topic(trial);
     unsigned session = (unsigned)trial_below(trial, trial->flavour.sessions);
     struct lane *lane = &trial->now.lanes[session][ENGINE_LANE_PUBLISH];
     struct engine_origin origin = {trial->sessions[session], lane->number + 1, ENGINE_LANE_PUBLISH};
-    publish_frame(trial, topic, session, &origin, 0, lane);
+    publish_frame(trial, topic, session, &origin, 0, GROUPS_MAX, lane);
 }
 
 /* For later: nothing but the session's row tells its number then. */
@@ -133,9 +239,38 @@ void act_schedule(struct trial *trial)
     unsigned session = (unsigned)trial_below(trial, trial->flavour.sessions);
     struct lane *lane = &trial->now.lanes[session][ENGINE_LANE_PUBLISH];
     struct engine_origin origin = {trial->sessions[session], lane->number + 1, ENGINE_LANE_PUBLISH};
+    if (trial->flavour.limits)
+        return; /* what is due waits for room, too */
     int64_t due = relay_time(trial) + 1 + (int64_t)trial_below(trial, 2 * (uint64_t)trial->flavour.slow);
     if (trial_chance(trial, 20) && trial->now.schedule_count > 0)
         due = trial->now.schedule[trial_below(trial, trial->now.schedule_count)].due;
-    if (publish_frame(trial, topic, session, &origin, due, lane) && lane->result == ENGINE_SCHEDULED)
+    if (publish_frame(trial, topic, session, &origin, due, GROUPS_MAX, lane) && lane->result == ENGINE_SCHEDULED)
         keep_number(trial, session, &origin);
+}
+
+/* The group of TOPIC that alone has NAME; GROUPS_MAX: none has, or several have. */
+static unsigned only_group(const struct trial *trial, unsigned topic, const char *name)
+{
+    unsigned found = GROUPS_MAX, count = 0;
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        const struct group_model *model = &trial->now.groups[group];
+        if (model->topic != topic || strcmp(subscription_group(model->subscription), name) != 0)
+            continue;
+        found = group;
+        count++;
+    }
+    return count == 1 ? found : GROUPS_MAX;
+}
+
+/* For one group alone. */
+void act_replay(struct trial *trial)
+{
+    unsigned topic = (unsigned)trial_below(trial, trial->flavour.topics);
+    unsigned session = (unsigned)trial_below(trial, trial->flavour.sessions);
+    struct lane *lane = &trial->now.lanes[session][ENGINE_LANE_PUBLISH];
+    struct engine_origin origin = {trial->sessions[session], lane->number + 1, ENGINE_LANE_PUBLISH};
+    const char *group = subscription_group(1 + (unsigned)trial_below(trial, trial->flavour.groups));
+    unsigned target = only_group(trial, topic, group);
+    if (target < GROUPS_MAX)
+        publish_frame(trial, topic, session, &origin, 0, target, lane);
 }

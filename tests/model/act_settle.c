@@ -43,8 +43,13 @@ static void choose_action(struct trial *trial, struct engine_settlement *settlem
                                                  ENGINE_RETRY, ENGINE_RETRY, ENGINE_RELEASE, ENGINE_DEAD};
     settlement->action = actions[trial_below(trial, 8)];
     settlement->exit_code = (int32_t)trial_below(trial, 256);
+    settlement->reason = (enum engine_reason)trial_below(trial, ENGINE_REASONS);
+    if (trial_chance(trial, 30)) {
+        settlement->note = NOTE;
+        settlement->note_size = sizeof NOTE - 1;
+    }
     if (settlement->action == ENGINE_RETRY && trial_chance(trial, 70))
-        settlement->delay = (uint32_t)trial_below(trial, 30000);
+        settlement->delay = trial_chance(trial, 50) ? ENGINE_DELAY_POLICY : (uint32_t)trial_below(trial, 30000);
 }
 
 /*
@@ -141,8 +146,8 @@ void act_settle(struct trial *trial)
         return;
     if (trial_chance(trial, 15)) {
         struct lane unused;
-        published =
-            publish_frame(trial, (unsigned)trial_below(trial, trial->flavour.topics), session, &origin, 0, &unused);
+        published = publish_frame(trial, (unsigned)trial_below(trial, trial->flavour.topics), session, &origin, 0,
+                                  GROUPS_MAX, &unused);
     }
     result.number = origin.number;
     trial->now.lanes[session][ENGINE_LANE_SETTLE] = result;

@@ -1,6 +1,7 @@
 #include "model.h"
 
 #include "message/attributes.h"
+#include "message/letter.h"
 
 #include <stdio.h>
 
@@ -57,6 +58,26 @@ static bool has_attribute(const struct record *record, enum attribute_code code,
     return attribute.value_size == (size_t)size && memcmp(attribute.value, wanted, (size_t)size) == 0;
 }
 
+static bool is_text(const char *bytes, size_t size, const char *text)
+{
+    return size == strlen(text) && memcmp(bytes, text, size) == 0;
+}
+
+/* Whether RECORD tells of the death that MESSAGE died, if it did. */
+static bool tells_death(const struct record *record, const struct message *message)
+{
+    static const char *const reasons[] = {"", "rejected", "retries", "format", "unrouted", "overflow"};
+    struct letter letter;
+    if (!letter_read(record->attributes, record->attributes_size, &letter))
+        return message->reason == 0;
+    return message->reason > 0 && is_text(letter.reason, letter.reason_size, reasons[message->reason]) &&
+           is_text(letter.topic, letter.topic_size, topic_name(message->topic)) &&
+           is_text(letter.group, letter.group_size, subscription_group(message->group_name)) &&
+           letter.offset == message->offset && letter.attempts == message->attempts && letter.code == message->code &&
+           is_text(letter.error, letter.error_size, message->noted ? NOTE : "") && letter.first > 0 &&
+           letter.last >= letter.first;
+}
+
 void delivery_check(struct trial *trial, unsigned topic, const struct engine_delivery *delivery)
 {
     struct frame frame;
@@ -81,6 +102,9 @@ void delivery_check(struct trial *trial, unsigned topic, const struct engine_del
         if (!has_attribute(&record, ATTRIBUTE_PARTITIONKEY, 'k', message->key) ||
             !has_attribute(&record, ATTRIBUTE_ID, 'n', message->name))
             trial_fail(trial, "offset %llu of %s has lost its key or id", (unsigned long long)offset, delivery->name);
+        if (!tells_death(&record, message))
+            trial_fail(trial, "offset %llu of %s does not tell of its death as it was", (unsigned long long)offset,
+                       delivery->name);
         if (record.size != message->size || load_u64(record.body) != message->mark ||
             record.producer != message->producer || record.sequence != message->sequence)
             trial_fail(trial, "offset %llu of %s is another message", (unsigned long long)offset, delivery->name);
@@ -89,22 +113,29 @@ void delivery_check(struct trial *trial, unsigned topic, const struct engine_del
 
 void deliveries_check_rest(struct trial *trial, unsigned index, uint64_t session)
 {
-    uint64_t waiting = 0, elsewhere = 0;
+    uint64_t waiting = 0, grantable = 0, elsewhere = 0, said = trial->deliveries.waiting;
     for (unsigned group = 0; group < trial->now.groups_count; group++) {
         const struct group_model *model = &trial->now.groups[group];
+        const struct group *real = trial_real(trial, group);
         if (model->subscription != index)
             continue;
         for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
             const struct cell *cell = cell_at(trial, group, offset);
-            waiting += cell->state == STATE_WAITING;
+            bool waits = cell->state == STATE_WAITING;
+            waiting += waits;
+            grantable += waits && !message_is_expired(trial, model->topic, offset) &&
+                         message_is_for(trial, model->topic, offset, real->id);
             elsewhere += cell->state == STATE_DELAYED || (cell->state == STATE_LEASED && cell->session != session);
         }
     }
-    if (trial->deliveries.waiting != waiting)
-        trial_fail(trial, "%llu messages are said to wait, not %llu", (unsigned long long)trial->deliveries.waiting,
-                   (unsigned long long)waiting);
-    if (trial->deliveries.end != (waiting == 0 && elsewhere == 0))
+    /* What nobody has looked at may turn out to be for nobody. */
+    if (said < grantable || said > waiting)
+        trial_fail(trial, "%llu messages are said to wait, not %llu to %llu", (unsigned long long)said,
+                   (unsigned long long)grantable, (unsigned long long)waiting);
+    if (trial->deliveries.end && (said > 0 || grantable > 0))
+        trial_fail(trial, "the end is said to be there, but %llu wait", (unsigned long long)grantable);
+    if (trial->deliveries.end != (said == 0 && elsewhere == 0))
         trial_fail(trial, "the end is said to be %s, but %llu wait and %llu are elsewhere",
-                   trial->deliveries.end ? "there" : "to come", (unsigned long long)waiting,
+                   trial->deliveries.end ? "there" : "to come", (unsigned long long)said,
                    (unsigned long long)elsewhere);
 }

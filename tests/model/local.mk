@@ -8,16 +8,22 @@ check_PROGRAMS += %D%/model
 TESTS += %D%/model
 %C%_model_SOURCES = \
 	%D%/act_admin.c \
-	%D%/act_consume.c \
+	%D%/act_grant.c \
+	%D%/act_lease.c \
+	%D%/act_look.c \
 	%D%/act_publish.c \
 	%D%/act_settle.c \
+	%D%/act_subscribe.c \
 	%D%/act_turn.c \
+	%D%/cells.c \
 	%D%/compare.c \
 	%D%/deliveries.c \
+	%D%/letters.c \
 	%D%/main.c \
 	%D%/model.h \
 	%D%/operations.c \
 	%D%/reference.c \
+	%D%/rules.c \
 	%D%/trial.c \
 	$(empty)
 %C%_model_LDADD = $(QUEUE_LIBS)

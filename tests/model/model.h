@@ -14,7 +14,10 @@
 
 #include "queue/local.h"
 
-enum { TOPICS = 6, PATTERNS = 3, GROUP_NAMES = 3, SESSIONS = 5, GROUPS_MAX = 128, GRANTS = 16 };
+/* Behind the plain topics come those of their dead letters, and one for letters of any. */
+enum { PLAIN_TOPICS = 6, LETTERS_TOPIC = 2 * PLAIN_TOPICS, TOPICS = LETTERS_TOPIC + 1, PATTERNS = 3 };
+/* Group names are of users, but the last, which dead-letter topics have. */
+enum { GROUP_NAMES = 4, MRETRY = GROUP_NAMES, SESSIONS = 5, GROUPS_MAX = 256, GRANTS = 16 };
 /* Each group name, and none (readers), on each topic and pattern. */
 enum { SUBSCRIPTIONS = (TOPICS + PATTERNS) * (GROUP_NAMES + 1) };
 
@@ -41,30 +44,41 @@ struct message {
     uint64_t mark; /* the first eight bytes of its body: no two messages have the same */
     uint64_t producer, sequence;
     uint32_t size;
-    uint8_t key;  /* 0: none */
-    uint8_t name; /* an id that others may have, too; 0: none */
-    int64_t time; /* of its row, relay time */
+    uint8_t key;     /* 0: none */
+    uint8_t name;    /* an id that others may have, too; 0: none */
+    int64_t time;    /* of its row, relay time */
+    int64_t life;    /* how long after its being sent it expires; 0: never by itself */
+    int64_t expires; /* relay time */
+    bool duplicate;
+    uint32_t target; /* the engine's number of the group that alone sees it; 0: all */
+    /* Of a dead letter: */
+    uint8_t reason; /* 0: it is none */
+    uint8_t group_name;
+    uint8_t topic;
+    bool noted;
+    uint64_t offset;
+    uint32_t attempts;
+    int32_t code;
 };
+
+/* What a dead letter's note says. */
+#define NOTE "out of order"
 
 /* A publication that waits for its time. */
 enum { PARCEL_MAX = 6, SCHEDULE_MAX = 24 };
 struct parcel {
     unsigned topic; /* NOWHERE: it was deleted meanwhile */
     int64_t due;    /* relay time */
+    int64_t sent;   /* relay time */
     uint32_t count;
     struct message messages[PARCEL_MAX];
 };
 
 struct topic_model {
-    bool exists;
+    bool exists, letters;
+    struct topic_settings settings;
     uint64_t first, end;
     int64_t last_time;
-};
-
-/* The dead-letter topic of a topic. */
-struct letters_model {
-    bool exists;
-    uint64_t letters, sent; /* how many there are, and how many a commit has stored */
 };
 
 /* A group that is not there (any more) is one of no subscription on a topic that has nothing. */
@@ -81,6 +95,7 @@ struct group_model {
 struct subscription_model {
     bool made;
     uint64_t creator; /* 0: not known any more */
+    struct group_settings settings;
 };
 
 struct lane {
@@ -90,7 +105,6 @@ struct lane {
 
 /* All that a commit keeps but messages and cells, which `struct change` brings back. */
 struct reference {
-    struct letters_model letters[TOPICS];
     struct topic_model topics[TOPICS + 1]; /* the last is NOWHERE */
     struct group_model groups[GROUPS_MAX];
     unsigned groups_count; /* no higher place was used */
@@ -127,6 +141,8 @@ struct flavour {
     uint64_t topic_max;   /* messages; a topic that has so many takes no more */
     int64_t quick, slow;  /* how far time moves between turns: usually, and sometimes */
     bool wall_steps;
+    bool expires; /* messages have an expirytime */
+    bool limits;  /* topics have limits */
 };
 
 struct grant_record {
@@ -150,6 +166,9 @@ struct trial {
     size_t messages_capacity[TOPICS];
     struct message *deleted[TOPICS]; /* those of a topic that the turn deletes */
     size_t deleted_capacity[TOPICS];
+    struct message *letters[TOPICS]; /* those of the turn that are not stored yet, by the topic that they go to */
+    size_t letters_count[TOPICS], letters_capacity[TOPICS];
+    bool boxes[TOPICS]; /* the turn has letters for it */
     uint64_t marks;
     uint64_t sequences[SESSIONS];
     uint64_t sessions[SESSIONS]; /* ids */
@@ -198,7 +217,9 @@ const char *topic_name(unsigned topic);
 const char *subscription_on(unsigned index);
 const char *subscription_group(unsigned index);
 bool subscription_is_pattern(unsigned index);
-bool subscription_is_of(unsigned index, unsigned topic);
+bool subscription_is_of(unsigned index, unsigned topic); /* by its name */
+/* One of those that the seed uses; now and then one of dead letters. */
+unsigned choose_topic(struct trial *trial);
 
 /* operations.c */
 extern const struct operation {
@@ -208,7 +229,7 @@ extern const struct operation {
 } operations[];
 unsigned operations_count(void);
 
-/* act_publish.c, act_consume.c, act_turn.c: what a step can be. */
+/* act_….c: what a step can be. */
 void act_publish(struct trial *trial);
 void act_schedule(struct trial *trial);
 void act_subscribe(struct trial *trial);
@@ -222,6 +243,11 @@ void act_release(struct trial *trial);
 void act_tick(struct trial *trial);
 void act_read(struct trial *trial);
 void act_drained(struct trial *trial);
+void act_replay(struct trial *trial);
+void act_claim(struct trial *trial);
+void act_peek(struct trial *trial);
+void act_configure_topic(struct trial *trial);
+void act_configure_group(struct trial *trial);
 void act_purge(struct trial *trial);
 void act_delete_topic(struct trial *trial);
 void act_seek(struct trial *trial);
@@ -233,12 +259,24 @@ void act_restart(struct trial *trial);
 void act_reboot(struct trial *trial);
 void act_step_wall(struct trial *trial);
 
-/* act_consume.c: one of the subscriptions that the seed uses; with a group or, READERS, without. */
+/* What a grant or a read is limited to; whether it could not give all for that. */
+struct engine_limits choose_limits(struct trial *trial);
+bool is_limited(const struct trial *trial, const struct engine_limits *limits);
+/* Messages of subscription INDEX that may be leased beside those that are. */
+uint64_t in_flight_left(struct trial *trial, unsigned index);
+/* The subscription number INDEX, which is made. */
+struct engine_subscription *subscribe(struct trial *trial, unsigned index, unsigned session, enum engine_from from,
+                                      uint64_t value);
+void set_waits(struct trial *trial, unsigned index, bool waits);
+/* act_subscribe.c: one of the subscriptions that the seed uses; with a group or, READERS, without. */
 unsigned choose_subscription(struct trial *trial, bool readers);
 enum engine_from choose_from(struct trial *trial, uint64_t *value);
-/* Publishes to TOPIC under ORIGIN, for DUE (0: now); *RESULT is what the session keeps of it. False: it is full. */
+/*
+ * Publishes to TOPIC under ORIGIN, for DUE (0: now) and for one group (GROUPS_MAX: all); *RESULT is what the session keeps
+ * of it. False: it is full.
+ */
 bool publish_frame(struct trial *trial, unsigned topic, unsigned session, const struct engine_origin *origin,
-                   int64_t due, struct lane *result);
+                   int64_t due, unsigned target, struct lane *result);
 /* The row of a session that is written because of one request: ORIGIN's. */
 void keep_number(struct trial *trial, unsigned session, const struct engine_origin *origin);
 /* Opens the engine on the store and loads it. */
@@ -249,14 +287,39 @@ void grant_messages(struct trial *trial, unsigned index, unsigned session, const
 /* Microseconds since the epoch, by the clock that never steps. */
 int64_t relay_time(const struct trial *trial);
 
+/* rules.c: what may be given to whom. */
+bool message_is_expired(const struct trial *trial, unsigned topic, uint64_t offset);
+/* Neither a duplicate nor, for a GROUP other than it (its number in the engine; 0: readers), a replay. */
+bool message_is_for(const struct trial *trial, unsigned topic, uint64_t offset, uint32_t group);
+/* The first offset from FROM on, below END, that may be granted to GROUP now; the topic's end: none. */
+uint64_t next_grantable(struct trial *trial, unsigned group, uint64_t from, uint64_t end);
+/*
+ * Whether CELL may have become STATE without being asked: expired, a duplicate or not for the group, which is found
+ * when somebody looks.
+ */
+bool cell_may_end(const struct trial *trial, unsigned group, uint64_t offset, enum state state);
+
+/* letters.c: dead letters. */
+/* Whether messages of GROUP can become letters; if so OFFSET of it does: it is stored before the turn ends. */
+bool reference_bury(struct trial *trial, unsigned group, uint64_t offset, const struct message *letter);
+/* Stores letters: all, or COUNT of them that the engine was seen to have stored earlier. */
+void letters_send(struct trial *trial);
+void letters_take(struct trial *trial, unsigned topic, uint64_t count);
+void letters_forget(struct trial *trial);
+
 /* reference.c: the rules. */
 bool cell_is_settled(const struct cell *cell);
 struct cell *cell_at(struct trial *trial, unsigned group, uint64_t offset);
 /* Sets a cell; a rollback brings back what it was. */
 void cell_set(struct trial *trial, unsigned group, uint64_t offset, const struct cell *cell);
-/* Appends COUNT messages, a frame, to TOPIC, which is made if it is not there. */
-void reference_append(struct trial *trial, unsigned topic, const struct message *messages, uint32_t count);
-void reference_make_topic(struct trial *trial, unsigned topic);
+/* Appends COUNT messages, a frame that WAITED in the schedule, to TOPIC, which is made if it is not there. */
+void reference_append(struct trial *trial, unsigned topic, const struct message *messages, uint32_t count,
+                      int64_t waited);
+void reference_make_topic(struct trial *trial, unsigned topic, bool letters);
+/* Subscription INDEX means TOPIC, as it is now: patterns do not mean dead letters. */
+bool reference_is_of(const struct trial *trial, unsigned index, unsigned topic);
+/* TOPIC serves for dead letters from now on, and has the group for them. */
+void reference_letters_topic(struct trial *trial, unsigned topic);
 void reference_make_groups(struct trial *trial, unsigned subscription, unsigned session, enum engine_from from,
                            uint64_t value);
 /* The group of subscription INDEX on TOPIC; GROUPS_MAX: there is none. */

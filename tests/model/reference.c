@@ -47,9 +47,28 @@ static void cells_reach(struct trial *trial, unsigned group, uint64_t first, uin
     memset(trial->cells[group] + first, 0, (end - first) * sizeof(struct cell));
 }
 
-void reference_append(struct trial *trial, unsigned topic, const struct message *messages, uint32_t count)
+/* Whether another message that TOPIC had within the window had the same id, or key. */
+static bool is_duplicate(const struct trial *trial, unsigned topic, const struct message *message)
 {
-    reference_make_topic(trial, topic);
+    const struct topic_model *model = &trial->now.topics[topic];
+    enum dedupe_by by = model->settings.dedupe_by;
+    uint8_t wanted = by == DEDUPE_ID ? message->name : message->key;
+    if (by == DEDUPE_NONE || wanted == 0 || message->target != 0)
+        return false;
+    for (uint64_t offset = model->end; offset-- > 0;) {
+        const struct message *other = &trial->messages[topic][offset];
+        if (other->time <= model->last_time - model->settings.dedupe_window)
+            break;
+        if (!other->duplicate && other->target == 0 && (by == DEDUPE_ID ? other->name : other->key) == wanted)
+            return true;
+    }
+    return false;
+}
+
+void reference_append(struct trial *trial, unsigned topic, const struct message *messages, uint32_t count,
+                      int64_t waited)
+{
+    reference_make_topic(trial, topic, false);
     struct topic_model *model = &trial->now.topics[topic];
     uint64_t first = model->end;
     trial->messages[topic] =
@@ -57,8 +76,11 @@ void reference_append(struct trial *trial, unsigned topic, const struct message 
     if (relay_time(trial) > model->last_time)
         model->last_time = relay_time(trial); /* times never fall within a topic */
     for (model->end = first; model->end < first + count; model->end++) {
-        trial->messages[topic][model->end] = messages[model->end - first];
-        trial->messages[topic][model->end].time = model->last_time;
+        struct message *message = &trial->messages[topic][model->end];
+        *message = messages[model->end - first];
+        message->time = model->last_time;
+        message->expires = message->life > 0 ? model->last_time - waited + message->life : 0;
+        message->duplicate = is_duplicate(trial, topic, message);
     }
     for (unsigned group = 0; group < trial->now.groups_count; group++)
         if (trial->now.groups[group].topic == topic)
@@ -88,15 +110,33 @@ static void make_group(struct trial *trial, unsigned subscription, unsigned topi
     cells_reach(trial, group, start, now->topics[topic].end);
 }
 
-void reference_make_topic(struct trial *trial, unsigned topic)
+bool reference_is_of(const struct trial *trial, unsigned index, unsigned topic)
+{
+    return subscription_is_of(index, topic) && !(subscription_is_pattern(index) && trial->now.topics[topic].letters);
+}
+
+void reference_make_topic(struct trial *trial, unsigned topic, bool letters)
 {
     struct topic_model *model = &trial->now.topics[topic];
     if (model->exists)
         return;
-    model->exists = true;
+    *model = (struct topic_model){.exists = true, .letters = letters};
+    settings_topic_default(&model->settings);
     for (unsigned i = 0; i < SUBSCRIPTIONS; i++)
-        if (trial->now.subscriptions[i].made && subscription_is_pattern(i) && subscription_is_of(i, topic))
+        if (trial->now.subscriptions[i].made && subscription_is_pattern(i) && reference_is_of(trial, i, topic))
             make_group(trial, i, topic, model->first);
+}
+
+void reference_letters_topic(struct trial *trial, unsigned topic)
+{
+    unsigned mretry = topic * (GROUP_NAMES + 1) + MRETRY;
+    struct topic_model *model = &trial->now.topics[topic];
+    if (model->exists && model->letters)
+        return;
+    reference_make_topic(trial, topic, true);
+    model->letters = true;
+    if (!trial->now.subscriptions[mretry].made)
+        reference_make_groups(trial, mretry, SESSIONS, ENGINE_FROM_DEFAULT, 0);
 }
 
 unsigned reference_group(const struct trial *trial, unsigned index, unsigned topic)
@@ -175,245 +215,23 @@ void reference_make_groups(struct trial *trial, unsigned subscription, unsigned 
                            uint64_t value)
 {
     struct subscription_model *model = &trial->now.subscriptions[subscription];
+    *model = (struct subscription_model){.creator = session < SESSIONS ? trial->sessions[session] : 0};
+    settings_group_default(&model->settings);
     for (unsigned topic = 0; topic < TOPICS; topic++) {
-        if (!subscription_is_of(subscription, topic))
+        if (!reference_is_of(trial, subscription, topic))
             continue;
         if (!subscription_is_pattern(subscription))
-            reference_make_topic(trial, topic);
+            reference_make_topic(trial, topic, false);
         if (trial->now.topics[topic].exists)
             make_group(trial, subscription, topic, reference_position(trial, topic, from, value));
     }
     model->made = true;
-    model->creator = trial->sessions[session];
-}
-
-/* ---- what happens to messages ---------------------------------------------------------------------------------- */
-
-static bool is_held(const struct cell *cell, uint64_t session, uint64_t lease)
-{
-    return cell->state == STATE_LEASED && cell->session == session && cell->lease == lease;
-}
-
-enum { RETRIES = 20 }; /* a group's, unless it is told otherwise */
-
-static struct cell dead_cell(struct trial *trial, unsigned group)
-{
-    struct letters_model *letters = &trial->now.letters[trial->now.groups[group].topic];
-    letters->exists = true;
-    letters->letters++;
-    return (struct cell){.state = STATE_DEAD};
-}
-
-/* Its attempt does not count. */
-static struct cell released_cell(const struct cell *before)
-{
-    return (struct cell){
-        .state = STATE_WAITING, .attempt = before->attempt - 1, .suspect = before->suspect, .failed = before->failed};
-}
-
-static struct cell settled_cell(struct trial *trial, unsigned group, const struct cell *before,
-                                const struct engine_settlement *settlement)
-{
-    struct cell after = {.state = STATE_WAITING,
-                         .attempt = before->attempt,
-                         .failed = before->failed ? before->failed : relay_time(trial)};
-    switch (settlement->action) {
-    case ENGINE_ACK:
-        return (struct cell){.state = STATE_ACKED};
-    case ENGINE_DEAD:
-        return dead_cell(trial, group);
-    case ENGINE_RELEASE:
-        return released_cell(before);
-    case ENGINE_RETRY:
-        break;
-    }
-    if (before->attempt > RETRIES)
-        return dead_cell(trial, group);
-    if (settlement->delay > 0) {
-        after.state = STATE_DELAYED;
-        after.delay = (int64_t)settlement->delay * MILLISECOND;
-        after.due = relay_time(trial) + after.delay;
-    }
-    return after;
-}
-
-uint32_t reference_settle(struct trial *trial, unsigned group, uint64_t session,
-                          const struct engine_settlement *settlement, uint32_t span, bool change)
-{
-    const struct group_model *model = &trial->now.groups[group];
-    uint64_t end = settlement->first + span, top = trial->now.topics[model->topic].end;
-    uint32_t applied = 0;
-    for (uint64_t offset = settlement->first < model->low ? model->low : settlement->first;
-         offset < end && offset < top; offset++) {
-        const struct cell *cell = cell_at(trial, group, offset);
-        if (!is_held(cell, session, settlement->lease))
-            continue;
-        applied++;
-        if (change) {
-            struct cell after = settled_cell(trial, group, cell, settlement);
-            cell_set(trial, group, offset, &after);
-        }
-    }
-    return applied;
-}
-
-uint64_t reference_count(struct trial *trial, unsigned group, enum state state)
-{
-    const struct group_model *model = &trial->now.groups[group];
-    uint64_t count = 0;
-    for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++)
-        count += cell_at(trial, group, offset)->state == state;
-    return count;
-}
-
-uint64_t reference_drop(struct trial *trial, unsigned group)
-{
-    const struct group_model *model = &trial->now.groups[group];
-    uint64_t dropped = 0;
-    for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
-        enum state state = cell_at(trial, group, offset)->state;
-        if (state != STATE_WAITING && state != STATE_DELAYED)
-            continue;
-        cell_set(trial, group, offset, &(struct cell){.state = STATE_DROPPED});
-        dropped++;
-    }
-    return dropped;
-}
-
-uint64_t reference_release(struct trial *trial, uint64_t session)
-{
-    uint64_t released = 0;
-    for (unsigned group = 0; group < trial->now.groups_count; group++) {
-        const struct group_model *model = &trial->now.groups[group];
-        for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
-            const struct cell *cell = cell_at(trial, group, offset);
-            if (cell->state != STATE_LEASED || cell->session != session)
-                continue;
-            struct cell after = released_cell(cell);
-            cell_set(trial, group, offset, &after);
-            released++;
-        }
-    }
-    return released;
-}
-
-/* The publication that is due first; SCHEDULE_MAX: none is. */
-static unsigned next_scheduled(const struct trial *trial)
-{
-    const struct parcel *schedule = trial->now.schedule;
-    unsigned next = SCHEDULE_MAX;
-    for (unsigned i = 0; i < trial->now.schedule_count; i++)
-        if (schedule[i].due <= relay_time(trial) && (next == SCHEDULE_MAX || schedule[i].due < schedule[next].due))
-            next = i;
-    return next;
-}
-
-static void move_scheduled(struct trial *trial)
-{
-    struct reference *now = &trial->now;
-    unsigned next;
-    while ((next = next_scheduled(trial)) < SCHEDULE_MAX) {
-        const struct parcel *parcel = &now->schedule[next];
-        if (parcel->topic != NOWHERE)
-            reference_append(trial, parcel->topic, parcel->messages, parcel->count);
-        now->schedule_count--;
-        memmove(&now->schedule[next], &now->schedule[next + 1], (now->schedule_count - next) * sizeof *parcel);
-    }
-}
-
-/* What becomes of CELL, whose lease has lapsed when its session held HELD messages. */
-static struct cell lapsed_cell(struct trial *trial, unsigned group, const struct cell *cell, uint64_t held)
-{
-    if (held > 1 || cell->several) {
-        struct cell after = released_cell(cell);
-        after.suspect = held < 32 ? 1 : (uint32_t)(held / 16);
-        return after;
-    }
-    if (cell->attempt > RETRIES)
-        return dead_cell(trial, group);
-    return (struct cell){.state = STATE_WAITING,
-                         .attempt = cell->attempt,
-                         .suspect = 1,
-                         .failed = cell->failed ? cell->failed : relay_time(trial)};
-}
-
-/* Calls EACH for every cell that is leased to SESSION. */
-static void each_leased(struct trial *trial, uint64_t session,
-                        void (*each)(struct trial *trial, unsigned group, uint64_t offset, void *context),
-                        void *context)
-{
-    for (unsigned group = 0; group < trial->now.groups_count; group++) {
-        const struct group_model *model = &trial->now.groups[group];
-        for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
-            const struct cell *cell = cell_at(trial, group, offset);
-            if (cell->state == STATE_LEASED && cell->session == session)
-                each(trial, group, offset, context);
-        }
-    }
-}
-
-/* What a session holds. */
-struct held {
-    uint64_t count, lapsed, suspects;
-};
-
-static void count_held(struct trial *trial, unsigned group, uint64_t offset, void *context)
-{
-    struct held *held = context;
-    const struct cell *cell = cell_at(trial, group, offset);
-    held->count++;
-    held->suspects += cell->suspect > 0;
-    held->lapsed += cell->deadline <= trial->moment.monotonic;
-}
-
-static void lapse_held(struct trial *trial, unsigned group, uint64_t offset, void *context)
-{
-    const struct held *held = context;
-    struct cell *cell = cell_at(trial, group, offset);
-    if (cell->deadline <= trial->moment.monotonic) {
-        struct cell after = lapsed_cell(trial, group, cell, held->count);
-        cell_set(trial, group, offset, &after);
-    } else {
-        cell->several |= held->count > 1;
-    }
-}
-
-uint64_t reference_held(struct trial *trial, uint64_t session, uint64_t *suspects)
-{
-    struct held held = {0};
-    each_leased(trial, session, count_held, &held);
-    *suspects = held.suspects;
-    return held.count;
-}
-
-void reference_tick(struct trial *trial)
-{
-    move_scheduled(trial);
-    for (unsigned session = 0; session < SESSIONS; session++) {
-        struct held held = {0};
-        each_leased(trial, trial->sessions[session], count_held, &held);
-        if (held.lapsed > 0)
-            each_leased(trial, trial->sessions[session], lapse_held, &held);
-    }
-    for (unsigned group = 0; group < trial->now.groups_count; group++) {
-        const struct group_model *model = &trial->now.groups[group];
-        for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
-            const struct cell *cell = cell_at(trial, group, offset);
-            if (cell->state != STATE_DELAYED || cell->due > relay_time(trial))
-                continue;
-            struct cell after = {
-                .state = STATE_WAITING, .attempt = cell->attempt, .failed = cell->failed, .delay = cell->delay};
-            cell_set(trial, group, offset, &after);
-        }
-    }
 }
 
 /* ---- commits --------------------------------------------------------------------------------------------------- */
 
 void reference_commit(struct trial *trial)
 {
-    for (unsigned topic = 0; topic < TOPICS; topic++)
-        trial->now.letters[topic].sent = trial->now.letters[topic].letters;
     trial->committed = trial->now;
     trial->changes_count = 0;
     for (unsigned topic = 0; topic < TOPICS; topic++) {
@@ -424,6 +242,7 @@ void reference_commit(struct trial *trial)
 
 void reference_rollback(struct trial *trial)
 {
+    letters_forget(trial);
     while (trial->changes_count > 0) {
         const struct change *change = &trial->changes[--trial->changes_count];
         trial->cells[change->group][change->offset] = change->before;

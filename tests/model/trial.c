@@ -1,5 +1,6 @@
 #include "model.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct statistics statistics;
@@ -27,9 +28,11 @@ bool trial_chance(struct trial *trial, unsigned percent)
 
 /* ---- names ----------------------------------------------------------------------------------------------------- */
 
-static const char *const topic_names[TOPICS] = {"a", "b.x", "b.y", "c.x.y", "b", "c.x"};
+static const char *const topic_names[TOPICS] = {"a",      "b.x",      "b.y",      "c.x.y",    "b",
+                                                "c.x",    "a.dead",   "b.x.dead", "b.y.dead", "c.x.y.dead",
+                                                "b.dead", "c.x.dead", "letters"};
 static const char *const pattern_names[PATTERNS] = {"b.*", ">", "*.x"};
-static const char *const group_names[GROUP_NAMES + 1] = {"", "g", "h", "i"};
+static const char *const group_names[GROUP_NAMES + 1] = {"", "g", "h", "i", "mretry"};
 
 const char *topic_name(unsigned topic)
 {
@@ -75,9 +78,9 @@ static void choose_flavour(struct trial *trial)
     for (unsigned i = 0; i < operations_count(); i++)
         flavour->weights[i] =
             trial->options->without >> i & 1 ? 0 : operations[i].weight * factors[trial_below(trial, 6)];
-    flavour->topics = 1 + (unsigned)trial_below(trial, TOPICS);
+    flavour->topics = 1 + (unsigned)trial_below(trial, PLAIN_TOPICS);
     flavour->patterns = (unsigned)trial_below(trial, PATTERNS + 1);
-    flavour->groups = 1 + (unsigned)trial_below(trial, GROUP_NAMES);
+    flavour->groups = 1 + (unsigned)trial_below(trial, MRETRY - 1);
     flavour->sessions = 1 + (unsigned)trial_below(trial, SESSIONS);
     flavour->frame_max = frames[trial_below(trial, 6)];
     flavour->body_max = bodies[trial_below(trial, flavour->frame_max > 100 ? 3 : 5)];
@@ -86,6 +89,8 @@ static void choose_flavour(struct trial *trial)
     flavour->names = trial_chance(trial, 50) ? 1 + (unsigned)trial_below(trial, 100) : 0;
     flavour->quick = quicks[trial_below(trial, 4)];
     flavour->slow = 60 * SECOND;
+    flavour->expires = trial_chance(trial, 40);
+    flavour->limits = trial_chance(trial, 30);
     flavour->wall_steps = trial_chance(trial, 30);
 }
 
@@ -130,6 +135,7 @@ static void trial_free(struct trial *trial)
     for (unsigned i = 0; i < TOPICS; i++) {
         free(trial->messages[i]);
         free(trial->deleted[i]);
+        free(trial->letters[i]);
     }
     free(trial->changes);
     free(trial);
@@ -152,6 +158,8 @@ void trial_run(const struct options *options)
     for (trial->step = 1; trial->step <= options->steps; trial->step++) {
         const struct operation *operation = choose_operation(trial);
         trial->ticked = false;
+        if (options->verbose)
+            printf("# %llu: %s\n", (unsigned long long)trial->step, operation->name);
         operation->run(trial);
         trial_compare(trial);
         statistics.steps++;

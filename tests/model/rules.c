@@ -1,0 +1,47 @@
+#include "model.h"
+
+bool message_is_expired(const struct trial *trial, unsigned topic, uint64_t offset)
+{
+    const struct message *message = &trial->messages[topic][offset];
+    const struct topic_model *model = &trial->now.topics[topic];
+    int64_t ttl = model->settings.ttl, now = relay_time(trial);
+    if (ttl > 0 && now - message->time >= ttl)
+        return true;
+    return message->expires > 0 && now >= message->expires && !model->letters;
+}
+
+bool message_is_for(const struct trial *trial, unsigned topic, uint64_t offset, uint32_t group)
+{
+    const struct message *message = &trial->messages[topic][offset];
+    return !message->duplicate && (message->target == 0 || message->target == group);
+}
+
+static uint32_t group_number(const struct trial *trial, unsigned group)
+{
+    return trial->real[group] ? trial->real[group]->id : 0;
+}
+
+uint64_t next_grantable(struct trial *trial, unsigned group, uint64_t from, uint64_t end)
+{
+    const struct group_model *model = &trial->now.groups[group];
+    uint64_t top = trial->now.topics[model->topic].end;
+    for (uint64_t offset = from < model->low ? model->low : from; offset < top && offset < end; offset++)
+        if (cell_at(trial, group, offset)->state == STATE_WAITING && !message_is_expired(trial, model->topic, offset) &&
+            message_is_for(trial, model->topic, offset, group_number(trial, group)))
+            return offset;
+    return top;
+}
+
+bool cell_may_end(const struct trial *trial, unsigned group, uint64_t offset, enum state state)
+{
+    unsigned topic = trial->now.groups[group].topic;
+    const struct cell *cell = &trial->cells[group][offset];
+    const struct message *message = &trial->messages[topic][offset];
+    if (cell->state != STATE_WAITING && cell->state != STATE_DELAYED)
+        return false;
+    if (state == STATE_EXPIRED)
+        return message_is_expired(trial, topic, offset);
+    if (state == STATE_DUPLICATE)
+        return message->duplicate;
+    return state == STATE_FOREIGN && message->target != 0 && message->target != group_number(trial, group);
+}
