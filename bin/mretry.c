@@ -7,6 +7,14 @@ static const char *const modes[] = {"each", "batch", NULL};
 static const char *const backoffs[] = {"exponential", "linear", "none", NULL};
 static const char *const dedupes[] = {"id", "key", NULL};
 
+enum { LIST, SHOW, REPLAY, DISCARD };
+#define WORKS (OPTION_NO_VERB | OPTION_VERB(REPLAY)) /* runs commands */
+#define LOOKS (OPTION_VERB(LIST) | OPTION_VERB(SHOW) | OPTION_VERB(REPLAY) | OPTION_VERB(DISCARD))
+#define CHANGES (OPTION_VERB(REPLAY) | OPTION_VERB(DISCARD))
+
+/* As in message/letter.h. */
+static const char *const reasons[] = {"rejected", "retries", "format", "unrouted", "overflow", NULL};
+
 #define AT(member) offsetof(struct retry_settings, member)
 
 static const struct option_spec specs[] = {
@@ -15,6 +23,7 @@ static const struct option_spec specs[] = {
      .at = AT(max_retries),
      .argument = "N",
      .section = "Trying again",
+     .verbs = WORKS,
      .help = "try again N times at most (default 20), or 'unlimited'",
      .man = "Try again\n.Ar N\ntimes at most (20 unless given), so that a command runs one time more,\nor\n"
             ".Cm unlimited .\nThen the message is dead."},
@@ -24,6 +33,7 @@ static const struct option_spec specs[] = {
      .argument = "KIND",
      .section = "Trying again",
      .choices = backoffs,
+     .verbs = WORKS,
      .help = "how waits grow: exponential (default), linear, none",
      .man = "How the waits between attempts grow:\n.Cm exponential\n(the default; twice as long each time),\n"
             ".Cm linear\n(longer by the initial interval each time) or\n.Cm none\n(the initial interval each time)."},
@@ -32,18 +42,21 @@ static const struct option_spec specs[] = {
      .at = AT(initial_interval),
      .argument = "TIME",
      .section = "Trying again",
+     .verbs = WORKS,
      .help = "the first wait (default 100ms)"},
     {.name = "max-interval",
      .kind = OPTION_DURATION,
      .at = AT(max_interval),
      .argument = "TIME",
      .section = "Trying again",
+     .verbs = WORKS,
      .help = "the longest wait (default 1m)"},
     {.name = "jitter",
      .kind = OPTION_TEXT,
      .at = AT(jitter),
      .argument = "SHARE",
      .section = "Trying again",
+     .verbs = WORKS,
      .help = "the share of a wait that is left to chance (default 0.2)",
      .man = "The share of each wait that is left to chance, from 0 to 1 (0.2 unless given),\nso that what failed "
             "together does not come back together."},
@@ -52,6 +65,7 @@ static const struct option_spec specs[] = {
      .at = AT(timeout),
      .argument = "TIME",
      .section = "Trying again",
+     .verbs = WORKS,
      .help = "end an attempt that takes longer; it has failed",
      .man = "End an attempt that takes longer, with all that it has started: SIGTERM,\nand 5 seconds later SIGKILL.\n"
             "It has failed."},
@@ -63,6 +77,7 @@ static const struct option_spec specs[] = {
      .argument = "FORMAT",
      .section = "Input",
      .choices = formats,
+     .verbs = OPTION_NO_VERB,
      .help = "lines (default), null, length, whole, json",
      .man = "How the input is taken apart:\n.Cm lines\n(the default; one message a line),\n.Cm null\n"
             "(one up to each NUL),\n.Cm length\n(a 32-bit big-endian length before each),\n.Cm whole\n"
@@ -74,6 +89,7 @@ static const struct option_spec specs[] = {
      .at = AT(input.key_separator),
      .argument = "SEP",
      .section = "Input",
+     .verbs = OPTION_NO_VERB,
      .help = "the key stands before SEP in each message",
      .man = "The key stands in each message before the first\n.Ar SEP ;\nboth are taken off."},
     {.name = "key-json",
@@ -81,18 +97,21 @@ static const struct option_spec specs[] = {
      .at = AT(input.key_json),
      .argument = "POINTER",
      .section = "Input",
+     .verbs = OPTION_NO_VERB,
      .help = "the key is the value at a JSON Pointer, /user/id"},
     {.name = "id-json",
      .kind = OPTION_TEXT,
      .at = AT(input.id_json),
      .argument = "POINTER",
      .section = "Input",
+     .verbs = OPTION_NO_VERB,
      .help = "each id is the value at a JSON Pointer"},
     {.name = "skip",
      .kind = OPTION_NUMBER,
      .at = AT(input.skip),
      .argument = "N",
      .section = "Input",
+     .verbs = OPTION_NO_VERB,
      .help = "leave out the first N messages of the input",
      .man = "Leave out the first\n.Ar N\nmessages of the input.\nWhat is told when\n.Nm\nends early uses it to go on."},
     {.name = "max-message",
@@ -101,6 +120,7 @@ static const struct option_spec specs[] = {
      .argument = "SIZE",
      .section = "Input",
      .low = 1,
+     .verbs = OPTION_NO_VERB,
      .help = "refuse messages over SIZE (default: 64MiB)"},
     {.name = "dedupe",
      .kind = OPTION_CHOICE,
@@ -108,6 +128,7 @@ static const struct option_spec specs[] = {
      .argument = "WHAT",
      .section = "Input",
      .choices = dedupes,
+     .verbs = OPTION_NO_VERB,
      .help = "leave out what was done already, by id or by key",
      .man = "Leave out messages whose\n.Cm id\nor\n.Cm key\nis that of one that was done within the window; while one "
             "is under way others of that id wait for\nwhat becomes of it.\nThis is known for as long as\n.Nm\nruns."},
@@ -116,6 +137,7 @@ static const struct option_spec specs[] = {
      .at = AT(window),
      .argument = "TIME",
      .section = "Input",
+     .verbs = OPTION_NO_VERB,
      .help = "how long --dedupe remembers (default 10m)"},
 
     {.name = "shell",
@@ -123,6 +145,7 @@ static const struct option_spec specs[] = {
      .at = AT(shell),
      .argument = "STRING",
      .section = "Commands",
+     .verbs = WORKS,
      .help = "run STRING in a shell, as -- runs a COMMAND"},
     {.name = "workers",
      .kind = OPTION_NUMBER,
@@ -131,6 +154,7 @@ static const struct option_spec specs[] = {
      .low = 1,
      .high = 1024,
      .section = "Commands",
+     .verbs = WORKS,
      .help = "run up to N commands at once (default 1)"},
     {.name = "mode",
      .kind = OPTION_CHOICE,
@@ -138,6 +162,7 @@ static const struct option_spec specs[] = {
      .argument = "MODE",
      .section = "Commands",
      .choices = modes,
+     .verbs = OPTION_NO_VERB,
      .help = "each (default): a command a message; batch: one for many",
      .man = "How messages meet commands:\n.Cm each\n(the default) runs a command for each message,\n.Cm batch\none for "
             "as many as there are, up to\n.Fl \\-batch ;\nits exit code is for all of them, and they are tried again, "
@@ -149,11 +174,13 @@ static const struct option_spec specs[] = {
      .low = 1,
      .high = 4096,
      .section = "Commands",
+     .verbs = OPTION_NO_VERB,
      .help = "give a command at most N messages (default 100)"},
     {.name = "unordered",
      .kind = OPTION_FLAG,
      .at = AT(unordered),
      .section = "Commands",
+     .verbs = WORKS,
      .help = "print output as it comes, not in the order of the input"},
 
     {.name = "dead-file",
@@ -164,7 +191,106 @@ static const struct option_spec specs[] = {
      .completion = OPTION_COMPLETE_FILE,
      .help = "keep hopeless messages in FILE (JSON lines), and go on",
      .man = "Add messages that are hopeless to\n.Ar FILE ,\none JSON object a line, flushed to disk, and go on with "
-            "the others.\nWithout it the first hopeless message ends\n.Nm ."},
+            "the others.\nWithout it the first hopeless message ends\n.Nm .\nWith a verb: the file that the letters "
+            "are in."},
+
+    {.name = "came-from",
+     .kind = OPTION_TEXT,
+     .at = AT(letters.came_from),
+     .argument = "TOPIC",
+     .section = "Which dead letters",
+     .verbs = LOOKS,
+     .help = "those that came from TOPIC, or a pattern's topics"},
+    {.name = "reason",
+     .kind = OPTION_CHOICE,
+     .at = AT(letters.reason),
+     .argument = "REASON",
+     .section = "Which dead letters",
+     .choices = reasons,
+     .verbs = LOOKS,
+     .help = "rejected, retries, format, unrouted or overflow"},
+    {.name = "older",
+     .kind = OPTION_DURATION,
+     .at = AT(letters.older),
+     .argument = "TIME",
+     .section = "Which dead letters",
+     .verbs = LOOKS,
+     .help = "those that died at least so long ago"},
+    {.name = "newer",
+     .kind = OPTION_DURATION,
+     .at = AT(letters.newer),
+     .argument = "TIME",
+     .section = "Which dead letters",
+     .verbs = LOOKS,
+     .help = "those that died less long ago"},
+    {.name = "attempts",
+     .kind = OPTION_NUMBER,
+     .at = AT(letters.attempts),
+     .argument = "N",
+     .section = "Which dead letters",
+     .verbs = LOOKS,
+     .help = "those that were tried at least N times"},
+    {.name = "where",
+     .kind = OPTION_LIST,
+     .at = AT(letters.where),
+     .argument = "NAME=VALUE",
+     .section = "Which dead letters",
+     .verbs = LOOKS,
+     .help = "those with that attribute; may be repeated",
+     .man = "Those whose attribute\n.Ar NAME\n(also\n.Cm id\nand\n.Cm key )\nis\n.Ar VALUE .\nMay be repeated: "
+            "then all must be so."},
+    {.name = "count",
+     .letter = 'n',
+     .kind = OPTION_NUMBER,
+     .at = AT(letters.count),
+     .argument = "N",
+     .low = 1,
+     .section = "Which dead letters",
+     .verbs = LOOKS,
+     .help = "only the first N of them"},
+    {.name = "all",
+     .kind = OPTION_FLAG,
+     .at = AT(letters.all),
+     .section = "Which dead letters",
+     .verbs = CHANGES,
+     .help = "every one"},
+
+    {.name = "json",
+     .kind = OPTION_FLAG,
+     .at = AT(letters.json),
+     .section = "What to do with them",
+     .verbs = OPTION_VERB(LIST) | OPTION_VERB(SHOW) | OPTION_VERB(REPLAY),
+     .help = "print each as a JSON object on one line"},
+    {.name = "to",
+     .kind = OPTION_TEXT,
+     .at = AT(letters.to),
+     .argument = "TOPIC",
+     .section = "What to do with them",
+     .completion = OPTION_COMPLETE_TOPIC,
+     .verbs = OPTION_VERB(REPLAY),
+     .help = "send them to TOPIC, for all of its groups"},
+    {.name = "rate",
+     .kind = OPTION_RATE,
+     .at = AT(letters.rate),
+     .argument = "RATE",
+     .section = "What to do with them",
+     .verbs = OPTION_VERB(REPLAY),
+     .help = "no faster than RATE: 100/s, 30/m"},
+    {.name = "dry-run",
+     .kind = OPTION_FLAG,
+     .at = AT(letters.dry_run),
+     .section = "What to do with them",
+     .verbs = OPTION_VERB(REPLAY),
+     .help = "print what would be replayed, and change nothing"},
+    {.name = "yes",
+     .letter = 'y',
+     .kind = OPTION_FLAG,
+     .at = AT(letters.yes),
+     .section = "What to do with them",
+     .verbs = OPTION_VERB(DISCARD),
+     .help = "do not ask"},
+    OPTION_RELAY(struct retry_settings, relay),
+    OPTION_WAIT(struct retry_settings, wait, "how long to wait for the relay"),
     {0},
 };
 
@@ -178,14 +304,39 @@ static const struct option_rule rules[] = {
 static const char *const synopsis[] = {
     "[OPTION]... -- COMMAND [ARG]...",
     "[OPTION]... --shell STRING",
+    "list | show | discard --dead-file FILE [OPTION]... [ID]...",
+    "replay --dead-file FILE [OPTION]... [ID]... -- COMMAND [ARG]... | --to TOPIC",
     NULL,
+};
+
+static const struct option_verb verbs[] = {
+    [LIST] = {.name = "list",
+              .operands = "[ID]...",
+              .operands_most = 4096,
+              .help = "list dead letters: all, or those that are meant"},
+    [SHOW] = {.name = "show",
+              .operands = "[ID]...",
+              .operands_most = 4096,
+              .help = "show all that is known of dead letters"},
+    [REPLAY] = {.name = "replay",
+                .operands = "[ID]...",
+                .operands_most = 4096,
+                .help = "give dead letters another try",
+                .man = "Run the command for each of them again, or send them\n.Fl \\-to\na topic.\nWhat is done leaves "
+                       "the file, what fails stays where it is."},
+    [DISCARD] = {.name = "discard",
+                 .operands = "[ID]...",
+                 .operands_most = 4096,
+                 .help = "drop dead letters",
+                 .man = "Drop them. It asks first, or needs\n.Fl \\-yes ."},
+    {0},
 };
 
 static const struct option_example examples[] = {
     {"generate | mretry --max-retries 5 --dead-file bad.jsonl -- curl -fsS -d @- https://api.example/hook",
      "a request a line, tried six times; what is hopeless is kept"},
     {"mretry --workers 8 --timeout 10s -- ./resize.sh < names > done", "eight at once, output in order"},
-    {"mrecv -t orders -F json | mretry -F json --dedupe id -- ./bill.sh", "what was done is not done again"},
+    {"mretry replay --dead-file bad.jsonl --reason retries -- ./bill.sh", "another try; what succeeds leaves the file"},
     {0},
 };
 
@@ -200,6 +351,7 @@ static const struct option_program program = {
         "attempts is printed, in the order of the input.",
     .options = specs,
     .rules = rules,
+    .verbs = verbs,
     .examples = examples,
     .takes_command = true,
 };
@@ -220,6 +372,15 @@ static int check(const struct retry_settings *settings, const struct options *op
     return OPTIONS_GO;
 }
 
+static int check_verb(const struct retry_settings *settings, const struct options *options)
+{
+    if (!settings->dead_file)
+        return options_wrong(options, "which dead letters? Give a file of them (--dead-file FILE)");
+    if (options->verb != REPLAY && (options->command || settings->shell))
+        return options_wrong(options, "mretry %s runs no command: mretry replay does", verbs[options->verb].name);
+    return OPTIONS_GO;
+}
+
 int main(int argc, char **argv)
 {
     struct retry_settings settings = RETRY_SETTINGS;
@@ -227,9 +388,10 @@ int main(int argc, char **argv)
     int code = options_parse(&program, argc, argv, &settings, &options);
     if (code >= 0)
         return code;
-    code = check(&settings, &options);
+    code = options.verb < 0 ? check(&settings, &options) : check_verb(&settings, &options);
     if (code < 0)
-        code = retry_run(&settings, &options);
+        code = options.verb < 0 ? retry_run(&settings, &options)
+                                : letters_run((enum letters_verb)options.verb, &settings, &options);
     options_free(&options);
     return code;
 }

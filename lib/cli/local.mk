@@ -17,6 +17,14 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/confirm.c %D%/confirm.h \
 	%D%/dead_file.c %D%/dead_file.h \
 	%D%/exit.c %D%/exit.h \
+	%D%/letter_filter.c \
+	%D%/letter_print.c \
+	%D%/letters.c %D%/letters.h \
+	%D%/letters_by_command.c \
+	%D%/letters_file.c %D%/letters_file.h \
+	%D%/letters_in_file.c \
+	%D%/letters_link.c %D%/letters_link.h \
+	%D%/letters_publish.c \
 	%D%/loop.c %D%/loop.h \
 	%D%/options.c %D%/options.h \
 	%D%/options_help.c \

@@ -7,6 +7,7 @@
 #define CLI_RETRY_H
 
 #include "base/fault.h"
+#include "cli/letters.h"
 #include "cli/options.h"
 #include "cli/send.h"
 #include "policy/backoff.h"
@@ -54,13 +55,17 @@ struct retry_settings {
 
     const char *dead_file; /* NULL: none */
     const char *dead_topic;
+
+    struct letters_settings letters; /* of the verbs */
 };
 
 /* The defaults. */
 #define RETRY_SETTINGS                                                                                                 \
     {                                                                                                                  \
         .wait = -1, .input = {.wait = -1, .unsent = "left out"}, .initial_interval = 100000, .max_interval = 60000000, \
-        .workers = 1, .dedupe = RETRY_DEDUPE_NONE, .window = INT64_C(600000000)                                        \
+        .workers = 1, .dedupe = RETRY_DEDUPE_NONE, .window = INT64_C(600000000), .letters = {                          \
+            .reason = LETTERS_ANY_REASON                                                                               \
+        }                                                                                                              \
     }
 
 /* Works on what SETTINGS say with the command in OPTIONS. Returns the exit code. May die by a signal. */

@@ -29,6 +29,8 @@ struct retry_message {
     uint64_t sequence;
     uint64_t number; /* in the input, from 1 */
     int64_t time;    /* microseconds since the epoch */
+    uint64_t place;  /* where the source has it, and how many bytes: for the source alone */
+    uint64_t place_size;
     struct seen_id id;
     bool has_id;
 };

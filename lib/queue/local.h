@@ -118,6 +118,7 @@ struct group {
     bool dirty;
     uint64_t dead; /* messages that were dead-lettered */
     struct states states;
+    struct group_order *order; /* NULL: not ordered, or nobody has asked since the start */
     struct cut_hint hint;
     struct oldest oldest;
     bool goes_on;              /* a turn has done enough for it: it is ready again in the next */
@@ -416,6 +417,11 @@ enum mp_error local_read(struct engine *engine, struct engine_subscription *subs
 enum mp_error local_apply(struct local *local, struct group *group, const struct store_event *event);
 /* Writes EVENT (its id, time, topic and group are filled in) and applies it. */
 enum mp_error local_event(struct local *local, struct group *group, struct store_event *event, struct fault *fault);
+
+/* local_order.c */
+void local_order_free(struct group *group);
+/* COUNT messages of GROUP from FIRST on are in VALUE's state now. */
+enum mp_error local_order_note(struct group *group, uint64_t first, uint32_t count, const struct state_value *value);
 
 /* GROUP has more to do than belongs in a turn. */
 static inline void local_go_on(struct local *local, struct group *group)

@@ -25,11 +25,13 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_remove.c \
 	%D%/local_save.c \
 	%D%/local_nearest.c \
+	%D%/local_order.c \
 	%D%/local_publish.c \
 	%D%/local_schedule.c \
 	%D%/local_settle.c \
 	%D%/local_time.c \
 	%D%/local_topic.c \
+	%D%/order.c %D%/order.h \
 	%D%/settings.c %D%/settings.h \
 	%D%/states.c %D%/states.h %D%/states_private.h \
 	%D%/states_bulk.c \

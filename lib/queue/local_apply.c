@@ -14,7 +14,15 @@ struct applying {
     struct local *local;
     struct group *group;
     const struct store_event *event;
+    enum mp_error error; /* of those that take note of it */
 };
+
+/* The order of keys hears of every change. */
+static void note(struct applying *applying, uint64_t first, uint32_t count, const struct state_value *value)
+{
+    if (!applying->error)
+        applying->error = local_order_note(applying->group, first, count, value);
+}
 
 static void note_failure(struct state_value *value, const struct store_event *event)
 {
@@ -32,7 +40,7 @@ static void give_back_attempt(struct state_value *value)
 /* What leased messages become by an event that ends their lease. */
 static struct state_value become(void *context, const struct state_run *run)
 {
-    const struct applying *applying = context;
+    struct applying *applying = context;
     const struct store_event *event = applying->event;
     struct state_value value = {.state = STATE_WAITING, .attempt = run->value.attempt, .failed = run->value.failed};
     switch (event->kind) {
@@ -62,6 +70,7 @@ static struct state_value become(void *context, const struct state_run *run)
         value = (struct state_value){.state = event->kind == EVENT_DEAD ? STATE_DEAD : STATE_ACKED};
         break;
     }
+    note(applying, run->first, run->count, &value);
     return value;
 }
 
@@ -94,13 +103,14 @@ enum { OPEN_STATES = 1 << STATE_WAITING | 1 << STATE_DELAYED };
 
 static struct state_value become_leased(void *context, const struct state_run *run)
 {
-    const struct applying *applying = context;
+    struct applying *applying = context;
     const struct store_event *event = applying->event;
     struct state_value value = run->value;
     value.state = STATE_LEASED;
     value.attempt = event->attempt;
     value.session = event->session;
     value.lease = event->lease;
+    note(applying, run->first, run->count, &value);
     return value;
 }
 
@@ -127,8 +137,9 @@ static enum mp_error apply_leased(struct applying *applying)
 
 static struct state_value become_dropped(void *context, const struct state_run *run)
 {
-    (void)context, (void)run;
-    return (struct state_value){.state = STATE_DROPPED};
+    const struct state_value value = {.state = STATE_DROPPED};
+    note(context, run->first, run->count, &value);
+    return value;
 }
 
 /* What is neither leased nor settled in the span goes. */
@@ -144,8 +155,19 @@ static enum mp_error apply_dropped(struct applying *applying)
     return error ? error : states_change(states, event->first, event->span, &change, &changed);
 }
 
+static void note_exact(struct applying *applying, const struct state_value *value)
+{
+    const struct store_event *event = applying->event;
+    uint32_t length;
+    for (uint32_t at = 0; at < event->span; at += length) {
+        length = event->mask ? (uint32_t)bits_run(event->mask, at, event->span) : event->span;
+        if (!event->mask || bits_get(event->mask, at))
+            note(applying, event->first + at, length, value);
+    }
+}
+
 /* An event that says exactly which offsets it means: those of its mask, or all. */
-static enum mp_error apply_exact(const struct applying *applying, const struct state_value *value)
+static enum mp_error apply_exact(struct applying *applying, const struct state_value *value)
 {
     struct states *states = &applying->group->states;
     const struct store_event *event = applying->event;
@@ -154,6 +176,8 @@ static enum mp_error apply_exact(const struct applying *applying, const struct s
     enum mp_error error = states_reach(states, event->first);
     if (error)
         return error;
+    if (event->mask || event->span == event->count)
+        note_exact(applying, value);
     if (event->mask)
         return states_set_mask(states, event->first, event->span, event->mask, value);
     return event->span == event->count ? states_set(states, event->first, event->count, value) : MP_ERR_DAMAGED;
@@ -193,8 +217,10 @@ static enum mp_error apply(struct applying *applying)
 
 enum mp_error local_apply(struct local *local, struct group *group, const struct store_event *event)
 {
-    struct applying applying = {local, group, event};
+    struct applying applying = {local, group, event, MP_OK};
     enum mp_error error = apply(&applying);
+    if (!error)
+        error = applying.error;
     if (error)
         return error == MP_ERR_MEMORY ? error : MP_ERR_DAMAGED;
     if (event->kind == EVENT_DEAD)

@@ -213,6 +213,9 @@ static enum mp_error grant_of_group(struct granting *granting, struct group *gro
     giving->topic = group->topic;
     giving->group = giving->target = group->id;
     giving->hint = &group->hint;
+    if (group->subscription->settings.order_by_key)
+        return grant_in_order(granting);
+    local_order_free(group);
     while (!error && went_on && !give_is_full(giving) && next_run(granting, &next)) {
         if (granting->passes == 0) {
             local_go_on(giving->local, group);

@@ -30,4 +30,7 @@ enum mp_error grant_event(struct granting *granting, enum store_event_kind kind,
 enum mp_error grant_set(struct granting *granting, const struct cached_frame *cached, uint32_t index, uint32_t span,
                         uint8_t *mask, bool *went_on);
 
+/* local_order.c: grants what the order of keys allows. */
+enum mp_error grant_in_order(struct granting *granting);
+
 #endif

@@ -99,6 +99,7 @@ static struct group *group_of_topic(const struct topic *topic, const char *name,
 
 void local_group_free(struct group *group)
 {
+    local_order_free(group);
     states_free(&group->states);
     free(group);
 }

@@ -334,6 +334,14 @@ static enum mp_error lapse(struct local *local, struct fault *fault)
     return MP_OK;
 }
 
+/* Without memory the order is forgotten: the next grant finds it again. */
+static void woken(void *context, uint64_t first, uint32_t count)
+{
+    static const struct state_value waiting = {.state = STATE_WAITING};
+    if (local_order_note(context, first, count, &waiting))
+        local_order_free(context);
+}
+
 static void wake(struct local *local)
 {
     size_t at = 0;
@@ -342,7 +350,7 @@ static void wake(struct local *local)
     while ((group = map_next(&local->groups, &at))) {
         if (group->states.counts[STATE_DELAYED] == 0)
             continue;
-        if (states_wake(&group->states, local->now.monotonic, NULL, NULL) > 0)
+        if (states_wake(&group->states, local->now.monotonic, woken, group) > 0)
             local_mark_ready(local, group->subscription);
         int64_t due = states_due(&group->states);
         if (due < local->delay_due)

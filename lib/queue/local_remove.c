@@ -118,6 +118,7 @@ enum mp_error local_apply_moved(struct local *local, struct group *group, const 
     if (event->first > group->topic->end)
         return MP_ERR_DAMAGED;
     local_leases_forget(local, group);
+    local_order_free(group);
     states_free(&group->states);
     states_begin(&group->states, event->first);
     group->start = event->first;

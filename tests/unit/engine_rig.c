@@ -1,5 +1,7 @@
 #include "engine_rig.h"
 
+#include "base/bits.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -50,6 +52,7 @@ int rig_set_up(void **state)
     struct rig *rig = calloc(1, sizeof *rig);
     assert_non_null(rig);
     rig->now = (struct moment){.monotonic = 1000 * SECOND, .wall = 1700000000 * SECOND, .boot = 1};
+    rig->limits = (struct engine_limits){.bytes = 1 << 20, .chunks = 1000, .sets = true};
     rig->local.keep_store = true;
     rig->local.snapshot_every = 3;
     check(rig, store_open(":memory:", &rig->store, &rig->fault), "store");
@@ -119,7 +122,7 @@ void rig_pass(struct rig *rig, int64_t microseconds)
 
 /* ---- publishing ----------------------------------------------------------------------------------------------- */
 
-static uint64_t publish(struct rig *rig, const char *topic, struct frame_builder *builder)
+static uint64_t publish(struct rig *rig, const char *topic, const char *target, struct frame_builder *builder)
 {
     struct frame frame;
     uint64_t first = 0;
@@ -128,8 +131,12 @@ static uint64_t publish(struct rig *rig, const char *topic, struct frame_builder
     struct blob *blob = blob_of_buffer(&builder->bytes);
     assert_non_null(blob);
     check(rig, frame_open(&frame, blob->data, blob->size, true, &rig->fault), "frame");
-    struct engine_publication publication = {
-        .topic = topic, .topic_size = strlen(topic), .frame = &frame, .blob = blob};
+    struct engine_publication publication = {.topic = topic,
+                                             .topic_size = strlen(topic),
+                                             .target = target,
+                                             .target_size = strlen(target),
+                                             .frame = &frame,
+                                             .blob = blob};
     struct engine_origin origin = {.session = 1, .number = ++rig->numbers[1][0], .lane = ENGINE_LANE_PUBLISH};
     bool own = turn_begin(rig);
     check(rig, operations(rig)->publish(rig->engine, &publication, &origin, &first, &duplicates, &rig->fault),
@@ -149,7 +156,23 @@ uint64_t rig_publish(struct rig *rig, const char *topic, unsigned count)
         int size = snprintf(body, sizeof body, "m%u", i);
         assert_int_equal(frame_add(&builder, body, (size_t)size, NULL, 0), MP_OK);
     }
-    return publish(rig, topic, &builder);
+    return publish(rig, topic, "", &builder);
+}
+
+uint64_t rig_publish_keys(struct rig *rig, const char *topic, const char *target, const char *keys)
+{
+    struct frame_builder builder = {0};
+    char body[16];
+    assert_int_equal(frame_begin(&builder, 77, rig->sequence += 100000), MP_OK);
+    for (unsigned i = 0; keys[i] != '\0'; i++) {
+        struct buffer block = {0};
+        int size = snprintf(body, sizeof body, "m%u", i);
+        if (keys[i] != '-')
+            assert_int_equal(attributes_set(&block, ATTRIBUTE_STRING, "partitionkey", 12, &keys[i], 1, NULL), MP_OK);
+        assert_int_equal(frame_add(&builder, body, (size_t)size, block.data, block.size), MP_OK);
+        buffer_free(&block);
+    }
+    return publish(rig, topic, target, &builder);
 }
 
 uint64_t rig_publish_one(struct rig *rig, const char *topic, const char *body, const struct buffer *attributes)
@@ -157,7 +180,7 @@ uint64_t rig_publish_one(struct rig *rig, const char *topic, const char *body, c
     struct frame_builder builder = {0};
     assert_int_equal(frame_begin(&builder, 77, rig->sequence += 100000), MP_OK);
     assert_int_equal(frame_add(&builder, body, strlen(body), attributes->data, attributes->size), MP_OK);
-    return publish(rig, topic, &builder);
+    return publish(rig, topic, "", &builder);
 }
 
 /* ---- consuming ------------------------------------------------------------------------------------------------ */
@@ -169,7 +192,8 @@ uint64_t rig_fetch(struct rig *rig, uint64_t session, const char *topic, const c
     struct engine_subscription *subscription;
     struct engine_origin origin = {
         .session = session, .number = ++rig->numbers[session][ENGINE_LANE_FETCH], .lane = ENGINE_LANE_FETCH};
-    struct engine_limits limits = {.messages = messages, .bytes = 1 << 20, .chunks = 1000};
+    struct engine_limits limits = rig->limits;
+    limits.messages = messages;
     bool own = turn_begin(rig);
     engine_deliveries_clear(&rig->given);
     check(rig,
@@ -183,10 +207,77 @@ uint64_t rig_fetch(struct rig *rig, uint64_t session, const char *topic, const c
     return rig->given.messages;
 }
 
+/* The subscription of a group that is there. */
+static struct engine_subscription *subscription_of(struct rig *rig, const char *topic, const char *group)
+{
+    struct engine_subscription *subscription;
+    check(rig,
+          operations(rig)->subscribe(rig->engine, topic, strlen(topic), strpbrk(topic, "*>") != NULL, group,
+                                     strlen(group), 1, ENGINE_FROM_DEFAULT, 0, &subscription, &rig->fault),
+          "subscribe");
+    return subscription;
+}
+
+uint64_t rig_fetch_again(struct rig *rig, uint64_t session, const char *topic, const char *group)
+{
+    struct engine_origin origin = {
+        .session = session, .number = rig->numbers[session][ENGINE_LANE_FETCH], .lane = ENGINE_LANE_FETCH};
+    struct engine_limits limits = {.bytes = SIZE_MAX, .chunks = 1000, .sets = rig->limits.sets};
+    bool own = turn_begin(rig);
+    engine_deliveries_clear(&rig->given);
+    check(rig,
+          operations(rig)->regrant(rig->engine, subscription_of(rig, topic, group), &origin, &limits, &rig->given,
+                                   &rig->fault),
+          "regrant");
+    if (own)
+        rig_commit(rig);
+    return rig->given.messages;
+}
+
+uint64_t rig_peek(struct rig *rig, const char *topic, const char *group, uint64_t next)
+{
+    struct engine_limits limits = rig->limits;
+    struct engine_position position = {.topic = 1, .next = next};
+    bool own = turn_begin(rig);
+    engine_deliveries_clear(&rig->given);
+    check(rig,
+          operations(rig)->read(rig->engine, subscription_of(rig, topic, group), &position, next > 0,
+                                ENGINE_FROM_DEFAULT, 0, &limits, &rig->given, &rig->fault),
+          "peek");
+    if (own)
+        rig_commit(rig);
+    return rig->given.messages;
+}
+
+uint64_t rig_release(struct rig *rig, uint64_t session)
+{
+    uint64_t messages;
+    bool own = turn_begin(rig);
+    check(rig, operations(rig)->release(rig->engine, session, &messages, &rig->fault), "release");
+    if (own)
+        rig_commit(rig);
+    return messages;
+}
+
+void rig_configure(struct rig *rig, const char *topic, const char *group, const char *key, const char *value)
+{
+    struct group_settings settings;
+    if (operations(rig)->group_settings(rig->engine, topic, strlen(topic), group, strlen(group), &settings, NULL))
+        settings_group_default(&settings);
+    check(rig, settings_group_set(&settings, key, value, &rig->fault), "setting");
+    bool own = turn_begin(rig);
+    check(rig,
+          operations(rig)->configure_group(rig->engine, topic, strlen(topic), strpbrk(topic, "*>") != NULL, group,
+                                           strlen(group), &settings, &rig->fault),
+          "configure");
+    if (own)
+        rig_commit(rig);
+}
+
 uint64_t rig_read(struct rig *rig, const char *topic)
 {
     struct engine_subscription *subscription;
-    struct engine_limits limits = {.bytes = 1 << 24, .chunks = 1000};
+    struct engine_limits limits = {.bytes = 1 << 24, .chunks = 1000, .sets = rig->limits.sets};
     bool own = turn_begin(rig);
     engine_deliveries_clear(&rig->given);
     check(rig,
@@ -225,6 +316,22 @@ uint32_t rig_settle(struct rig *rig, uint64_t session, uint64_t first, uint32_t 
         rig, session,
         (struct engine_settlement){
             .first = first, .count = count, .action = action, .delay = ENGINE_DELAY_POLICY, .exit_code = -1});
+}
+
+const char *rig_offsets(const struct rig *rig)
+{
+    static char text[16384];
+    size_t size = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < rig->given.count; i++) {
+        const struct engine_delivery *delivery = &rig->given.items[i];
+        for (uint32_t at = 0; at < delivery->span && delivery->count > 0; at++)
+            if (!delivery->mask || bits_get(delivery->mask, at))
+                size += (size_t)snprintf(text + size, sizeof text - size, "%llu ",
+                                         (unsigned long long)(delivery->first + at));
+        assert_true(size < sizeof text);
+    }
+    return text;
 }
 
 /* ---- looking -------------------------------------------------------------------------------------------------- */

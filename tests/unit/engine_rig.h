@@ -24,6 +24,7 @@ struct rig {
     struct fault fault;
     bool turn; /* one is under way */
     uint64_t sequence;
+    struct engine_limits limits;        /* of what is fetched and read beside the messages of a fetch */
     uint64_t numbers[16][ENGINE_LANES]; /* by session */
     struct engine_deliveries given;     /* by the last fetch */
 };
@@ -42,10 +43,25 @@ void rig_pass(struct rig *rig, int64_t microseconds);
 
 /* Publishes COUNT messages "m0", "m1", …, of a producer of their own; the offset of the first. */
 uint64_t rig_publish(struct rig *rig, const char *topic, unsigned count);
+/*
+ * Publishes a frame of messages "m0", "m1", … with the letters of KEYS as their keys ('-': none), for the group TARGET
+ * ("": all).
+ */
+uint64_t rig_publish_keys(struct rig *rig, const char *topic, const char *target, const char *keys);
 /* Publishes one message with these attributes. */
 uint64_t rig_publish_one(struct rig *rig, const char *topic, const char *body, const struct buffer *attributes);
 /* A group's fetch by SESSION (below 16) of at most MESSAGES (0: all); how many it got, in rig->given. */
 uint64_t rig_fetch(struct rig *rig, uint64_t session, const char *topic, const char *group, uint32_t messages);
+/* What is still leased by the last fetch of SESSION, again. */
+uint64_t rig_fetch_again(struct rig *rig, uint64_t session, const char *topic, const char *group);
+/* How many messages GROUP has not settled are seen from the offset NEXT on, without leasing them. */
+uint64_t rig_peek(struct rig *rig, const char *topic, const char *group, uint64_t next);
+/* Gives back all that SESSION holds. */
+uint64_t rig_release(struct rig *rig, uint64_t session);
+/* Sets KEY of the group to VALUE. */
+void rig_configure(struct rig *rig, const char *topic, const char *group, const char *key, const char *value);
+/* The offsets that were given, each with a blank behind it. Static. */
+const char *rig_offsets(const struct rig *rig);
 /* How many a reader finds in TOPIC, in rig->given. */
 uint64_t rig_read(struct rig *rig, const char *topic);
 /* Settles COUNT messages from FIRST on of what SESSION's last fetch got; how many it applied to. */

@@ -15,6 +15,18 @@ unit_tests += %D%/test_bits
 %C%_test_bits_SOURCES = %D%/test_bits.c
 %C%_test_bits_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_order
+%C%_test_order_SOURCES = %D%/test_order.c
+%C%_test_order_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_order_key
+%C%_test_order_key_SOURCES = %D%/test_order_key.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_order_key_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_selections
+%C%_test_selections_SOURCES = %D%/test_selections.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_selections_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_buffer
 %C%_test_buffer_SOURCES = %D%/test_buffer.c
 %C%_test_buffer_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
