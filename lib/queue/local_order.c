@@ -9,8 +9,9 @@
 #include <xxhash.h>
 
 /*
- * What a turn looks at for one grant beside what it gives: frames whose messages are entered into the order. When
- * something was given and so many wait behind others already, more is not looked for: what is near is in the cache.
+ * What a grant looks at beside what it gives: frames whose messages are entered into the order. It looks no further when
+ * something was given and so many wait behind others already, or what was given lies in so many frames that half of the
+ * cache is taken: were they more, each would be read from the disk again for a few messages at a time.
  */
 enum { SCAN_FRAMES = 16, SCAN_BYTES = 4 * 1024 * 1024, ENOUGH_WAITING = 65536 };
 
@@ -226,6 +227,7 @@ static enum mp_error grant_batch(struct granting *granting, uint64_t first, bool
     enum mp_error error = give_open(giving, first, &batch.cached);
     if (error)
         return error;
+    granting->touched += batch.cached.size;
     collect(granting, &batch, limit < giving->most ? limit : giving->most);
     memcpy(wanted, batch.mask, bits_size(batch.span));
     error = grant_set(granting, &batch.cached, (uint32_t)(first - batch.cached.first), batch.span, batch.mask, went_on);
@@ -279,7 +281,9 @@ enum mp_error grant_in_order(struct granting *granting)
     if (!error && !more)
         error = grant_ready(granting, &went_on);
     while (!error && !more && went_on && granting->passes > 0 && !give_is_full(giving)) {
-        if (giving->deliveries->messages > before && group->order->order.waiting >= ENOUGH_WAITING)
+        bool enough =
+            group->order->order.waiting >= ENOUGH_WAITING || granting->touched >= giving->local->settings.cache / 2;
+        if (giving->deliveries->messages > before && enough)
             break;
         if (scan_next(granting, &scan, &more, &error))
             error = grant_ready(granting, &went_on);

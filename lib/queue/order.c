@@ -38,10 +38,10 @@ void order_free(struct order *order)
 
 /* ---- tables: linear probing, at most half full ------------------------------------------------------------------ */
 
-/* Where a search begins. Offsets that follow one another lie side by side, also when they are far apart by blocks. */
+/* Where a search begins. Eight offsets lie side by side; more would grow into one long row, which searches walk. */
 static inline uint32_t home_of(bool keys, uint64_t hash)
 {
-    return (uint32_t)(keys ? hash : hash + (hash >> 12) * UINT64_C(0x9e3779b97f4a7c15));
+    return keys ? (uint32_t)hash : (uint32_t)((hash >> 3) * UINT64_C(0x9e3779b97f4a7c15) >> 32) << 3 | (hash & 7);
 }
 
 static inline uint64_t hash_at(const struct order *order, bool keys, uint32_t place)
