@@ -241,6 +241,10 @@ unit_tests += %D%/test_store_version
 %C%_test_store_version_SOURCES = %D%/test_store_version.c %D%/store_rig.c %D%/store_rig.h
 %C%_test_store_version_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_core_select
+%C%_test_core_select_SOURCES = %D%/test_core_select.c %D%/core_rig.c %D%/core_rig.h
+%C%_test_core_select_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_core_publish
 %C%_test_core_publish_SOURCES = %D%/test_core_publish.c %D%/core_rig.c %D%/core_rig.h
 %C%_test_core_publish_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
