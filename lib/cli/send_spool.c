@@ -116,6 +116,14 @@ static enum mp_error fill(struct send_spool *send, int64_t now, int64_t *due, st
     return MP_OK;
 }
 
+/* When the relay is to let out what is taken now, by the wall clock; 0: at once. A delay begins here, not there. */
+static int64_t due_at(const struct send_engine *engine)
+{
+    if (engine->when == PROTOCOL_WHEN_DELAY)
+        return clock_wall() + engine->when_value;
+    return engine->when == PROTOCOL_WHEN_AT && engine->when_value > 0 ? engine->when_value : 0;
+}
+
 /* Takes what the input has, at most a frame of it. */
 static enum mp_error take(struct send_spool *send, int64_t now, int64_t *due, struct fault *fault)
 {
@@ -126,7 +134,7 @@ static enum mp_error take(struct send_spool *send, int64_t now, int64_t *due, st
     if (error || engine->exit >= 0 || frame->count == 0 || !whole)
         return error;
     frame_finish(frame, send->filled_from);
-    if ((error = spool_append(send->spool, engine->settings->topic, 0, frame, fault)))
+    if ((error = spool_append(send->spool, engine->settings->topic, due_at(engine), frame, fault)))
         return error;
     send->taken += frame->count;
     engine->gone = send->upto;

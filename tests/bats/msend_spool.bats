@@ -185,3 +185,16 @@ arrived() {
     assert_equal "$(wc -l <arrived)" "$taken"
     head -n "$taken" input | cmp - arrived
 }
+
+@test "a delay begins when the message is taken, not when it is delivered" {
+    start out.log msend --spool out -t t --delay 1500ms -d late
+    sender=$started_pid
+    until_true waits 1
+    taken=${EPOCHREALTIME/./}
+    start_relay
+    wait "$sender"
+    run -0 msend -t t -d soon
+    run -0 mrecv -t t -n 2 --wait 20s
+    assert_output $'soon\nlate'
+    assert [ $((${EPOCHREALTIME/./} - taken)) -ge 1000000 ]
+}
