@@ -278,7 +278,8 @@ static void step_run(struct receive_relay *relay, int64_t now, int64_t *due)
     }
     if (!error)
         error = ask(relay, now, due, &fault);
-    receive_engine_pump(engine, now, due);
+    if (!relay->asking_policy) /* which attempt is the last has to be known before the first ends */
+        receive_engine_pump(engine, now, due);
     if (!error && engine->exit < 0)
         error = ask(relay, now, due, &fault);
     if (error)

@@ -312,3 +312,13 @@ gone() {
     wrong 'mrecv: --respondent goes only with -- COMMAND or --shell: a survey needs an answer: the output of a command' \
         mrecv --dial ipc:///x --respondent
 }
+
+@test "a group that allows no retries has its dead letters told at the first failure" {
+    start_relay
+    mrelay set group -t x -g g retry.max_retries=0
+    seq 1 5 | msend -t x
+    run --separate-stderr mrecv -t x -g g -e -- false
+    assert_equal "$status" 65
+    assert_regex "$stderr" '5 of 5 messages were dead-lettered'
+    refute_regex "$stderr" 'tried again'
+}
