@@ -2,6 +2,7 @@
 # One file alone: make check TESTS=tests/bats/msend.bats
 bats_tests =
 bats_tests += %D%/checker.bats
+bats_tests += %D%/dead.bats
 bats_tests += %D%/disk.bats
 bats_tests += %D%/flow.bats
 bats_tests += %D%/kills.bats
