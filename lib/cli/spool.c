@@ -211,7 +211,7 @@ static enum mp_error segment_sweep_to(struct segment *segment, uint64_t base, st
         error = store_put_number(segment->store, "base", (int64_t)base, fault);
     do
         if (!error)
-            error = store_delete_frames(segment->store, LOG, segment->next, SWEEP_FRAMES, &deleted, fault);
+            error = store_delete_frames(segment->store, LOG, segment->next, SWEEP_FRAMES, UINT64_MAX, &deleted, fault);
     while (!error && deleted.rows == SWEEP_FRAMES);
     if (!error)
         error = store_commit(segment->store, fault);

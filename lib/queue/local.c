@@ -2,7 +2,13 @@
 
 #include <stdlib.h>
 
-enum { SNAPSHOT_EVERY = 1024, CACHE_BYTES = 16 * 1024 * 1024, LEASE = 30000 };
+enum {
+    SNAPSHOT_EVERY = 1024,
+    SNAPSHOT_BYTES = 64 * 1024 * 1024, /* of frames: no more of them than that stay for the sake of a start */
+    CACHE_BYTES = 16 * 1024 * 1024,
+    LEASE = 30000,
+    EVENTS = 1000000
+};
 
 enum mp_error local_write(struct local *local, struct fault *fault)
 {
@@ -44,6 +50,11 @@ static void forget_all(struct local *local)
     local_subscriptions_detach(local);
     local->next_topic = local->next_group = local->next_pattern = 1;
     local->delay_due = local->rate_due = local->schedule_due = local->expire_due = local->dedupe_due = CLOCK_NEVER;
+    local->age_due = CLOCK_NEVER;
+    local->look = local->dead = NULL;
+    local->gone_count = 0;
+    local->snapshot_wanted = false;
+    local->unsaved = 0;
     local->writing = false;
 }
 
@@ -61,6 +72,7 @@ static void local_close(struct engine *engine)
         free(subscription);
     }
     map_free(&local->subscriptions);
+    free(local->gone);
     if (!local->settings.keep_store)
         store_close(local->store);
     free(local);
@@ -158,7 +170,7 @@ static enum mp_error load_event(void *context, const struct store_event *row)
     struct topic *topic = map_get(&local->topics_by_id, &row->topic, sizeof row->topic);
     struct group *group = map_get(&local->groups, &row->group, sizeof row->group);
     if (topic)
-        local_flow_event(topic, row);
+        local_flow_event(local, topic, row);
     enum mp_error error = MP_OK;
     if (group && row->id > group->event)
         error = local_apply(local, group, row);
@@ -243,11 +255,13 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
     enum mp_error error = store_get_number(local->store, "snapshot_event", &snapshot, fault);
     if (error && error != MP_ERR_NOT_FOUND)
         return error;
-    loading.snapshot = local->last_event = (uint64_t)snapshot;
+    loading.snapshot = local->last_event = local->snapshot_event = (uint64_t)snapshot;
     error = store_each_session(local->store, load_session, &loading, fault);
     if (!error && !(error = load_topics(&loading)) && !(error = load_frames(&loading)) &&
         !(error = load_groups(&loading)))
         error = local_ids_load(local, fault);
+    if (!error)
+        error = local_retain_load(local, fault);
     map_free(&loading.topics);
     if (error || (error = check_groups(&loading)))
         return error;
@@ -270,7 +284,9 @@ static enum mp_error local_commit(struct engine *engine, enum mp_error (*snapsho
     if (!local->writing)
         return MP_OK;
     enum mp_error error = local_letters_send(local, fault);
-    if (!error && ++local->turns >= local->settings.snapshot_every) {
+    local->turns++;
+    bool due = local->turns >= local->settings.snapshot_every || local->unsaved >= SNAPSHOT_BYTES;
+    if (!error && (due || local->snapshot_wanted)) {
         if ((error = snapshot(context)) || (error = local_save(local, fault)))
             return error;
         local->turns = 0;
@@ -368,6 +384,8 @@ enum mp_error engine_local_open(struct store *store, const struct engine_local_s
         local->settings.snapshot_every = SNAPSHOT_EVERY;
     if (local->settings.cache == 0)
         local->settings.cache = CACHE_BYTES;
+    if (local->settings.events == 0)
+        local->settings.events = EVENTS;
     if (local->settings.lease == 0)
         local->settings.lease = LEASE;
     local->next_topic = local->next_group = local->next_pattern = 1;

@@ -94,6 +94,11 @@ struct topic {
     uint64_t timed_end;                             /* from here on no message has an expirytime */
     struct topic_counters counters, saved_counters; /* the latter as of the last snapshot */
     struct topic_flow flow;
+    uint64_t oldest_end; /* where the oldest frame in the store ends; 0: not known */
+    uint64_t kept;       /* bytes of frames from `first` on, if kept_known */
+    bool kept_known;
+    bool looking, dead; /* on the list of those to look at, and of those that have frames below `first` */
+    struct topic *look_next, *dead_next;
     struct cut_hint hint; /* of readers */
     struct member_list groups;
     struct member_list readers; /* struct subscription */
@@ -203,6 +208,18 @@ struct local {
     uint64_t scheduled;       /* messages in the schedule, */
     uint64_t scheduled_saved; /* and as the store says */
     uint32_t turns;           /* changing ones since the last snapshot */
+    bool snapshot_wanted;     /* by the next commit */
+    uint64_t unsaved;         /* bytes of frames since the last snapshot */
+    uint64_t snapshot_event;  /* the last event that it contains */
+    struct topic *look;       /* what retention is to look at */
+    struct topic *dead;       /* topics that have frames below `first` */
+    uint32_t *gone;           /* numbers of deleted topics that have rows yet */
+    size_t gone_count, gone_capacity;
+    uint64_t reclaim_bytes; /* published since it was looked whether there is space to use again */
+    uint32_t reclaim_turns; /* and turns since then */
+    int64_t age_due;        /* monotonic: nothing that is held for its age only is old enough earlier */
+    uint64_t first_event;   /* the oldest that is kept */
+    int64_t events_due;     /* monotonic: the oldest one's age is looked at no earlier */
     int64_t space_checked;
     uint64_t space;
     bool writing;
@@ -349,7 +366,7 @@ enum mp_error local_flow_added(struct local *local, struct topic *topic, const s
 /* The same when loading: only counts. */
 void local_flow_frame(struct topic *topic, const struct store_frame *row);
 /* Counts what EVENT, of TOPIC, has dropped; each event once, when it is written or found by the load. */
-void local_flow_event(struct topic *topic, const struct store_event *event);
+void local_flow_event(struct local *local, struct topic *topic, const struct store_event *event);
 /* How many messages the rate of SUBSCRIPTION's group lets out now; when there are none, it is ready again later. */
 uint64_t local_flow_left(struct local *local, struct subscription *subscription);
 /* So many were given. */
@@ -533,6 +550,24 @@ enum mp_error local_letters_topic(struct local *local, const char *name, size_t 
 /* local_nearest.c */
 const char *local_nearest_topic(struct engine *engine, const char *name);
 const struct engine_subscription *local_nearest_group(struct engine *engine, const char *topic, const char *name);
+
+/* local_retain.c */
+
+/* Makes this turn look at TOPIC: a floor has moved, or what is to be retained has changed. */
+void local_retain_look(struct local *local, struct topic *topic);
+/* TOPIC may have something that can be deleted: `first` has moved, or a snapshot was taken. */
+void local_retain_delete(struct local *local, struct topic *topic);
+/* Nobody is given what lies below FIRST any more. */
+void local_retain_from(struct local *local, struct topic *topic, uint64_t first);
+/* A frame of SIZE bytes was published. */
+void local_retain_published(struct local *local, struct topic *topic, size_t size);
+/* TOPIC goes, and what it has in the store after it. MP_ERR_MEMORY. */
+enum mp_error local_retain_forget(struct local *local, struct topic *topic);
+/* After loading: where topics begin, and what is to be deleted. */
+enum mp_error local_retain_load(struct local *local, struct fault *fault);
+enum mp_error local_retain_tick(struct local *local, struct fault *fault);
+/* When that has something to do (monotonic). */
+int64_t local_retain_due(const struct local *local);
 
 /* local_describe.c */
 enum mp_error local_describe_topics(struct engine *engine, struct buffer *out);

@@ -23,6 +23,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_group.c \
 	%D%/local_lease.c \
 	%D%/local_remove.c \
+	%D%/local_retain.c \
 	%D%/local_save.c \
 	%D%/local_nearest.c \
 	%D%/local_order.c \

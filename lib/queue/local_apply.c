@@ -244,11 +244,14 @@ enum mp_error local_event(struct local *local, struct group *group, struct store
     if ((error = store_add_event(local->store, event, fault)))
         return error;
     local->last_event = event->id;
-    local_flow_event(group->topic, event);
+    local_flow_event(local, group->topic, event);
+    uint64_t floor = group->states.floor;
     if ((error = local_apply(local, group, event)))
         return error == MP_ERR_MEMORY
                    ? fault_memory(fault)
                    : fault_set(fault, MP_ERR_INTERNAL, "group %s: an event that does not fit", group->name);
+    if (group->states.floor != floor)
+        local_retain_look(local, group->topic);
     if (event->kind == EVENT_LEASED)
         return MP_OK;
     local_lease_settled(local, event->session, event->lease, group, event->count);

@@ -68,6 +68,7 @@ enum mp_error local_configure_topic(struct engine *engine, const char *name, siz
         return error;
     topic->settings = *settings;
     local_expire_soon(local, topic);
+    local_retain_look(local, topic);
     local_mark_topic(local, topic);
     return local_topic_save(local, topic, fault);
 }

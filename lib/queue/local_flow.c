@@ -172,7 +172,7 @@ static enum mp_error drop_without_group(struct local *local, struct topic *topic
         if (error)
             break;
         local->last_event = event.id;
-        local_flow_event(topic, &event);
+        local_flow_event(local, topic, &event);
         count -= part;
     }
     return error;
@@ -252,7 +252,7 @@ void local_flow_frame(struct topic *topic, const struct store_frame *row)
         topic->counters.dropped[DROPPED_DUPLICATE] += bits_count(row->marks, 0, row->count);
 }
 
-void local_flow_event(struct topic *topic, const struct store_event *event)
+void local_flow_event(struct local *local, struct topic *topic, const struct store_event *event)
 {
     uint64_t *dropped = topic->counters.dropped;
     if (event->kind != EVENT_EXPIRED && event->kind != EVENT_DROPPED)
@@ -263,7 +263,7 @@ void local_flow_event(struct topic *topic, const struct store_event *event)
     else
         dropped[event->code == DROP_PURGED ? DROPPED_PURGED : DROPPED_OVERFLOW] += event->count;
     if (event->group == 0 && event->first + event->span > topic->first)
-        topic->first = event->first + event->span;
+        local_retain_from(local, topic, event->first + event->span);
 }
 
 void local_flow_deleted(struct topic *topic, const struct store_deleted *deleted)

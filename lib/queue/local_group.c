@@ -366,6 +366,7 @@ void local_subscription_gone(struct local *local, struct subscription *subscript
     subscription->pattern_id = 0;
     subscription->shared.known = subscription->shared.created = false;
     subscription->shared.creator = 0;
+    settings_group_default(&subscription->settings);
     local_forget(&local->engine, &subscription->shared);
 }
 

@@ -382,7 +382,9 @@ enum mp_error local_tick(struct engine *engine, struct fault *fault)
     enum mp_error error = local_schedule_tick(local, fault);
     if (error || (error = local_expire_tick(local, fault)) || (error = local_dedupe_tick(local, fault)))
         return error;
-    return local->lease_due <= local->now.monotonic ? lapse(local, fault) : MP_OK;
+    if (local->lease_due <= local->now.monotonic && (error = lapse(local, fault)))
+        return error;
+    return local_retain_tick(local, fault);
 }
 
 int64_t local_due(const struct engine *engine)
@@ -390,7 +392,11 @@ int64_t local_due(const struct engine *engine)
     const struct local *local = (const struct local *)engine;
     if (local->ready || local->goes_on)
         return local->now.monotonic; /* a turn that had answered enough left them */
-    int64_t due = local->lease_due < local->delay_due ? local->lease_due : local->delay_due;
+    int64_t due = local_retain_due(local);
+    if (local->lease_due < due)
+        due = local->lease_due;
+    if (local->delay_due < due)
+        due = local->delay_due;
     if (local->rate_due < due)
         due = local->rate_due;
     int64_t time = local->schedule_due < local->expire_due ? local->schedule_due : local->expire_due;

@@ -76,6 +76,7 @@ static enum mp_error group_remove(struct local *local, struct group *group, stru
     if (error)
         return error;
     local_leases_forget(local, group);
+    local_retain_look(local, group->topic);
     members_remove(&group->topic->groups, group);
     if (group->subscription) {
         members_remove(&group->subscription->members, group);
@@ -194,10 +195,9 @@ enum mp_error local_purge_topic(struct engine *engine, const char *name, uint64_
             *messages = first - topic->first;
         if (topic->groups.count == 0) {
             topic->counters.dropped[DROPPED_PURGED] += first - topic->first;
-            topic->dirty = true;
-            local->turns = local->settings.snapshot_every; /* no event tells of them */
+            local->snapshot_wanted = true; /* no event tells of them */
         }
-        topic->first = first;
+        local_retain_from(local, topic, first);
     }
     /* What lies below `first` is gone for readers too, also after a kill before its frames are. */
     return local_topic_save(local, topic, fault);
@@ -250,8 +250,10 @@ enum mp_error local_delete_topic(struct engine *engine, const char *name, bool f
         error = store_delete_topic(local->store, topic->id, fault);
     if (error)
         return error;
+    if (local_retain_forget(local, topic))
+        return fault_memory(fault);
     topic_forget(local, topic);
     /* A start will not look at its frames, by which it would know what sessions have published since the snapshot. */
-    local->turns = local->settings.snapshot_every;
+    local->snapshot_wanted = true;
     return MP_OK;
 }

@@ -98,6 +98,7 @@ enum mp_error local_save(struct local *local, struct fault *fault)
             continue;
         topic->saved_end = topic->end;
         topic->saved_counters = topic->counters;
+        local_retain_delete(local, topic);
         if (!(error = local_topic_save(local, topic, fault)))
             topic->dirty = false;
     }
@@ -108,5 +109,8 @@ enum mp_error local_save(struct local *local, struct fault *fault)
             error = local_group_save(local, group, fault);
     if (!error)
         error = store_put_number(local->store, "snapshot_event", (int64_t)local->last_event, fault);
+    local->snapshot_event = local->last_event;
+    local->snapshot_wanted = false;
+    local->unsaved = 0;
     return error ? error : local_time_save(local, fault);
 }

@@ -35,6 +35,9 @@ enum statement {
     SQL_FRAME_AT,
     SQL_FRAME_AFTER,
     SQL_FRAME_LAST,
+    SQL_LIST_FRAMES,
+    SQL_FREE_PAGES,
+    SQL_SUM_FRAMES,
     SQL_HASHES_AT,
     SQL_HASHES_TOPIC,
     SQL_FIRST_EVENT,
@@ -94,6 +97,9 @@ enum mp_error store_take_lock(struct store *store, struct fault *fault);
 
 /* MP_ERR_DENIED for a network file system. */
 enum mp_error store_check_file_system(const char *path, struct fault *fault);
+
+/* The size of a page, which the schema sets. */
+enum { STORE_PAGE = 16384 };
 
 /* ---- keys ----------------------------------------------------------------------------------------------------- */
 

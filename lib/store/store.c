@@ -238,3 +238,15 @@ uint64_t store_size(const struct store *store)
     }
     return bytes;
 }
+
+enum mp_error store_reusable(struct store *store, uint64_t *bytes, struct fault *fault)
+{
+    struct row row;
+    if (!row_open(&row, store, SQL_FREE_PAGES, fault))
+        return row_unopened(fault);
+    enum mp_error error = MP_OK;
+    *bytes = 0;
+    if (row_next(&row, "count free pages", &error, fault))
+        *bytes = take_number(&row) * STORE_PAGE;
+    return row_end(&row, error);
+}

@@ -57,6 +57,8 @@ bool store_is_writing(const struct store *store);
 uint64_t store_free_space(const struct store *store);
 /* Bytes of the database and of its WAL. */
 uint64_t store_size(const struct store *store);
+/* Bytes of the database that are free to be used again. */
+enum mp_error store_reusable(struct store *store, uint64_t *bytes, struct fault *fault);
 const char *store_path(const struct store *store);
 
 /* For tests: the NTH commit from now (1: the next) fails with MP_ERR_IO and is rolled back. 0: none. */
@@ -254,6 +256,17 @@ enum mp_error store_find_frame(struct store *store, uint32_t topic, uint64_t off
 /* The last frame of TOPIC, without its bytes. MP_ERR_NOT_FOUND. */
 enum mp_error store_last_frame(struct store *store, uint32_t topic, struct store_frame *frame, struct fault *fault);
 
+/*
+ * Frames of TOPIC that begin at offsets from FIRST on and below BELOW, with neither their bytes nor a look at checksums:
+ * fast. EACH ends the walk with a return of other than MP_OK, which is returned.
+ */
+enum mp_error store_list_frames(struct store *store, uint32_t topic, uint64_t first, uint64_t below,
+                                enum mp_error (*each)(void *, const struct store_frame *), void *context,
+                                struct fault *fault);
+/* The bytes of TOPIC's frames that begin at FIRST or later. Walks over their rows, not over the bytes. */
+enum mp_error store_sum_frames(struct store *store, uint32_t topic, uint64_t first, uint64_t *bytes,
+                               struct fault *fault);
+
 /* The lowest number of a topic, at or above FROM, of which there are frames or hashes, whether it has a row or not.
  * MP_ERR_NOT_FOUND. */
 enum mp_error store_messages_topic(struct store *store, uint32_t from, uint32_t *topic, struct fault *fault);
@@ -298,8 +311,8 @@ enum mp_error store_delete_blocks(struct store *store, uint32_t group, uint32_t 
 
 /* Each of these deletes the oldest rows, MOST at a time: DELETED less than that: there is no more to delete. */
 
-/* Frames of TOPIC whose messages all lie below the offset BELOW. */
-enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t below, uint32_t most,
+/* Frames of TOPIC whose messages all lie below the offset BELOW, until BYTES have gone (which the last may exceed). */
+enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t below, uint32_t most, uint64_t bytes,
                                   struct store_deleted *deleted, struct fault *fault);
 /* Events with ids below BELOW. */
 enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t most, uint32_t *deleted,

@@ -81,7 +81,7 @@ enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t 
     return error || *deleted == 0 ? error : delete_row(store, SQL_DELETE_EVENTS, last, "delete events", fault);
 }
 
-enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t below, uint32_t most,
+enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t below, uint32_t most, uint64_t bytes,
                                   struct store_deleted *deleted, struct fault *fault)
 {
     struct row row;
@@ -92,7 +92,7 @@ enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t 
     bind_number(&row, (uint64_t)store_key(topic, below));
     bind_number(&row, most);
     enum mp_error error = MP_OK;
-    while (row_next(&row, "find old frames", &error, fault)) {
+    while (deleted->bytes < bytes && row_next(&row, "find old frames", &error, fault)) {
         uint64_t first = take_number(&row) & STORE_OFFSET_MASK, end = first + take_number(&row);
         if (end > below)
             break;

@@ -184,6 +184,39 @@ enum mp_error store_read_frame(struct store *store, uint32_t topic, uint64_t off
     return MP_OK;
 }
 
+enum mp_error store_list_frames(struct store *store, uint32_t topic, uint64_t first, uint64_t below,
+                                enum mp_error (*each)(void *, const struct store_frame *), void *context,
+                                struct fault *fault)
+{
+    struct row row;
+    if (!row_open(&row, store, SQL_LIST_FRAMES, fault))
+        return row_unopened(fault);
+    bind_number(&row, (uint64_t)store_key(topic, first));
+    bind_number(&row, (uint64_t)store_key(topic, below));
+    enum mp_error error = MP_OK;
+    while (!error && row_next(&row, "list frames", &error, fault)) {
+        struct store_frame frame;
+        take_frame(row.statement, &frame, NULL);
+        error = each(context, &frame);
+    }
+    return row_end(&row, error);
+}
+
+enum mp_error store_sum_frames(struct store *store, uint32_t topic, uint64_t first, uint64_t *bytes,
+                               struct fault *fault)
+{
+    struct row row;
+    if (!row_open(&row, store, SQL_SUM_FRAMES, fault))
+        return row_unopened(fault);
+    bind_number(&row, (uint64_t)store_key(topic, first));
+    bind_number(&row, (uint64_t)store_key(topic + 1, 0));
+    enum mp_error error = MP_OK;
+    *bytes = 0;
+    if (row_next(&row, "count the bytes of frames", &error, fault))
+        *bytes = take_number(&row);
+    return row_end(&row, error);
+}
+
 /* The lowest topic at or above FROM that has hashes. */
 static enum mp_error hashes_topic(struct store *store, uint32_t from, uint32_t *topic, struct fault *fault)
 {

@@ -227,6 +227,7 @@ gone() {
 
 @test "a batch can be in any format" {
     start_relay
+    make_groups x g h i
     seq 1 3 | msend -t x
     run mrecv -t x -g g -e --mode batch -F json -- grep -c '"specversion":"1.0"'
     assert_output 3

@@ -246,10 +246,10 @@ is_gone() {
 @test "a reader and a wait outlive a relay that is killed" {
     start_relay
     msend -t x -d 1 -d 2
-    mrecv -t x -g g -n 1
     start read mrecv -t x -n 3
     local reader=$started_pid
     until_true has_lines 2 read
+    mrecv -t x -g g -n 1
     local before
     before=$(status_of default connections)
     start waited mrelay wait -t x -g g

@@ -47,6 +47,16 @@ start_relay() {
     mrelay status -r "$name" --wait 10s >/dev/null
 }
 
+# make_groups TOPIC GROUP...: groups that are there before the messages, so that
+# none of these goes before all of them have settled it.
+make_groups() {
+    local topic=$1 group
+    shift
+    for group; do
+        mrecv -t "$topic" -g "$group" -e
+    done
+}
+
 # Ends a process that was started, by a signal (TERM), and waits for it; its
 # exit code is in $ended_code.
 end() {

@@ -107,7 +107,7 @@ static enum mp_error each_frame(void *context, const struct store_frame *row)
     if (row->first != audit->topic_end)
         sim_fail(world, "topic %s: offset %llu comes after %llu", topic_names[audit->topic],
                  (unsigned long long)row->first, (unsigned long long)audit->topic_end);
-    if (store_read_frame(broker_store(world), row->topic, row->first, &stored, &blob, &audit->fault) ||
+    if (store_read_frame(broker_archive(world), row->topic, row->first, &stored, &blob, &audit->fault) ||
         frame_open(&frame, stored.data, stored.size, true, &audit->fault))
         sim_fail(world, "a stored frame: %s", fault_text(&audit->fault));
     if (frame.count != row->count)
@@ -188,6 +188,28 @@ static enum mp_error each_topic(void *context, const struct store_topic *row)
     return MP_OK;
 }
 
+/* What retention has left is the end of the topic, without a gap. */
+static enum mp_error each_kept(void *context, const struct store_frame *row)
+{
+    struct audit *audit = context;
+    if (audit->topic_end != UINT64_MAX && row->first != audit->topic_end)
+        sim_fail(audit->world, "topic %s: offset %llu comes after %llu", topic_names[audit->topic],
+                 (unsigned long long)row->first, (unsigned long long)audit->topic_end);
+    audit->topic_end = row->first + row->count;
+    return MP_OK;
+}
+
+static void check_kept(struct audit *audit, uint32_t id)
+{
+    uint64_t end = audit->topic_end;
+    audit->topic_end = UINT64_MAX;
+    if (store_each_frame(broker_store(audit->world), id, 0, each_kept, audit, &audit->fault))
+        sim_fail(audit->world, "the frames of %s: %s", topic_names[audit->topic], fault_text(&audit->fault));
+    if (audit->topic_end != UINT64_MAX && audit->topic_end != end)
+        sim_fail(audit->world, "topic %s: %llu offsets were stored, and %llu are left", topic_names[audit->topic],
+                 (unsigned long long)end, (unsigned long long)audit->topic_end);
+}
+
 static void walk_topics(struct audit *audit)
 {
     struct world *world = audit->world;
@@ -198,11 +220,14 @@ static void walk_topics(struct audit *audit)
         audit->topic = i;
         audit->topic_end = 0;
         memset(audit->runs, 0, sizeof audit->runs);
-        if (audit->there[i] && store_each_frame(store, audit->ids[i], 0, each_frame, audit, &audit->fault))
+        if (audit->there[i] &&
+            store_each_frame(broker_archive(world), audit->ids[i], 0, each_frame, audit, &audit->fault))
             sim_fail(world, "the frames of %s: %s", topic_names[i], fault_text(&audit->fault));
         audit->ends[i] = audit->topic_end;
         if (audit->dead_ids[i] && store_each_frame(store, audit->dead_ids[i], 0, each_letters, audit, &audit->fault))
             sim_fail(world, "the dead letters of %s: %s", topic_names[i], fault_text(&audit->fault));
+        if (audit->there[i])
+            check_kept(audit, audit->ids[i]);
     }
 }
 

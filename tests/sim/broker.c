@@ -18,7 +18,9 @@ enum { OUTSTANDING_MAX = 4096 };
 
 struct broker {
     struct store *store;
-    struct core *core; /* NULL: it does not run */
+    uint64_t firsts[TOPICS];
+    struct store *archive; /* every frame that was committed: retention takes them from the store */
+    struct core *core;     /* NULL: it does not run */
     struct engine *engine;
     struct engine_operations operations; /* the engine's, but for commit and room */
     const struct engine_operations *real;
@@ -37,6 +39,42 @@ struct broker {
 /* One run at a time: the engine's table has no place for a context. */
 static struct world *running;
 
+static void archive_frames(struct world *world, uint32_t topic, uint64_t offset, uint64_t end)
+{
+    struct broker *broker = world->broker;
+    struct store_frame row;
+    struct blob *blob;
+    struct fault fault = {0};
+    for (; offset < end; offset = row.first + row.count) {
+        if (store_read_frame(broker->store, topic, offset, &row, &blob, &fault))
+            sim_fail(world, "offset %llu of topic %u was committed, and is not there: %s", (unsigned long long)offset,
+                     topic, fault_text(&fault));
+        if (row.first != offset || store_add_frame(broker->archive, &row, &fault))
+            sim_fail(world, "offset %llu of topic %u comes where %llu should", (unsigned long long)row.first, topic,
+                     (unsigned long long)offset);
+        blob_drop(blob);
+    }
+}
+
+/* What a commit has brought is still there: only later ones can take it away. */
+static void archive(struct world *world)
+{
+    const struct broker *broker = world->broker;
+    const struct local *local = (const struct local *)(const void *)broker->engine;
+    size_t at = 0;
+    const struct topic *topic;
+    while ((topic = map_next(&local->topics, &at))) {
+        struct store_frame last;
+        if (topic->letters) /* nobody settles them */
+            continue;
+        enum mp_error error = store_last_frame(broker->archive, topic->id, &last, NULL);
+        if (error && error != MP_ERR_NOT_FOUND)
+            sim_fail(world, "the archive cannot be read");
+        world->broker->firsts[topic_number(world, topic->name, strlen(topic->name))] = topic->first;
+        archive_frames(world, topic->id, error ? 0 : last.first + last.count, topic->end);
+    }
+}
+
 static enum mp_error commit(struct engine *engine, enum mp_error (*snapshot)(void *context), void *context,
                             struct fault *fault)
 {
@@ -46,6 +84,8 @@ static enum mp_error commit(struct engine *engine, enum mp_error (*snapshot)(voi
         return fault_set(fault, MP_ERR_IO, "the relay is no more");
     }
     enum mp_error error = broker->real->commit(engine, snapshot, context, fault);
+    if (!error)
+        archive(running);
     if (!error && broker->armed == CRASH_AFTER_COMMIT)
         broker->crashed = true;
     return error;
@@ -220,7 +260,7 @@ struct broker *broker_new(struct world *world)
         .snapshot_every = snapshots[sim_below(world, 5)], .cache = caches[sim_below(world, 3)], .keep_store = true};
     broker->local.lease = broker->settings.lease;
     broker->turn_at = CLOCK_NEVER;
-    if (store_open(":memory:", &broker->store, &fault))
+    if (store_open(":memory:", &broker->store, &fault) || store_open(":memory:", &broker->archive, &fault))
         sim_fail(world, "no store: %s", fault_text(&fault));
     return broker;
 }
@@ -238,6 +278,7 @@ void broker_free(struct broker *broker)
 {
     take_down(broker);
     store_close(broker->store);
+    store_close(broker->archive);
     free(broker);
 }
 
@@ -303,6 +344,16 @@ void broker_set_full(struct world *world, bool full)
 struct store *broker_store(const struct world *world)
 {
     return world->broker->store;
+}
+
+uint64_t broker_first(const struct world *world, unsigned topic)
+{
+    return world->broker->firsts[topic];
+}
+
+struct store *broker_archive(const struct world *world)
+{
+    return world->broker->archive;
 }
 
 struct engine *broker_engine(const struct world *world)

@@ -157,6 +157,10 @@ void broker_sleep(struct world *world, int64_t duration);
 /* When a turn is due; CLOCK_NEVER. */
 int64_t broker_due(const struct world *world);
 void broker_turn(struct world *world);
+/* Below this offset TOPIC was deleted, at a commit or before. */
+uint64_t broker_first(const struct world *world, unsigned topic);
+/* A store with every frame that was ever committed. */
+struct store *broker_archive(const struct world *world);
 struct store *broker_store(const struct world *world);
 struct engine *broker_engine(const struct world *world);
 uint32_t broker_shortest_lease(const struct world *world); /* milliseconds: no lease lapses earlier */

@@ -201,6 +201,14 @@ unit_tests += %D%/test_core_limits
 %C%_test_core_limits_SOURCES = %D%/test_core_limits.c
 %C%_test_core_limits_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_remove
+%C%_test_remove_SOURCES = %D%/test_remove.c %D%/core_rig.c %D%/core_rig.h
+%C%_test_remove_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_retain
+%C%_test_retain_SOURCES = %D%/test_retain.c %D%/core_rig.c %D%/core_rig.h
+%C%_test_retain_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_options
 %C%_test_options_SOURCES = %D%/test_options.c
 %C%_test_options_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)

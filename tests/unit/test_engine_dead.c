@@ -390,7 +390,7 @@ static void a_message_that_cannot_be_read_is_tried_later(void **state)
     settlement.group = rig->given.items[0].group;
     rig_restart(rig); /* forgets what it has in memory */
     assert_int_equal(store_begin(rig->store, &rig->fault), MP_OK);
-    assert_int_equal(store_delete_frames(rig->store, 1, 1, 1, &deleted, &rig->fault), MP_OK);
+    assert_int_equal(store_delete_frames(rig->store, 1, 1, 1, UINT64_MAX, &deleted, &rig->fault), MP_OK);
     assert_int_equal(store_commit(rig->store, &rig->fault), MP_OK);
     assert_int_equal(deleted.rows, 1);
     assert_int_equal(rig_settle_as(rig, 2, settlement), 2);

@@ -29,17 +29,26 @@ static void frames_go_from_the_oldest_on(void **state)
     rig_open(rig);
     for (uint32_t topic = 1; topic <= 3; topic++)
         add_frames(rig, topic, 10);
-    assert_int_equal(store_delete_frames(rig->store, 2, 4, 100, &deleted, &fault), MP_OK);
+    assert_int_equal(store_delete_frames(rig->store, 2, 4, 100, UINT64_MAX, &deleted, &fault), MP_OK);
     assert_true(deleted.rows == 0 && deleted.bytes == 0 && deleted.end == 0); /* a part of a frame is none */
-    assert_int_equal(store_delete_frames(rig->store, 2, 24, 3, &deleted, &fault), MP_OK);
+    assert_int_equal(store_delete_frames(rig->store, 2, 24, 3, UINT64_MAX, &deleted, &fault), MP_OK);
     assert_true(deleted.rows == 3 && deleted.bytes == 3 * bytes.size && deleted.end == 15);
     assert_int_equal(first_of(rig, 2), 15);
-    assert_int_equal(store_delete_frames(rig->store, 2, 24, 3, &deleted, &fault), MP_OK);
+    assert_int_equal(store_delete_frames(rig->store, 2, 24, 3, UINT64_MAX, &deleted, &fault), MP_OK);
     assert_true(deleted.rows == 1 && deleted.end == 20);
-    assert_int_equal(store_delete_frames(rig->store, 2, UINT64_C(1) << 43, 100, &deleted, &fault), MP_OK);
+    assert_int_equal(store_delete_frames(rig->store, 2, UINT64_C(1) << 43, 100, UINT64_MAX, &deleted, &fault), MP_OK);
     assert_true(deleted.rows == 6 && deleted.end == 50);
+    uint64_t sum;
+    assert_int_equal(store_sum_frames(rig->store, 3, 0, &sum, &fault), MP_OK);
+    assert_true(sum == 10 * bytes.size);
+    assert_int_equal(store_delete_frames(rig->store, 3, 50, 100, bytes.size + 1, &deleted, &fault), MP_OK);
+    assert_true(deleted.rows == 2 && deleted.end == 10);
+    assert_int_equal(store_sum_frames(rig->store, 3, 0, &sum, &fault), MP_OK);
+    assert_true(sum == 8 * bytes.size);
+    assert_int_equal(store_sum_frames(rig->store, 3, 45, &sum, &fault), MP_OK);
+    assert_true(sum == bytes.size);
     assert_true(first_of(rig, 2) == UINT64_MAX);
-    assert_true(first_of(rig, 1) == 0 && first_of(rig, 3) == 0);
+    assert_true(first_of(rig, 1) == 0 && first_of(rig, 3) == 10);
     buffer_free(&bytes);
 }
 
