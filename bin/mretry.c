@@ -18,6 +18,25 @@ static const char *const reasons[] = {"rejected", "retries", "format", "unrouted
 #define AT(member) offsetof(struct retry_settings, member)
 
 static const struct option_spec specs[] = {
+    {.name = "topic",
+     .letter = 't',
+     .kind = OPTION_TEXT,
+     .at = AT(topic),
+     .argument = "TOPIC",
+     .section = "From a topic",
+     .completion = OPTION_COMPLETE_TOPIC,
+     .verbs = LOOKS,
+     .help = "the dead letters of TOPIC, which a relay made for them"},
+    {.name = "group",
+     .letter = 'g',
+     .kind = OPTION_TEXT,
+     .at = AT(group),
+     .argument = "GROUP",
+     .section = "From a topic",
+     .completion = OPTION_COMPLETE_GROUP,
+     .verbs = LOOKS,
+     .help = "those that GROUP has not settled (default: mretry)"},
+
     {.name = "max-retries",
      .kind = OPTION_TEXT,
      .at = AT(max_retries),
@@ -269,6 +288,19 @@ static const struct option_spec specs[] = {
      .completion = OPTION_COMPLETE_TOPIC,
      .verbs = OPTION_VERB(REPLAY),
      .help = "send them to TOPIC, for all of its groups"},
+    {.name = "canary",
+     .kind = OPTION_FLAG,
+     .at = AT(letters.canary),
+     .section = "What to do with them",
+     .verbs = OPTION_VERB(REPLAY),
+     .help = "one first; the others only if it is acknowledged"},
+    {.name = "edit",
+     .kind = OPTION_FLAG,
+     .at = AT(letters.edit),
+     .section = "What to do with them",
+     .verbs = OPTION_VERB(REPLAY),
+     .help = "change the body of each in $EDITOR before",
+     .man = "Change the body of each in\n.Ev VISUAL\nor\n.Ev EDITOR\nbefore."},
     {.name = "rate",
      .kind = OPTION_RATE,
      .at = AT(letters.rate),
@@ -297,6 +329,11 @@ static const struct option_spec specs[] = {
 static const struct option_rule rules[] = {
     {OPTION_EXCLUDES, "shell", {OPTION_COMMAND}, "give one command"},
     {OPTION_EXCLUDES, "key-separator", {"key-json"}, "a message has one key"},
+    {OPTION_EXCLUDES, "dead-file", {"topic"}, "the letters lie in one place"},
+    {OPTION_NEEDS, "group", {"topic"}, "groups are of topics"},
+    {OPTION_NEEDS, "canary", {"topic"}, "a group acknowledges it; a file's letters have none"},
+    {OPTION_NEEDS, "edit", {"topic"}, "the letters of a file are changed in the file"},
+    {OPTION_EXCLUDES, "canary", {"to"}, "no group is known that would acknowledge it"},
     {OPTION_NEEDS, "window", {"dedupe"}, "it says how long --dedupe remembers"},
     {0},
 };
@@ -304,6 +341,7 @@ static const struct option_rule rules[] = {
 static const char *const synopsis[] = {
     "[OPTION]... -- COMMAND [ARG]...",
     "[OPTION]... --shell STRING",
+    "list | show | replay | discard -t TOPIC [OPTION]... [ID]...",
     "list | show | discard --dead-file FILE [OPTION]... [ID]...",
     "replay --dead-file FILE [OPTION]... [ID]... -- COMMAND [ARG]... | --to TOPIC",
     NULL,
@@ -322,8 +360,10 @@ static const struct option_verb verbs[] = {
                 .operands = "[ID]...",
                 .operands_most = 4096,
                 .help = "give dead letters another try",
-                .man = "Run the command for each of them again, or send them\n.Fl \\-to\na topic.\nWhat is done leaves "
-                       "the file, what fails stays where it is."},
+                .man = "Send those of a topic back to where they came from: to their topic,\nfor the group that could "
+                       "not take them "
+                       "alone. Run the command for each of a file's, or send them\n.Fl \\-to\na topic.\n"
+                       "What is done leaves its place, what fails stays where it is."},
     [DISCARD] = {.name = "discard",
                  .operands = "[ID]...",
                  .operands_most = 4096,
@@ -336,7 +376,8 @@ static const struct option_example examples[] = {
     {"generate | mretry --max-retries 5 --dead-file bad.jsonl -- curl -fsS -d @- https://api.example/hook",
      "a request a line, tried six times; what is hopeless is kept"},
     {"mretry --workers 8 --timeout 10s -- ./resize.sh < names > done", "eight at once, output in order"},
-    {"mretry replay --dead-file bad.jsonl --reason retries -- ./bill.sh", "another try; what succeeds leaves the file"},
+    {"mretry list -t orders.dead && mretry replay -t orders.dead --all --canary",
+     "back to where they came from, one first"},
     {0},
 };
 
@@ -374,9 +415,13 @@ static int check(const struct retry_settings *settings, const struct options *op
 
 static int check_verb(const struct retry_settings *settings, const struct options *options)
 {
-    if (!settings->dead_file)
-        return options_wrong(options, "which dead letters? Give a file of them (--dead-file FILE)");
-    if (options->verb != REPLAY && (options->command || settings->shell))
+    bool command = options->command || settings->shell;
+    if (!settings->dead_file && !settings->topic)
+        return options_wrong(options, "which dead letters? Give their topic (-t TOPIC), or a file (--dead-file FILE)");
+    if (settings->topic && options->verb == REPLAY && command)
+        return options_wrong(options, "the letters of a topic go back to where they came from, or to another topic "
+                                      "(--to): a command is for those of a file");
+    if (options->verb != REPLAY && command)
         return options_wrong(options, "mretry %s runs no command: mretry replay does", verbs[options->verb].name);
     return OPTIONS_GO;
 }

@@ -131,7 +131,7 @@ static enum mp_error put_attributes(struct letter_printer *printer, const struct
     size_t at = 0;
     enum mp_error error = MP_OK;
     while (!error && attribute_next(record->attributes, record->attributes_size, &at, &attribute)) {
-        if (attribute.code == ATTRIBUTE_ORIGIN || attribute.code == ATTRIBUTE_ID || attribute_is_of_letter(&attribute))
+        if (attribute.code == ATTRIBUTE_ORIGIN || attribute.code == ATTRIBUTE_ID || attribute_of_letter(&attribute))
             continue;
         error = buffer_append_format(&printer->text, "%-10.*s ", (int)attribute.name_size, attribute.name);
         if (!error)

@@ -29,7 +29,7 @@ int letters_run(enum letters_verb verb, const struct retry_settings *settings, c
         code = options_wrong(options, "which ones? Give their ids, or what they have in common (--reason, --older, "
                                       "--where, ...), or --all");
     else
-        code = letters_in_file(&letters);
+        code = settings->dead_file ? letters_in_file(&letters) : letters_on_topic(&letters);
     letter_filter_free(&letters.filter);
     buffer_free(&letters.printer.text);
     if (letters.signal)

@@ -116,15 +116,18 @@ struct letters {
     const struct options *options;
     struct letter_filter filter;
     struct letter_printer printer;
-    uint64_t done; /* replayed or discarded */
-    uint64_t left; /* that were meant, and stay where they are */
-    int signal;    /* that the tool is to die by; 0: none */
+    uint64_t done;        /* replayed or discarded */
+    uint64_t left;        /* that were meant, and stay where they are */
+    int signal;           /* that the tool is to die by; 0: none */
+    uint64_t most;        /* no more are taken; 0: no limit */
+    struct buffer *meant; /* of a topic: offsets of letters that are meant */
 };
 
-/* letters_in_file.c, letters_by_command.c, letters_publish.c: parts of it. Each returns the exit code. */
+/* letters_in_file.c, letters_by_command.c, letters_publish.c, letters_topic.c: parts of it. Each returns the exit code. */
 struct letters_file;
 int letters_in_file(struct letters *letters);
 int letters_replay_by_command(struct letters *letters, struct letters_file *file);
 int letters_publish_file(struct letters *letters, struct letters_file *file);
+int letters_on_topic(struct letters *letters);
 
 #endif

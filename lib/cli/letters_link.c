@@ -12,6 +12,8 @@ bool letters_link_fail(struct letters_link *link, const struct fault *fault)
 {
     if (link->exit < 0)
         link->exit = relay_link_tell(link->relay, fault);
+    if (fault->code == MP_ERR_NOT_FOUND)
+        link->exit = EXIT_NO_INPUT;
     return false;
 }
 
@@ -26,7 +28,8 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
         client_hold_free(hold);
         return;
     }
-    link->chunks[link->chunks_count++] = (struct letters_chunk){*chunk, *frame, lease, hold};
+    link->chunks[link->chunks_count++] =
+        (struct letters_chunk){.chunk = *chunk, .frame = *frame, .lease = lease, .hold = hold};
 }
 
 static void on_fetch_done(void *context, unsigned flags, uint64_t waiting)
@@ -61,6 +64,16 @@ static void on_refused(void *context, enum mp_error error, const char *text)
 static void on_committed(void *context, enum mp_error error, const char *text)
 {
     answer(context, error, text);
+}
+
+static void on_answered(void *context, enum mp_error status, const char *text, size_t size)
+{
+    struct letters_link *link = context;
+    char words[FAULT_TEXT];
+    snprintf(words, sizeof(words), "%.*s", (int)(size < sizeof(words) ? size : sizeof(words) - 1), text);
+    answer(link, status, words);
+    if (status == MP_OK)
+        link->answer = json_loadb(text, size, 0, NULL);
 }
 
 static void on_failed(void *context, enum mp_error error, const char *text)
@@ -157,6 +170,7 @@ bool letters_link_open(struct letters_link *link, const char *relay, int64_t wai
                    .published = on_published,
                    .refused = on_refused,
                    .committed = on_committed,
+                   .answered = on_answered,
                    .failed = on_failed},
     };
     if (relay_link_open(&settings, &link->link, &fault))
@@ -243,4 +257,22 @@ bool letters_link_commit(struct letters_link *link, const struct protocol_settle
     if (client_settle_publish(link->client, settlements, count, outputs, outputs_count, &fault))
         return letters_link_fail(link, &fault);
     return wait_for(link, is_answered);
+}
+
+bool letters_link_ask(struct letters_link *link, const char *verb, json_t **result)
+{
+    struct fault fault = {0};
+    char request[80];
+    int size = snprintf(request, sizeof(request), "{\"verb\":\"%s\"}", verb);
+    link->answered = false;
+    link->answer = NULL;
+    if (client_ask(link->client, request, (size_t)size, &fault))
+        return letters_link_fail(link, &fault);
+    if (!wait_for(link, is_answered))
+        return false;
+    if (!link->answer)
+        fault_set(&fault, link->error ? link->error : MP_ERR_INTERNAL, "%s",
+                  link->error ? link->text : "the relay's answer is no JSON");
+    *result = link->answer;
+    return link->answer ? true : letters_link_fail(link, &fault);
 }

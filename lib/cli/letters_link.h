@@ -10,12 +10,15 @@
 #include "cli/loop.h"
 #include "cli/relay_link.h"
 
+#include <jansson.h>
+
 /* Messages that came: one chunk of a fetch. */
 struct letters_chunk {
     struct protocol_chunk chunk;
     struct frame frame;
     uint64_t lease;
     struct client_hold *hold;
+    uint32_t settled; /* messages of it; for the owner */
 };
 
 enum { LETTERS_CHUNKS = 64 };
@@ -36,6 +39,7 @@ struct letters_link {
     unsigned flags; /* of the fetch: enum protocol_fetch_flags */
     bool fetched;
     bool answered; /* what was asked of it last */
+    json_t *answer;
     enum mp_error error;
     char text[FAULT_TEXT];
 };
@@ -63,6 +67,9 @@ bool letters_link_publish(struct letters_link *link, const struct client_publica
                           struct frame_builder *frame);
 bool letters_link_commit(struct letters_link *link, const struct protocol_settlement *settlements, uint32_t count,
                          const struct client_output *outputs, uint32_t outputs_count);
+
+/* Asks {"verb":VERB}; *ANSWER is to be given back with json_decref(). */
+bool letters_link_ask(struct letters_link *link, const char *verb, json_t **answer);
 
 /* Ends it, telling FAULT. */
 bool letters_link_fail(struct letters_link *link, const struct fault *fault);

@@ -21,10 +21,14 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/letter_print.c \
 	%D%/letters.c %D%/letters.h \
 	%D%/letters_by_command.c \
+	%D%/letters_canary.c \
+	%D%/letters_edit.c \
 	%D%/letters_file.c %D%/letters_file.h \
 	%D%/letters_in_file.c \
 	%D%/letters_link.c %D%/letters_link.h \
 	%D%/letters_publish.c \
+	%D%/letters_return.c \
+	%D%/letters_topic.c %D%/letters_topic.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/options.c %D%/options.h \
 	%D%/options_help.c \

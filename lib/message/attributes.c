@@ -34,12 +34,6 @@ static const struct known known[KNOWN_MAX + 1] = {
 /* CloudEvents' members beside the attributes: as names they would collide in JSON. */
 static const struct known reserved[] = {KNOWN("specversion"), KNOWN("data"), KNOWN("data_base64")};
 
-/* What a dead letter says of its death, see letter.h. */
-static const struct known of_letter[] = {
-    KNOWN("deadtopic"), KNOWN("deadgroup"), KNOWN("deadoffset"), KNOWN("deadreason"), KNOWN("deadattempts"),
-    KNOWN("deadfirst"), KNOWN("deadlast"),  KNOWN("deadcode"),   KNOWN("deaderror"),
-};
-
 static bool same(const struct known *word, const char *name, size_t size)
 {
     return word->size == size && word->name[0] == name[0] && memcmp(word->name, name, size) == 0;
@@ -63,14 +57,21 @@ enum attribute_code attribute_code_of(const char *name, size_t size)
     return ATTRIBUTE_STRING;
 }
 
-bool attribute_is_of_letter(const struct attribute *attribute)
+/* What a dead letter says of its death, see letter.h: the names behind "dead", which differ in their first letters. */
+enum attribute_of_letter attribute_of_letter(const struct attribute *attribute)
 {
-    if (!is_custom(attribute->code) || attribute->name_size < 8 || memcmp(attribute->name, "dead", 4) != 0)
-        return false;
-    for (size_t i = 0; i < sizeof of_letter / sizeof *of_letter; i++)
-        if (same(&of_letter[i], attribute->name, attribute->name_size))
-            return true;
-    return false;
+    static const struct known names[] = {
+        [LETTER_TOPIC] = KNOWN("topic"),       [LETTER_GROUP] = KNOWN("group"), [LETTER_OFFSET] = KNOWN("offset"),
+        [LETTER_REASON] = KNOWN("reason"),     [LETTER_FIRST] = KNOWN("first"), [LETTER_LAST] = KNOWN("last"),
+        [LETTER_ATTEMPTS] = KNOWN("attempts"), [LETTER_CODE] = KNOWN("code"),   [LETTER_ERROR] = KNOWN("error"),
+    };
+    if (attribute->name_size < 8 || memcmp(attribute->name, "dead", 4) != 0 || !is_custom(attribute->code))
+        return LETTER_NONE;
+    for (unsigned i = LETTER_TOPIC; i < sizeof names / sizeof *names; i++)
+        if (names[i].name[0] == attribute->name[4])
+            return same(&names[i], attribute->name + 4, attribute->name_size - 4) ? (enum attribute_of_letter)i
+                                                                                  : LETTER_NONE;
+    return LETTER_NONE;
 }
 
 bool attribute_next(const uint8_t *block, size_t size, size_t *at, struct attribute *attribute)
@@ -107,7 +108,7 @@ bool attribute_next(const uint8_t *block, size_t size, size_t *at, struct attrib
 /* Whether it counts against ATTRIBUTE_COUNT_MAX. */
 static bool counts(const struct attribute *attribute)
 {
-    return attribute->code != ATTRIBUTE_ORIGIN && !attribute_is_of_letter(attribute);
+    return attribute->code != ATTRIBUTE_ORIGIN && attribute_of_letter(attribute) == LETTER_NONE;
 }
 
 /* ---- what is allowed ------------------------------------------------------------------------ */

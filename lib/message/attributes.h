@@ -67,8 +67,21 @@ const char *attribute_name(enum attribute_code code);
 /* The code of NAME: a known one, or ATTRIBUTE_STRING. */
 enum attribute_code attribute_code_of(const char *name, size_t size);
 
-/* Whether it is one of those that letter.h describes. */
-bool attribute_is_of_letter(const struct attribute *attribute);
+/* Those that letter.h describes. */
+enum attribute_of_letter {
+    LETTER_NONE,
+    LETTER_TOPIC,
+    LETTER_GROUP,
+    LETTER_OFFSET,
+    LETTER_REASON,
+    LETTER_ATTEMPTS,
+    LETTER_FIRST,
+    LETTER_LAST,
+    LETTER_CODE,
+    LETTER_ERROR
+};
+/* Which one of them it is; LETTER_NONE: none. */
+enum attribute_of_letter attribute_of_letter(const struct attribute *attribute);
 
 /*
  * Reads the entry at *AT (0 to begin with) of BLOCK and moves *AT behind it. False at the end, and for what is not an

@@ -11,15 +11,16 @@
 
 const char *const letter_reasons[] = {"rejected", "retries", "format", "unrouted", "overflow", NULL};
 
-/* In the order in which they are given up when there is no room, the last one first. */
-static const char *const names[] = {"deadtopic", "deadgroup", "deadoffset", "deadreason", "deadattempts",
-                                    "deadfirst", "deadlast",  "deadcode",   "deaderror"};
-enum { NAMES = sizeof(names) / sizeof(*names) };
-
 void letter_strip(struct buffer *block)
 {
-    for (size_t i = 0; i < NAMES; i++)
-        attributes_remove(block, names[i], strlen(names[i]));
+    struct attribute attribute;
+    size_t kept = 0, start = 0;
+    for (size_t at = 0; attribute_next(block->data, block->size, &at, &attribute); start = at)
+        if (attribute_of_letter(&attribute) == LETTER_NONE) {
+            memmove(block->data + kept, block->data + start, at - start);
+            kept += at - start;
+        }
+    block->size = kept;
 }
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
@@ -133,34 +134,36 @@ static int64_t get_time(const struct attribute *attribute)
     return units_time(text, &time, NULL) ? 0 : time;
 }
 
-static void take(struct letter *letter, size_t which, const struct attribute *attribute)
+static void take(struct letter *letter, const struct attribute *attribute)
 {
-    switch (which) {
-    case 0:
+    switch (attribute_of_letter(attribute)) {
+    case LETTER_NONE:
+        break;
+    case LETTER_TOPIC:
         get(attribute, &letter->topic, &letter->topic_size);
         break;
-    case 1:
+    case LETTER_GROUP:
         get(attribute, &letter->group, &letter->group_size);
         break;
-    case 2:
+    case LETTER_OFFSET:
         letter->offset = get_number(attribute, UINT64_MAX, 0);
         break;
-    case 3:
+    case LETTER_REASON:
         get(attribute, &letter->reason, &letter->reason_size);
         break;
-    case 4:
+    case LETTER_ATTEMPTS:
         letter->attempts = (uint32_t)get_number(attribute, INT32_MAX, 0);
         break;
-    case 5:
+    case LETTER_FIRST:
         letter->first = get_time(attribute);
         break;
-    case 6:
+    case LETTER_LAST:
         letter->last = get_time(attribute);
         break;
-    case 7:
+    case LETTER_CODE:
         letter->code = (int32_t)get_number(attribute, INT32_MAX, UINT32_MAX);
         break;
-    case 8:
+    case LETTER_ERROR:
         get(attribute, &letter->error, &letter->error_size);
         break;
     }
@@ -172,10 +175,20 @@ bool letter_read(const uint8_t *block, size_t size, struct letter *letter)
     size_t at = 0;
     *letter = (struct letter){.code = -1};
     while (attribute_next(block, size, &at, &attribute))
-        for (size_t i = 0; i < NAMES && attribute_is_of_letter(&attribute); i++)
-            if (attribute.name_size == strlen(names[i]) && !memcmp(attribute.name, names[i], attribute.name_size))
-                take(letter, i, &attribute);
+        take(letter, &attribute);
     return letter->reason_size > 0;
+}
+
+void letter_read_place(const uint8_t *block, size_t size, struct letter *letter)
+{
+    struct attribute attribute;
+    size_t at = 0;
+    *letter = (struct letter){.code = -1};
+    while (attribute_next(block, size, &at, &attribute)) {
+        enum attribute_of_letter which = attribute_of_letter(&attribute);
+        if (which == LETTER_TOPIC || which == LETTER_GROUP)
+            take(letter, &attribute);
+    }
 }
 
 /* ---- notes ---------------------------------------------------------------------------------------------------- */

@@ -48,6 +48,9 @@ enum mp_error letter_write(struct buffer *block, const struct letter *letter);
 /* Reads them; texts point into BLOCK. False: BLOCK has no reason, so it is no letter. What cannot be read is absent. */
 bool letter_read(const uint8_t *block, size_t size, struct letter *letter);
 
+/* Reads the topic and the group alone, for those who go through millions. */
+void letter_read_place(const uint8_t *block, size_t size, struct letter *letter);
+
 /* Removes them: the message as it was. */
 void letter_strip(struct buffer *block);
 

@@ -264,7 +264,7 @@ struct engine_operations {
                              struct engine_deliveries *deliveries, struct fault *fault);
     /*
      * Reads without leasing: each topic from its position (ascending by topic), or from FROM and VALUE. With a group's
-     * subscription: what it has not settled, from the positions or the oldest on; FROM means nothing then.
+     * subscription: what it has not settled, from the positions, ENGINE_FROM_OFFSET or the oldest on.
      */
     enum mp_error (*read)(struct engine *engine, struct engine_subscription *subscription,
                           const struct engine_position *positions, size_t positions_count, enum engine_from from,

@@ -139,7 +139,8 @@ static enum mp_error read_member(struct reading *reading, const struct read_requ
         *all = false; /* the next read will */
         return MP_OK;
     }
-    if (!known && !reading->group)
+    /* Who looks at what a group has not settled begins with the first of it, or where he says. */
+    if (!known && (!reading->group || request->from == ENGINE_FROM_OFFSET))
         error = local_position(giving->local, topic, request->from, request->value, &offset, giving->fault);
     if (error)
         return error;

@@ -244,7 +244,8 @@ bool core_fetch(struct core *core, struct request *request, struct fault *fault)
         return true;
     }
     struct fault detail = {0};
-    bool begins = turn == TURN_NOW && fetch.from != PROTOCOL_FROM_EXACT;
+    /* Who looks begins where he likes: it is no word about where the group does. */
+    bool begins = turn == TURN_NOW && fetch.from != PROTOCOL_FROM_EXACT && leases(request, &fetch);
     enum engine_from from = begins ? (enum engine_from)fetch.from : ENGINE_FROM_DEFAULT;
     struct engine_subscription *subscription = NULL;
     if (turn == TURN_NOW && check_group(core, request, &fetch, &detail)) {
