@@ -181,6 +181,10 @@ unit_tests += %D%/test_duplicates
 %C%_test_duplicates_SOURCES = %D%/test_duplicates.c %D%/time_rig.c %D%/time_rig.h
 %C%_test_duplicates_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_time_model
+%C%_test_time_model_SOURCES = %D%/test_time_model.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_time_model_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_expire
 %C%_test_expire_SOURCES = %D%/test_expire.c %D%/time_rig.c %D%/time_rig.h
 %C%_test_expire_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
