@@ -257,6 +257,18 @@ static const char *plural(uint64_t count)
     return count == 1 ? "" : "s";
 }
 
+/* What waits for its time, and how long the next of it does. */
+static void print_schedule(const json_t *status)
+{
+    uint64_t scheduled = admin_number(status, "scheduled");
+    int64_t left = (int64_t)admin_number(status, "schedule_due_us") - clock_wall();
+    char text[24];
+    if (scheduled == 0)
+        return;
+    units_duration_text(left > 0 ? left : 0, text, sizeof(text));
+    printf("scheduled  %" PRIu64 " message%s for later, the next in %s\n", scheduled, plural(scheduled), text);
+}
+
 static void print_relay(const json_t *status)
 {
     char uptime[24];
@@ -279,6 +291,7 @@ static void print_relay(const json_t *status)
            plural(sessions));
     printf("messages   %" PRIu64 " published, %" PRIu64 " delivered, %" PRIu64 " settled since the start\n",
            admin_number(counters, "published"), admin_number(counters, "delivered"), admin_number(counters, "settled"));
+    print_schedule(status);
     if (admin_number(counters, "undone") > 0)
         printf("trouble    %" PRIu64 " turn%s undone since the start, and sent again: the log says why\n",
                admin_number(counters, "undone"), plural(admin_number(counters, "undone")));

@@ -347,6 +347,8 @@ enum mp_error local_schedule_add(struct local *local, const struct topic *topic,
 /* Moves publications that are due into their topics, as many as belong in a turn. */
 enum mp_error local_schedule_tick(struct local *local, struct fault *fault);
 enum mp_error local_schedule_load(struct local *local, struct fault *fault);
+/* When the next one is due, by the wall clock as it is now; 0: there is none. */
+int64_t local_schedule_due(const struct local *local);
 /* Writes how many messages there are, before a commit. */
 enum mp_error local_schedule_save(struct local *local, struct fault *fault);
 

@@ -141,11 +141,12 @@ enum mp_error local_describe(struct engine *engine, struct buffer *out)
     for (const char *at = store_path(local->store); *at && size < sizeof path - 1; at++)
         path[size++] = (unsigned char)*at < 0x20 || *at == '"' || *at == '\\' ? '?' : *at;
     path[size] = '\0';
-    return buffer_append_format(
-        out,
-        "\"engine\":\"local\",\"store\":\"%s\",\"store_bytes\":%llu,\"commits\":%llu,"
-        "\"snapshots\":%llu,\"lapsed\":%llu,\"cache_bytes\":%zu,\"scheduled\":%llu,\"dedupe_bytes\":%zu",
-        path, (unsigned long long)store_size(local->store), (unsigned long long)local->commits,
-        (unsigned long long)local->snapshots, (unsigned long long)local->lapsed, local->cache_bytes,
-        (unsigned long long)local->scheduled, local_dedupe_bytes(local));
+    return buffer_append_format(out,
+                                "\"engine\":\"local\",\"store\":\"%s\",\"store_bytes\":%llu,\"commits\":%llu,"
+                                "\"snapshots\":%llu,\"lapsed\":%llu,\"cache_bytes\":%zu,\"scheduled\":%llu,\"schedule_"
+                                "due_us\":%lld,\"dedupe_bytes\":%zu",
+                                path, (unsigned long long)store_size(local->store), (unsigned long long)local->commits,
+                                (unsigned long long)local->snapshots, (unsigned long long)local->lapsed,
+                                local->cache_bytes, (unsigned long long)local->scheduled,
+                                (long long)local_schedule_due(local), local_dedupe_bytes(local));
 }

@@ -78,6 +78,11 @@ enum mp_error local_schedule_save(struct local *local, struct fault *fault)
     return error;
 }
 
+int64_t local_schedule_due(const struct local *local)
+{
+    return local->schedule_due == CLOCK_NEVER ? 0 : local_time_to_wall(local, local->schedule_due);
+}
+
 /* ---- what is due ---------------------------------------------------------------------------------------------- */
 
 static void look_again(struct moving *moving, int64_t time)

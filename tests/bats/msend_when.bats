@@ -118,3 +118,32 @@ END
     msend -t x -H 'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' -d a
     assert_equal "$(mrecv -t x -e --template '%{traceparent}')" 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
 }
+
+@test "mrelay status says how many are for later, also after a kill" {
+    start_relay
+    msend -t x --delay 1h -d a -d b
+    msend -t x --delay 2h -d c
+    end "$relay_pid" KILL
+    start_relay
+    run mrelay status
+    assert_success
+    assert_line --regexp '^scheduled  3 messages for later, the next in (1h|59m)'
+    msend -t x -d now
+    assert_equal "$(mrecv -t x -e)" now
+}
+
+@test "a topic with dedupe.by=id gives each id out once, whoever sends it again" {
+    start_relay
+    mrelay set topic x dedupe.by=id dedupe.window=1h
+    msend -t x --id order-1 -d first
+    msend -t x --id order-2 -d second
+    end "$relay_pid" KILL
+    start_relay
+    msend -t x --id order-1 -d again
+    msend -t x --id order-3 -d third
+    assert_equal "$(mrecv -t x -e)" $'first\nsecond\nthird'
+    assert_equal "$(mrecv -t x -g g -e)" $'first\nsecond\nthird'
+    run mrelay status
+    assert_success
+    assert_output --partial duplicate
+}
