@@ -234,7 +234,7 @@ static enum mp_error field_read(const struct field *field, const char *text, uni
 static const struct field *field_find(const struct field *fields, const char *key, const char *whose,
                                       struct fault *fault)
 {
-    const char *words[FIELDS_MAX];
+    const char *words[FIELDS_MAX] = {0};
     size_t count = 0;
     for (const struct field *field = fields; field->key; field++) {
         if (strcmp(field->key, key) == 0)

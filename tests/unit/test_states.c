@@ -159,7 +159,7 @@ static const uint8_t *any_mask(struct rig *rig)
     static uint8_t mask[2 * STATES_BLOCK / 8 + 1];
     uint64_t dice = below(rig, 3);
     for (uint32_t at = 0; at < sizeof mask; at++)
-        mask[at] = dice == 0 ? (uint8_t)next_random(rig) : dice == 1 ? 0xff : (uint8_t)(1u << below(rig, 20));
+        mask[at] = (uint8_t)(dice == 0 ? next_random(rig) : dice == 1 ? 0xff : UINT64_C(1) << below(rig, 20));
     return mask;
 }
 

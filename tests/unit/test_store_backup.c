@@ -208,7 +208,7 @@ static void a_backup_takes_the_stores_place(void **state)
     add_frames(rig->store, 10, 30);
     pid_t child = fork(); /* a lock is its process's */
     if (child == 0)
-        _exit(store_restore(copy, rig->path, NULL, NULL, NULL));
+        _exit((int)store_restore(copy, rig->path, NULL, NULL, NULL));
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == MP_ERR_BUSY);
