@@ -202,6 +202,7 @@ struct local {
 
     int64_t lease_due;        /* no lease ends earlier */
     int64_t delay_due;        /* no delay ends earlier */
+    int64_t woke;             /* monotonic: when those that were due were woken last */
     int64_t rate_due;         /* no group whose rate holds it up is given something earlier */
     int64_t schedule_due;     /* relay time: no publication of the schedule is due earlier */
     uint64_t schedule_after;  /* the row of the schedule that was looked at last, when a turn had enough of them */

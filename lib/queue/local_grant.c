@@ -110,20 +110,18 @@ enum mp_error grant_event(struct granting *granting, enum store_event_kind kind,
 }
 
 /* Sets the bits of those of SPAN messages from FIRST on that wait as NEXT does, up to one that waits otherwise. */
-static uint32_t collect(const struct group *group, const struct next_run *next, uint32_t span, uint8_t *mask)
+static uint32_t collect(struct group *group, const struct next_run *next, uint32_t span, uint8_t *mask)
 {
     uint64_t offset = next->first, end = next->first + span;
     struct state_run run;
     memset(mask, 0, bits_size(span));
-    for (; offset < end && states_get(&group->states, offset, &run); offset += run.count) {
-        if (run.value.state != STATE_WAITING)
-            continue;
+    while (offset < end && states_find(&group->states, STATE_WAITING, offset, &run) && run.first < end) {
         if (run.value.attempt + 1 != next->attempt || run.value.suspect != next->suspect)
-            break;
-        uint32_t count = run.count < end - offset ? run.count : (uint32_t)(end - offset);
-        bits_set_range(mask, (size_t)(offset - next->first), count);
+            return (uint32_t)(run.first - next->first);
+        offset = run.first + run.count < end ? run.first + run.count : end;
+        bits_set_range(mask, (size_t)(run.first - next->first), (size_t)(offset - run.first));
     }
-    return offset < end ? (uint32_t)(offset - next->first) : span;
+    return span;
 }
 
 enum mp_error grant_set(struct granting *granting, const struct cached_frame *cached, uint32_t index, uint32_t span,

@@ -334,6 +334,9 @@ static enum mp_error lapse(struct local *local, struct fault *fault)
     return MP_OK;
 }
 
+/* Microseconds between two looks at what is delayed: many that are due one after the other are granted together. */
+enum { WAKE_STEP = 5000 };
+
 /* Without memory the order is forgotten: the next grant finds it again. */
 static void woken(void *context, uint64_t first, uint32_t count)
 {
@@ -356,6 +359,16 @@ static void wake(struct local *local)
         if (due < local->delay_due)
             local->delay_due = due;
     }
+    local->woke = local->now.monotonic;
+}
+
+/* When delayed messages are to be woken. */
+static int64_t wake_due(const struct local *local)
+{
+    int64_t earliest = local->woke + WAKE_STEP;
+    if (local->delay_due == CLOCK_NEVER)
+        return CLOCK_NEVER;
+    return local->delay_due > earliest ? local->delay_due : earliest;
 }
 
 /* Groups for which the last turn had done enough. */
@@ -376,7 +389,7 @@ enum mp_error local_tick(struct engine *engine, struct fault *fault)
     struct local *local = local_of(engine);
     if (local->goes_on)
         go_on(local);
-    if (local->delay_due <= local->now.monotonic)
+    if (wake_due(local) <= local->now.monotonic)
         wake(local);
     local_flow_tick(local);
     enum mp_error error = local_schedule_tick(local, fault);
@@ -392,11 +405,11 @@ int64_t local_due(const struct engine *engine)
     const struct local *local = (const struct local *)engine;
     if (local->ready || local->goes_on)
         return local->now.monotonic; /* a turn that had answered enough left them */
-    int64_t due = local_retain_due(local);
+    int64_t due = local_retain_due(local), wakes = wake_due(local);
     if (local->lease_due < due)
         due = local->lease_due;
-    if (local->delay_due < due)
-        due = local->delay_due;
+    if (wakes < due)
+        due = wakes;
     if (local->rate_due < due)
         due = local->rate_due;
     int64_t time = local->schedule_due < local->expire_due ? local->schedule_due : local->expire_due;
