@@ -163,6 +163,7 @@ static enum mp_error group_make(struct local *local, struct topic *topic, struct
     if (group_add(local, &row, topic, subscription, &group))
         return fault_memory(fault);
     local_expire_soon(local, topic);
+    local_retain_look(local, topic);
     local_mark_ready(local, subscription);
     return MP_OK;
 }

@@ -82,9 +82,11 @@ static enum mp_error group_remove(struct local *local, struct group *group, stru
         members_remove(&group->subscription->members, group);
         local_mark_ready(local, group->subscription); /* what was leased of it held others back */
     }
+    /* Where the topic begins was found by its groups' floors so far. */
+    error = local_topic_save(local, group->topic, fault);
     map_remove(&local->groups, &group->id, sizeof group->id);
     local_group_free(group);
-    return MP_OK;
+    return error;
 }
 
 enum mp_error local_group_remove(struct local *local, struct group *group, struct fault *fault)

@@ -53,6 +53,7 @@ letters() {
 @test "letters go to the topic that the group names, which no pattern matches" {
     start_relay
     mrelay set group 'a.*' g dead_letter=a.bad
+    make_groups 'a.*' others
     msend -t a.1 -d one
     msend -t a.2 -d two
     mrecv -t 'a.*' -g g -n 2 -- sh -c 'exit 65' || assert_equal "$?" 65

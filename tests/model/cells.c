@@ -281,4 +281,5 @@ void reference_tick(struct trial *trial)
     }
     for (unsigned group = 0; group < trial->now.groups_count; group++)
         wake_delayed(trial, group);
+    reference_retain(trial);
 }

@@ -340,6 +340,8 @@ uint64_t reference_count(struct trial *trial, unsigned group, enum state state);
 uint64_t reference_held(struct trial *trial, uint64_t session, uint64_t *suspects);
 uint64_t reference_release(struct trial *trial, uint64_t session);
 void reference_tick(struct trial *trial);
+/* What every group of a topic has settled is gone; how far that is the floors tell, which are compared elsewhere. */
+void reference_retain(struct trial *trial);
 void reference_commit(struct trial *trial);
 /* Back to the last commit. */
 void reference_rollback(struct trial *trial);
