@@ -415,3 +415,21 @@ wrong() {
     run mrecv -r 'no/such' -t x
     assert_failure 64
 }
+
+@test "messages that are passed over leave their offsets out" {
+    start_relay
+    local topic
+    for topic in x y; do
+        mrelay set topic $topic dedupe.by=id dedupe.window=10m
+        printf '{"n": "%s"}\n' 1 2 1 3 2 4 | msend -t $topic --id-json /n
+    done
+    run mrecv -t x -e --template '%{offset} %{id}\n'
+    assert_output $'0 1\n1 2\n3 3\n5 4'
+    run mrecv -t x -g g -e --template '%{offset} %{id}\n'
+    assert_output $'0 1\n1 2\n3 3\n5 4'
+    assert_equal "$(group_count acked x g)" 4
+    run --separate-stderr mrecv -t y -g g -e -- sh -c 'echo "$MSG_OFFSET $MSG_ID"; [ "$MSG_ID$MSG_ATTEMPT" != 31 ]'
+    assert_success
+    assert_output $'0 1\n1 2\n3 3\n5 4\n3 3'
+    assert_equal "$(group_count acked y g)" 4
+}

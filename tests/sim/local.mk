@@ -16,6 +16,7 @@ TESTS += %D%/sim
 	%D%/network.c \
 	%D%/producer.c \
 	%D%/sim.h \
+	%D%/stage.c \
 	%D%/world.c \
 	$(empty)
 %C%_sim_LDADD = $(RELAY_LIBS)

@@ -13,7 +13,7 @@
  *     faults.c    the storm
  *     ledger.c    what was sent, and whether each reply and delivery is true
  *     audit.c     at the end: the store's rows against the ledger
- *     producer.c, consumer.c, bridge.c    the actors
+ *     producer.c, consumer.c, bridge.c, stage.c    the actors
  */
 #ifndef SIM_H
 #define SIM_H
@@ -285,6 +285,7 @@ struct actor *producer_new(struct world *world, uint32_t number);
 struct actor *consumer_new(struct world *world, const char *topic, const char *group);
 struct actor *reader_new(struct world *world, const char *topic);
 struct actor *bridge_new(struct world *world);
+struct actor *stage_new(struct world *world);
 
 /* The number of TOPIC, by name. */
 unsigned topic_number(struct world *world, const char *name, size_t size);

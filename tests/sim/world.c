@@ -147,6 +147,8 @@ static void people(struct world *world)
         actor_add(world, reader_new(world, patterns[sim_below(world, sizeof patterns / sizeof *patterns)]));
     if (sim_chance(world, 500))
         actor_add(world, bridge_new(world));
+    if (sim_chance(world, 500))
+        actor_add(world, stage_new(world));
 }
 
 static int64_t actor_due(const struct actor *actor)
