@@ -126,6 +126,14 @@ static const struct option_spec specs[] = {
      .help = "how long a consumer that is silent keeps messages (default: 30s)",
      .man = "How long a message stays with a consumer of which nothing is heard; after that it is handed out again.\n"
             "The default is 30 seconds.\nConsumers that live extend their leases by themselves."},
+    {.name = "client-rate",
+     .kind = OPTION_RATE,
+     .at = AT(serve.client_rate),
+     .argument = "RATE",
+     SERVING,
+     .help = "take so many messages from one client, 500/s",
+     .man = "Take\n.Ar RATE\nmessages from one client, such as\n.Cm 500/s ;\none that sends more waits.\n"
+            "What arrives in one piece is taken in one piece, and made up for by a longer wait."},
     {.name = "insecure",
      .kind = OPTION_FLAG,
      .at = AT(serve.insecure),

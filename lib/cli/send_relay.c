@@ -44,7 +44,8 @@ struct send_relay {
 
 /* ---- what the client tells ------------------------------------------------------------------------------------ */
 
-static void print_ids(struct send_relay *relay)
+/* Prints the ids of the next COUNT messages in flight, which are stored. */
+static void print_ids(struct send_relay *relay, uint32_t count)
 {
     uint64_t producer;
     uint64_t sequence;
@@ -54,7 +55,7 @@ static void print_ids(struct send_relay *relay)
     const char *line = (const char *)relay->flying_ids.data;
     const char *end = line + relay->flying_ids.size;
     enum mp_error error = MP_OK;
-    for (; line < end && !error; sequence++) {
+    for (; line < end && count > 0 && !error; sequence++, count--) {
         const char *newline = memchr(line, '\n', (size_t)(end - line));
         char text[FRAME_ID_TEXT];
         frame_origin_text(producer, sequence, text);
@@ -69,6 +70,7 @@ static void print_ids(struct send_relay *relay)
     else
         error = output_write(STDOUT_FILENO, out.data, out.size, &fault);
     buffer_free(&out);
+    buffer_consume(&relay->flying_ids, (size_t)(line - (const char *)relay->flying_ids.data));
     if (error == MP_ERR_CLOSED) {
         send_engine_end(relay->engine, exit_by_pipe());
     } else if (error) {
@@ -83,11 +85,13 @@ static void on_published(void *context, uint64_t offset, uint32_t count, uint32_
     (void)duplicates;
     struct send_relay *relay = context;
     struct send_engine *engine = relay->engine;
-    relay->flying = 0;
+    /* A full topic takes a frame in parts; what was rejected of the input is counted when it is done with. */
+    relay->flying -= count < relay->flying ? count : relay->flying;
+    relay->topic_full_since = relay->flying_since = clock_monotonic();
     engine->done += count;
-    engine->gone = relay->flying_upto;
+    engine->gone = relay->flying ? engine->gone + count : relay->flying_upto;
     if (engine->settings->print_id)
-        print_ids(relay);
+        print_ids(relay, count);
 }
 
 static void on_refused(void *context, enum mp_error error, const char *text)

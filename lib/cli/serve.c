@@ -97,6 +97,7 @@ int serve(const struct serve_settings *settings, const struct options *options, 
         .max_message = (uint32_t)settings->max_message,
         .max_connections = (unsigned)settings->max_connections,
         .lease = (uint32_t)(settings->lease / 1000),
+        .client_rate = settings->client_rate,
         .ready = relay_ready_descriptor(),
     };
     int code = check(settings, options);

@@ -40,7 +40,8 @@ struct client_settings {
     /*
      * The publication is stored: COUNT messages at OFFSET and following (PROTOCOL_SCHEDULED: they get theirs when they
      * are due), DUPLICATES of which the topic had already, as far as is known. client_stored_origin() has its origin.
-     * May be NULL.
+     * Of a frame for which there was not room at once it is called for each part, in order; it is done with when
+     * client_can_publish() says so. May be NULL.
      */
     void (*published)(void *context, uint64_t offset, uint32_t count, uint32_t duplicates);
     /* The relay refused the publication for good (not `full`): ERROR and its words. It is dropped. May be NULL. */

@@ -31,18 +31,70 @@ void client_adopt_frame(struct client *client, struct frame_builder *frame)
     publication->sequence += frame->count;
 }
 
+/* ---- frames that are taken in parts ----------------------------------------------------------------------- */
+
+/* What is not stored yet of the frame that the owner gave. */
+static uint32_t messages_left(const struct client_publishing *publication)
+{
+    return publication->divided ? publication->whole.count - publication->part.index : publication->frame.count;
+}
+
+static uint32_t bytes_left(const struct client_publishing *publication)
+{
+    size_t bytes =
+        publication->divided ? publication->whole.bytes.size - publication->part.at : publication->frame.bytes.size;
+    return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+}
+
+/* Makes a part of MESSAGES, at most what is left, what goes out next. MP_ERR_MEMORY leaves all as it was. */
+static enum mp_error divide(struct client *client, uint32_t messages)
+{
+    struct client_publishing *publication = &client->publication;
+    struct frame_builder *frame = &publication->frame;
+    if (!publication->divided) {
+        struct frame_builder spare = publication->whole;
+        publication->whole = *frame;
+        *frame = spare;
+        frame_trust(&publication->opened, publication->whole.bytes.data, publication->whole.bytes.size);
+        publication->part = frame_cursor(&publication->opened);
+        publication->divided = true;
+    }
+    publication->rest = publication->part;
+    frame->bytes.size = 0;
+    enum mp_error error = frame_cut(&publication->rest, messages, SIZE_MAX, &frame->bytes);
+    if (error != MP_OK) {
+        return error;
+    }
+    struct frame part;
+    frame_trust(&part, frame->bytes.data, frame->bytes.size);
+    frame->producer = part.producer;
+    frame->sequence = part.sequence;
+    frame->count = part.count;
+    frame->longest = part.longest;
+    frame->attributes = part.attributes;
+    frame->flags = part.flags;
+    /* Of the session before: its numbers are not this one's. */
+    if (frame->producer != client->welcome.session) {
+        client_adopt_frame(client, frame);
+    }
+    return MP_OK;
+}
+
+/* ---- one publication -------------------------------------------------------------------------------------- */
+
 static enum mp_error send_publication(struct client *client, struct fault *fault)
 {
     struct client_publishing *publication = &client->publication;
     struct buffer head = {0};
+    unsigned flags = publication->fixed ? 0 : PROTOCOL_DIVISIBLE;
     enum mp_error error;
     if (publication->wait_room) {
         publication->room_asked = client->now;
         struct protocol_room room = {.topic = publication->topic,
                                      .topic_size = strlen(publication->topic),
                                      .wait = ROOM_WAIT,
-                                     .messages = publication->frame.count,
-                                     .bytes = (uint32_t)publication->frame.bytes.size};
+                                     .messages = messages_left(publication),
+                                     .bytes = bytes_left(publication)};
         error = protocol_put_room(&head, &room);
     } else {
         struct protocol_publication to = protocol_publication(publication->topic);
@@ -55,9 +107,9 @@ static enum mp_error send_publication(struct client *client, struct fault *fault
     if (error != MP_OK) {
         fault_memory(fault);
     } else if (publication->wait_room) {
-        error = client_send(client, CHANNEL_PUBLISH, PROTOCOL_ROOM, 0, publication->number, &head, NULL, fault);
+        error = client_send(client, CHANNEL_PUBLISH, PROTOCOL_ROOM, flags, publication->number, &head, NULL, fault);
     } else {
-        error = client_send(client, CHANNEL_PUBLISH, PROTOCOL_PUBLISH, 0, publication->number, &head,
+        error = client_send(client, CHANNEL_PUBLISH, PROTOCOL_PUBLISH, flags, publication->number, &head,
                             &publication->frame.bytes, fault);
     }
     buffer_free(&head);
@@ -68,6 +120,10 @@ static enum mp_error send_publication(struct client *client, struct fault *fault
 static void put_away(struct client_publishing *publication)
 {
     publication->active = false;
+    publication->divided = false;
+    if (publication->whole.bytes.capacity > (size_t)2 * FRAME_TARGET) {
+        frame_builder_free(&publication->whole);
+    }
     if (publication->frame.bytes.capacity > (size_t)2 * FRAME_TARGET) {
         frame_builder_free(&publication->frame);
     }
@@ -139,7 +195,8 @@ void client_publish_pump(struct client *client)
         return;
     }
     if (publication->session != client->welcome.session) {
-        if (!publication->fixed) {
+        /* A part that is to be cut is adopted then. */
+        if (!publication->fixed && !(publication->divided && publication->wait_room)) {
             client_adopt_frame(client, &publication->frame);
         }
         publication->session = client->welcome.session;
@@ -173,12 +230,20 @@ static void stored(struct client *client, const struct protocol_reply *reply)
     }
     publication->producer_was = publication->frame.producer;
     publication->sequence_was = publication->frame.sequence;
-    put_away(publication);
+    bool more = publication->divided && publication->rest.index < publication->whole.count;
+    if (more) {
+        publication->part = publication->rest;
+        publication->wait_room = true;
+    } else {
+        put_away(publication);
+    }
     if (client->lanes[CHANNEL_PUBLISH].session == client->welcome.session) {
         publication->number++;
         client->in_vain = 0;
     }
-    set_full(client, false, "");
+    if (!more) {
+        set_full(client, false, "");
+    }
     if (client->settings.published != NULL) {
         client->settings.published(client->settings.context, first, count, duplicates);
     }
@@ -194,7 +259,7 @@ void client_publish_lost(struct client *client)
                     (unsigned)publication->frame.count);
         return;
     }
-    publication->wait_room = false;
+    publication->wait_room = publication->wait_room && publication->divided; /* then no part of it is cut */
     client_session_lost(client, CHANNEL_PUBLISH);
 }
 
@@ -207,20 +272,41 @@ static void refused(struct client *client, enum mp_error error, const char *text
     }
 }
 
-static void room_answered(struct client *client, enum mp_error status)
+/* There is room for some of what is left, or for all. */
+static void room_found(struct client *client, const struct protocol_reply *reply)
 {
     struct client_publishing *publication = &client->publication;
+    uint32_t left = messages_left(publication);
+    uint32_t messages;
+    if (protocol_read_u32(reply, &messages) != MP_OK || messages == 0) {
+        messages = left; /* the publication itself will be told */
+    }
+    if (!publication->fixed && (publication->divided || messages < left) &&
+        divide(client, messages < left ? messages : left) != MP_OK) {
+        client_pause(client, CHANNEL_PUBLISH); /* no memory: ask again */
+        return;
+    }
+    client_calm(client, CHANNEL_PUBLISH);
+    publication->wait_room = false;
+    publication->since = client->now;
+}
+
+static void room_answered(struct client *client, const struct protocol_reply *reply, const char *text)
+{
+    struct client_publishing *publication = &client->publication;
+    enum mp_error status = reply->status;
     if (status == MP_OK) {
-        client_calm(client, CHANNEL_PUBLISH);
-        publication->wait_room = false;
-        publication->since = client->now;
+        room_found(client, reply);
+    } else if (publication->divided && !client_is_passing(status) && status != MP_ERR_FULL &&
+               status != MP_ERR_SESSION) {
+        refused(client, status, text); /* there is no part that could be told */
     } else if (status == MP_ERR_SESSION) {
         client_publish_lost(client);
     } else if (status == MP_ERR_FULL && client->now - publication->room_asked >= ROOM_WAIT * INT64_C(1000) / 2) {
         client_calm(client, CHANNEL_PUBLISH);
     } else {
         /* Whatever is wrong, the publication itself will be told. */
-        publication->wait_room = status == MP_ERR_FULL;
+        publication->wait_room = status == MP_ERR_FULL || publication->divided;
         client_pause(client, CHANNEL_PUBLISH);
     }
 }
@@ -233,7 +319,7 @@ void client_publish_answered(struct client *client, const struct protocol_reply 
     if (reply->status != MP_OK && protocol_read_error(reply, &expected, &fault) != MP_OK) {
         client_fail(client, MP_ERR_FORMAT, "the relay's reply cannot be understood");
     } else if (reply->type == PROTOCOL_ROOM) {
-        room_answered(client, reply->status);
+        room_answered(client, reply, fault_text(&fault));
     } else if (reply->status == MP_OK) {
         client_calm(client, CHANNEL_PUBLISH);
         stored(client, reply);
@@ -267,4 +353,5 @@ void client_publish_welcomed(struct client *client)
 void client_publish_free(struct client *client)
 {
     frame_builder_free(&client->publication.frame);
+    frame_builder_free(&client->publication.whole);
 }

@@ -45,6 +45,14 @@ struct client_publishing {
     enum protocol_when when;
     int64_t value;
     struct frame_builder frame;
+    /*
+     * A frame of which only parts are taken at a time: FRAME is the part that is under way, cut out of WHOLE from
+     * `part` to `rest`.
+     */
+    bool divided;
+    struct frame_builder whole;
+    struct frame opened; /* WHOLE */
+    struct frame_cursor part, rest;
     uint64_t session;  /* under which FRAME goes out */
     uint64_t number;   /* of the publication that is under way, or of the next */
     uint64_t sequence; /* of the first message of the next frame */

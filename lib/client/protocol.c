@@ -28,7 +28,8 @@ static bool lane_fits(enum protocol_type type, unsigned lane)
 static bool flags_fit(enum protocol_type type, unsigned flags)
 {
     return flags == 0 || (type == PROTOCOL_SETTLE && flags == PROTOCOL_ATOMIC) ||
-           (type == PROTOCOL_FETCH && flags == PROTOCOL_FETCH_PEEK);
+           (type == PROTOCOL_FETCH && flags == PROTOCOL_FETCH_PEEK) ||
+           ((type == PROTOCOL_PUBLISH || type == PROTOCOL_ROOM) && flags == PROTOCOL_DIVISIBLE);
 }
 
 static bool type_is_known(unsigned type)

@@ -28,8 +28,10 @@
  *              number.
  *     settle   lane settle, numbered. Reply: u32 applied, u32 stale (messages).
  *     extend   lane control. body: u32 milliseconds. Extends every lease of the session. Reply: u32 leases.
- *     room     lane control or publish. body: string topic, u32 wait (ms), u32 messages, u32 bytes. Reply: empty;
- *              MP_ERR_FULL when there is none for so much after the wait; MP_ERR_OVERFLOW.
+ *              With PROTOCOL_DIVISIBLE a publication that fits in part only gets MP_ERR_FULL: ask for room.
+ *     room     lane control or publish. body: string topic, u32 wait (ms), u32 messages, u32 bytes. Reply: u32 messages
+ *              that there is room for: all of them, or with PROTOCOL_DIVISIBLE one at least; MP_ERR_FULL when there is
+ *              none after the wait; MP_ERR_OVERFLOW.
  *     admin    lane control. body: a JSON object. Reply: a JSON text.
  *     leave    lane control. The session ends: its leases are released at once. Reply: u32 messages released.
  */
@@ -149,6 +151,9 @@ enum mp_error protocol_put_published(struct buffer *out, uint64_t first, uint32_
 enum mp_error protocol_read_published(const struct protocol_reply *reply, uint64_t *first, uint32_t *count,
                                       uint32_t *duplicates);
 
+/* A flag of publish and room: the client can divide what it publishes. */
+enum { PROTOCOL_DIVISIBLE = 4 };
+
 struct protocol_room {
     const char *topic; /* not terminated */
     size_t topic_size;
@@ -159,7 +164,7 @@ struct protocol_room {
 enum mp_error protocol_put_room(struct buffer *out, const struct protocol_room *room);
 enum mp_error protocol_read_room(const struct protocol_request *request, struct protocol_room *room);
 
-/* extend's request, and the replies of extend (leases) and leave (messages). */
+/* extend's request, and the replies of extend (leases), room and leave (messages). */
 enum mp_error protocol_put_u32(struct buffer *out, uint32_t value);
 enum mp_error protocol_read_extend(const struct protocol_request *request, uint32_t *milliseconds);
 enum mp_error protocol_read_u32(const struct protocol_reply *reply, uint32_t *value);

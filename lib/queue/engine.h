@@ -210,6 +210,12 @@ struct engine_operations {
      */
     enum mp_error (*room)(struct engine *engine, const char *topic, size_t size, uint64_t messages, uint64_t bytes,
                           uint64_t session, struct fault *fault);
+    /*
+     * How many of MESSAGES, BYTES in all, the topic takes now, from whom could send them in parts. WAITING: 0 also when
+     * so few fit that it is better to wait on.
+     */
+    uint64_t (*fits)(struct engine *engine, const char *topic, size_t size, uint64_t messages, uint64_t bytes,
+                     bool waiting);
 
     /* Whether the group that PUBLICATION is for is there: MP_OK, also when it is for all; MP_ERR_NOT_FOUND. Without a
      * frame. To be asked before publish(), for which it is an error. */

@@ -336,6 +336,7 @@ static const struct engine_operations operations = {
     .put_session = local_put_session,
     .delete_session = local_delete_session,
     .room = local_room,
+    .fits = local_fits,
     .check_target = local_check_target,
     .publish = local_publish,
     .subscribe = local_subscribe,

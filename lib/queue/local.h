@@ -285,6 +285,8 @@ enum mp_error local_topic_add(struct local *local, const struct store_topic *row
 void local_topic_free(struct topic *topic);
 enum mp_error local_room(struct engine *engine, const char *topic, size_t size, uint64_t messages, uint64_t bytes,
                          uint64_t session, struct fault *fault);
+uint64_t local_fits(struct engine *engine, const char *topic, size_t size, uint64_t messages, uint64_t bytes,
+                    bool waiting);
 /* The first offset of TOPIC that was stored at TIME or later. */
 enum mp_error local_offset_at(struct local *local, const struct topic *topic, int64_t time, uint64_t *offset,
                               struct fault *fault);
@@ -363,6 +365,8 @@ uint64_t local_unsettled(const struct group *group);
  */
 enum mp_error local_flow_room(struct local *local, struct topic *topic, uint64_t messages, uint64_t bytes,
                               struct fault *fault);
+/* How many of MESSAGES of BYTES it takes now; WAITING: if it is worth while. */
+uint64_t local_flow_fits(struct local *local, struct topic *topic, uint64_t messages, uint64_t bytes, bool waiting);
 /* The frame of ROW is at the end of TOPIC: counts it, and drops what is too old where the topic is told to. */
 enum mp_error local_flow_added(struct local *local, struct topic *topic, const struct store_frame *row,
                                struct fault *fault);

@@ -110,10 +110,53 @@ enum mp_error local_flow_room(struct local *local, struct topic *topic, uint64_t
     return refuse(topic, "max_bytes", settings->max_bytes, fault);
 }
 
+static uint64_t least(uint64_t one, uint64_t other)
+{
+    return one < other ? one : other;
+}
+
+/* Messages of AVERAGE bytes that TOPIC has room for; *LIMIT: how many that would be if it were empty. */
+static uint64_t room_for(struct local *local, struct topic *topic, double average, uint64_t *limit)
+{
+    const struct topic_settings *settings = &topic->settings;
+    uint64_t fill = fill_of(topic), left = UINT64_MAX;
+    *limit = UINT64_MAX;
+    if (settings->max_messages > 0) {
+        *limit = settings->max_messages;
+        left = settings->max_messages > fill ? settings->max_messages - fill : 0;
+    }
+    if (settings->max_bytes > 0 && left > 0) {
+        if (fill > 0)
+            look_at_sizes(local, topic);
+        uint64_t bytes = bytes_of(topic, fill);
+        uint64_t free = settings->max_bytes > bytes ? settings->max_bytes - bytes : 0;
+        *limit = least(*limit, (uint64_t)((double)settings->max_bytes / average));
+        left = least(left, (uint64_t)((double)free / average));
+    }
+    return fill == 0 && left == 0 ? 1 : left; /* also what is larger than the limit has to go in some time */
+}
+
+uint64_t local_flow_fits(struct local *local, struct topic *topic, uint64_t messages, uint64_t bytes, bool waiting)
+{
+    const struct topic_settings *settings = &topic->settings;
+    int64_t now = local->now.monotonic;
+    double average = messages > 0 && bytes > messages ? (double)bytes / (double)messages : 1;
+    uint64_t most = least(messages, rate_left(&topic->flow.rate, settings->rate, now)), limit;
+    if (waiting && most < messages && rate_due(&topic->flow.rate, settings->rate, now) > now)
+        return 0;
+    if (settings->overflow == OVERFLOW_DROP_OLDEST || (settings->max_messages == 0 && settings->max_bytes == 0))
+        return most;
+    uint64_t left = room_for(local, topic, average, &limit);
+    /* Not message by message, as they are settled: an eighth of what the topic takes. */
+    if (waiting && left < most && left < limit / 8)
+        return 0;
+    return least(left, most);
+}
+
 /* ---- what is dropped for it ----------------------------------------------------------------------------------- */
 
-/* How many of FILL unsettled messages are too many, when the last LATEST are to stay in any case. */
-static uint64_t surplus_of(struct local *local, struct topic *topic, uint64_t fill, uint64_t latest)
+/* How many of FILL unsettled messages are too many. The last one stays, whatever its size. */
+static uint64_t surplus_of(struct local *local, struct topic *topic, uint64_t fill)
 {
     const struct topic_settings *settings = &topic->settings;
     uint64_t most = fill;
@@ -126,8 +169,8 @@ static uint64_t surplus_of(struct local *local, struct topic *topic, uint64_t fi
         if (bytes > settings->max_bytes && fits < most)
             most = fits;
     }
-    if (most < latest)
-        most = latest;
+    if (most == 0)
+        most = 1;
     return fill > most ? fill - most : 0;
 }
 
@@ -178,20 +221,18 @@ static enum mp_error drop_without_group(struct local *local, struct topic *topic
     return error;
 }
 
-/* Makes room behind a publication of LATEST messages. */
-static enum mp_error drop_oldest(struct local *local, struct topic *topic, uint64_t latest, struct fault *fault)
+/* Brings TOPIC to its limits, for every group. */
+static enum mp_error drop_oldest(struct local *local, struct topic *topic, struct fault *fault)
 {
     enum mp_error error = MP_OK;
     if (topic->groups.count == 0)
-        return drop_without_group(local, topic, surplus_of(local, topic, topic->end - topic->first, latest), fault);
+        return drop_without_group(local, topic, surplus_of(local, topic, topic->end - topic->first), fault);
     for (size_t i = 0; !error && i < topic->groups.count; i++) {
         struct group *group = topic->groups.items[i];
-        uint64_t surplus = surplus_of(local, topic, local_unsettled(group), latest), first, end, dropped;
+        uint64_t surplus = surplus_of(local, topic, local_unsettled(group)), first, end, dropped;
         if (surplus == 0)
             continue;
         find_oldest(group, surplus, &first, &end);
-        if (end > topic->end - latest)
-            end = topic->end - latest;
         error = local_drop(local, group, first, end, DROP_OVERFLOW, &dropped, fault);
     }
     return error;
@@ -241,7 +282,7 @@ enum mp_error local_flow_added(struct local *local, struct topic *topic, const s
     rate_take(&topic->flow.rate, settings->rate, row->count, local->now.monotonic);
     if (settings->overflow != OVERFLOW_DROP_OLDEST || (settings->max_messages == 0 && settings->max_bytes == 0))
         return MP_OK;
-    return drop_oldest(local, topic, row->count, fault);
+    return drop_oldest(local, topic, fault);
 }
 
 void local_flow_frame(struct topic *topic, const struct store_frame *row)

@@ -85,6 +85,15 @@ enum mp_error local_topic_make(struct local *local, const char *name, size_t siz
 }
 
 /* Asks the file system at most ten times a second. */
+static bool disk_is_full(struct local *local)
+{
+    if (local->now.monotonic >= local->space_checked) {
+        local->space = store_free_space(local->store);
+        local->space_checked = local->now.monotonic + 100000;
+    }
+    return local->space < STORE_RESERVE;
+}
+
 enum mp_error local_room(struct engine *engine, const char *name, size_t size, uint64_t messages, uint64_t bytes,
                          uint64_t session, struct fault *fault)
 {
@@ -93,13 +102,19 @@ enum mp_error local_room(struct engine *engine, const char *name, size_t size, u
     (void)session;
     if (local->next_topic >= TOPICS_MAX && !topic)
         return fault_set(fault, MP_ERR_FULL, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
-    if (local->now.monotonic >= local->space_checked) {
-        local->space = store_free_space(local->store);
-        local->space_checked = local->now.monotonic + 100000;
-    }
-    if (local->space < STORE_RESERVE)
+    if (disk_is_full(local))
         return fault_set(fault, MP_ERR_FULL, "the disk of the relay's store is nearly full: less than 64 MiB are free");
     return topic ? local_flow_room(local, topic, messages, bytes, fault) : MP_OK;
+}
+
+uint64_t local_fits(struct engine *engine, const char *name, size_t size, uint64_t messages, uint64_t bytes,
+                    bool waiting)
+{
+    struct local *local = local_of(engine);
+    struct topic *topic = local_topic(local, name, size);
+    if (disk_is_full(local) || (local->next_topic >= TOPICS_MAX && !topic))
+        return 0;
+    return topic ? local_flow_fits(local, topic, messages, bytes, waiting) : messages;
 }
 
 enum mp_error local_offset_at(struct local *local, const struct topic *topic, int64_t time, uint64_t *offset,

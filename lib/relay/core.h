@@ -27,6 +27,7 @@ struct core_settings {
      * the last two minutes; beyond that new ones are told to come again.
      */
     uint32_t sessions;
+    double client_rate; /* messages a second that one session may publish; 0: as many as it likes */
 
     void *context;
     /* 64 random bits: a part of a session's id. */

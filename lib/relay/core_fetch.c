@@ -329,7 +329,8 @@ void core_expire(struct core *core)
     for (struct request *request = core->rooms.first, *next; request; request = next) {
         next = request->next;
         struct fault detail = {0};
-        if (core_has_room(core, request, &detail) != MP_ERR_FULL) {
+        uint32_t messages;
+        if (core_has_room(core, request, &messages, &detail) != MP_ERR_FULL) {
             core_room(core, request);
             core_request_free(core, request);
         }

@@ -11,6 +11,31 @@ static struct engine_publication engine_publication(const struct core *core, con
     return publication;
 }
 
+/* Whether the relay takes so much from SESSION now, and TOPIC so much from anybody. */
+static enum mp_error has_room(struct core *core, uint64_t session, const char *topic, size_t topic_size,
+                              uint64_t messages, uint64_t bytes, struct fault *fault)
+{
+    double limit = core->settings.client_rate;
+    const struct session *client = limit > 0 ? core_session_find(core, session) : NULL;
+    if (client && rate_left(&client->rate, limit, core->now.monotonic) == 0)
+        return fault_set(fault, MP_ERR_FULL, "the relay takes %g messages a second from one client", limit);
+    return core->engine->operations->room(core->engine, topic, topic_size, messages, bytes, session, fault);
+}
+
+/* How many of MESSAGES are taken from a SESSION that can divide them; WAITING: and has to wait anyway. */
+static uint64_t fits(struct core *core, uint64_t session, const char *topic, size_t topic_size, uint64_t messages,
+                     uint64_t bytes, bool waiting)
+{
+    double limit = core->settings.client_rate;
+    const struct session *client = limit > 0 ? core_session_find(core, session) : NULL;
+    uint64_t left = client ? rate_left(&client->rate, limit, core->now.monotonic) : UINT64_MAX;
+    if (waiting && client && left < messages &&
+        rate_due(&client->rate, limit, core->now.monotonic) > core->now.monotonic)
+        return 0;
+    uint64_t most = core->engine->operations->fits(core->engine, topic, topic_size, messages, bytes, waiting);
+    return left < most ? left : most;
+}
+
 enum mp_error core_check_publication(struct core *core, uint64_t session, const struct protocol_publication *to,
                                      struct frame *frame, struct fault *fault)
 {
@@ -30,8 +55,7 @@ enum mp_error core_check_publication(struct core *core, uint64_t session, const 
                           core->settings.max_message);
     if (!error)
         error = engine->check_target(core->engine, &publication, fault);
-    if (!error &&
-        (error = engine->room(core->engine, to->topic, to->topic_size, frame->count, frame->size, session, fault)))
+    if (!error && (error = has_room(core, session, to->topic, to->topic_size, frame->count, frame->size, fault)))
         core->counters.refused_full++;
     return error;
 }
@@ -45,6 +69,7 @@ enum mp_error core_store(struct core *core, const struct request *request, const
     publication.blob = request->blob;
     enum mp_error error =
         core->engine->operations->publish(core->engine, &publication, &origin, first, duplicates, fault);
+    rate_take(&request->session->rate, core->settings.client_rate, frame->count, core->now.monotonic);
     core->counters.published += frame->count;
     core->counters.published_frames++;
     core->counters.published_bytes += frame->size;
@@ -69,6 +94,21 @@ static bool has_lane(struct core *core, const struct request *request, unsigned 
     return false;
 }
 
+/* What becomes of a publication that can be divided, after core_check_publication() said ERROR. */
+static enum mp_error check_fit(struct core *core, uint64_t session, const struct protocol_publication *to,
+                               const struct frame *frame, enum mp_error error, struct fault *detail)
+{
+    if (error && error != MP_ERR_FULL && error != MP_ERR_OVERFLOW)
+        return error;
+    uint64_t most = fits(core, session, to->topic, to->topic_size, frame->count, frame->size, false);
+    if (most == frame->count || (error && most == 0))
+        return error;
+    if (!error)
+        core->counters.refused_full++;
+    return fault_set(detail, MP_ERR_FULL, "topic %.*s is full, or takes less at a time", (int)to->topic_size,
+                     to->topic);
+}
+
 bool core_publish(struct core *core, struct request *request, struct fault *fault)
 {
     struct session *session = request->session;
@@ -90,6 +130,8 @@ bool core_publish(struct core *core, struct request *request, struct fault *faul
         error = fault_set(&detail, MP_ERR_AGAIN, "the relay is about to end");
     else
         error = core_check_publication(core, session->id, &to, &frame, &detail);
+    if (request->head.flags & PROTOCOL_DIVISIBLE)
+        error = check_fit(core, session->id, &to, &frame, error, &detail);
     if (error) {
         core_reply_text(core, request, error, fault_text(&detail));
         return true;
@@ -110,28 +152,42 @@ bool core_publish(struct core *core, struct request *request, struct fault *faul
     return true;
 }
 
-enum mp_error core_has_room(struct core *core, const struct request *request, struct fault *detail)
+enum mp_error core_has_room(struct core *core, const struct request *request, uint32_t *messages, struct fault *detail)
 {
     struct protocol_room room = {0};
+    uint64_t session = request->head.session;
     protocol_read_room(&request->head, &room);
-    return core->engine->operations->room(core->engine, room.topic, room.topic_size, room.messages, room.bytes,
-                                          request->head.session, detail);
+    *messages = room.messages;
+    enum mp_error error = has_room(core, session, room.topic, room.topic_size, room.messages, room.bytes, detail);
+    if (!(request->head.flags & PROTOCOL_DIVISIBLE) || (error && error != MP_ERR_FULL && error != MP_ERR_OVERFLOW))
+        return error;
+    *messages = (uint32_t)fits(core, session, room.topic, room.topic_size, room.messages, room.bytes, request->list);
+    if (*messages > 0)
+        return MP_OK;
+    return error ? error : fault_set(detail, MP_ERR_FULL, "the topic takes no more at the moment");
 }
 
 bool core_room(struct core *core, struct request *request)
 {
     struct protocol_room room = {0};
     struct fault detail = {0};
+    uint32_t messages = 0;
     enum mp_error error = protocol_read_room(&request->head, &room);
     error = error ? fault_set(&detail, error, "a request for room that is not well formed")
                   : name_check_topic(room.topic, room.topic_size, &detail);
     if (!error)
-        error = core_has_room(core, request, &detail);
+        error = core_has_room(core, request, &messages, &detail);
     if (error == MP_ERR_FULL && room.wait > 0 && !request->list && core_may_wait(core, request)) {
         request->session = NULL; /* it may be gone before the wait is over */
         core_wait(core, request, &core->rooms, core->now.monotonic + (int64_t)room.wait * 1000);
         return false;
     }
-    core_reply_text(core, request, error, error ? fault_text(&detail) : "");
+    if (error) {
+        core_reply_text(core, request, error, fault_text(&detail));
+        return true;
+    }
+    struct reply *reply = core_reply(core, request, MP_OK);
+    if (reply)
+        protocol_put_u32(&reply->head, messages);
     return true;
 }

@@ -18,6 +18,11 @@ static struct session *session_get(const struct core *core, uint64_t id)
     return map_get(&core->sessions, &id, sizeof id);
 }
 
+const struct session *core_session_find(const struct core *core, uint64_t id)
+{
+    return session_get(core, id);
+}
+
 static struct session *session_make(struct core *core, uint64_t id, int64_t created)
 {
     struct session *session = calloc(1, sizeof *session);

@@ -8,6 +8,7 @@
 #define RELAY_PRIVATE_H
 
 #include "base/map.h"
+#include "policy/rate.h"
 #include "relay/core.h"
 
 enum { ANSWER_BYTES = 16 * 1024 * 1024 }; /* of messages in a turn's replies, exceeded by one reply at most */
@@ -68,6 +69,7 @@ struct session {
     bool saved;          /* has a row */
     bool left;
     struct request *fetching;
+    struct rate rate; /* of what it publishes */
 };
 
 /* Which session a connection speaks for. */
@@ -154,6 +156,8 @@ enum core_turn core_number(struct core *core, const struct request *request);
 void core_applied(struct core *core, const struct request *request, uint64_t result, uint32_t count);
 /* Writes SESSION's row in this turn, for what has no other row to be known by after a restart. */
 enum mp_error core_session_keep(struct core *core, const struct session *session, struct fault *fault);
+/* The session ID, or NULL. */
+const struct session *core_session_find(const struct core *core, uint64_t id);
 void core_sessions_tick(struct core *core);
 void core_sessions_reset(struct core *core);
 void core_sessions_free(struct core *core);
@@ -167,8 +171,8 @@ void core_leave(struct core *core, struct request *request, struct fault *fault)
  * has to be undone. */
 bool core_publish(struct core *core, struct request *request, struct fault *fault);
 bool core_room(struct core *core, struct request *request);
-/* Whether there is what REQUEST, a `room` that is well formed, asks for. */
-enum mp_error core_has_room(struct core *core, const struct request *request, struct fault *detail);
+/* Whether there is what REQUEST, a `room` that is well formed, asks for; *MESSAGES: how many. */
+enum mp_error core_has_room(struct core *core, const struct request *request, uint32_t *messages, struct fault *detail);
 /*
  * Checks a publication of SESSION, and whether there is room for it: what MP_OK is said of can be published. FRAME is
  * opened deep.

@@ -261,6 +261,7 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
         .version = mp_version(),
         .max_message = relay->settings->max_message,
         .lease = relay->settings->lease,
+        .client_rate = relay->settings->client_rate,
         .context = relay,
         .random = random_bits,
         .reply = send_reply,

@@ -21,6 +21,7 @@ struct relay_settings {
     uint32_t max_message;     /* bytes of a body; 0: 16 MiB */
     uint32_t lease;           /* milliseconds; 0: 30,000 */
     unsigned max_connections; /* 0: as many as descriptors allow */
+    double client_rate;       /* messages a second that one client may publish; 0: as many as it likes */
     int ready;                /* a descriptor to tell when it serves ("ready\n") or why not; -1: none */
 };
 

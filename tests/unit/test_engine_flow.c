@@ -114,6 +114,47 @@ static void what_is_larger_than_the_limit_goes_into_an_empty_topic(void **state)
     assert_int_equal(room(rig, "t", 500, 5000), MP_OK);
 }
 
+static uint64_t fits_waiting(struct rig *rig, uint64_t messages, uint64_t bytes, bool waiting)
+{
+    rig_begin(rig);
+    uint64_t count = call(rig)->fits(rig->engine, "t", 1, messages, bytes, waiting);
+    rig_commit(rig);
+    return count;
+}
+
+static uint64_t fits(struct rig *rig, uint64_t messages, uint64_t bytes)
+{
+    return fits_waiting(rig, messages, bytes, false);
+}
+
+static void what_can_be_divided_goes_in_as_far_as_there_is_room(void **state)
+{
+    struct rig *rig = *state;
+    assert_int_equal(fits(rig, 70000, 100), 70000);
+    configure(rig, "t", "max_messages=80 max_bytes=100000");
+    assert_int_equal(fits(rig, 500, 5000), 80);
+    assert_int_equal(fits(rig, 500, 5000000), 10);
+    assert_int_equal(fits(rig, 1, 200000), 1); /* larger than the limit, into an empty topic */
+    rig_publish(rig, "t", 60);
+    assert_int_equal(fits(rig, 500, 5000), 20);
+    assert_int_equal(fits(rig, 5, 50), 5);
+    assert_int_equal(fits(rig, 1, 200000), 0);
+    rig_publish(rig, "t", 15);
+    assert_int_equal(fits(rig, 500, 5000), 5);
+    assert_int_equal(fits_waiting(rig, 500, 5000, true), 0); /* wait for more room */
+    assert_int_equal(fits(rig, 5, 50), 5);
+    configure(rig, "t", "max_messages=80 overflow=reject");
+    assert_int_equal(fits(rig, 500, 5000), 5);
+    configure(rig, "t", "max_messages=80 overflow=drop_oldest");
+    assert_int_equal(fits(rig, 500, 5000), 500);
+    configure(rig, "t", "rate=100/s");
+    assert_int_equal(fits(rig, 500, 5000), 10);
+    rig_publish(rig, "t", 8);
+    assert_int_equal(fits(rig, 500, 5000), 2);
+    assert_int_equal(fits_waiting(rig, 500, 5000, true), 0);
+    assert_int_equal(fits_waiting(rig, 2, 20, true), 2);
+}
+
 static void a_limit_below_what_is_there_lets_nothing_in(void **state)
 {
     struct rig *rig = *state;
@@ -204,10 +245,12 @@ static void delayed_messages_are_dropped_too(void **state)
     rig_publish(rig, "t", 1);
     assert_int_equal(of_group(rig, "delayed"), 1);
     assert_int_equal(of_group(rig, "dropped"), 1);
-    rig_publish(rig, "t", 100); /* more than the limit: they alone are left */
+    rig_publish(rig, "t", 100); /* more than the limit: the last of them are left */
     assert_int_equal(of_group(rig, "delayed"), 0);
-    assert_int_equal(of_group(rig, "waiting"), 100);
-    assert_int_equal(of_topic(rig, "overflow"), 5);
+    assert_int_equal(of_group(rig, "waiting"), 4);
+    assert_int_equal(of_topic(rig, "overflow"), 101);
+    assert_int_equal(rig_fetch(rig, 2, "t", "g", 0), 4);
+    assert_int_equal(rig->given.items[0].first, 101);
 }
 
 static void without_groups_the_topic_begins_later(void **state)
@@ -342,6 +385,7 @@ int main(void)
         TEST(a_topic_is_as_full_as_its_fullest_group),
         TEST(without_groups_all_that_is_kept_counts),
         TEST(what_is_larger_than_the_limit_goes_into_an_empty_topic),
+        TEST(what_can_be_divided_goes_in_as_far_as_there_is_room),
         TEST(a_limit_below_what_is_there_lets_nothing_in),
         TEST(bytes_are_those_of_what_is_not_settled),
         TEST(the_oldest_are_dropped_but_not_what_is_leased),
