@@ -190,6 +190,7 @@ static void choose_policy(struct trial *trial, unsigned index, struct group_sett
     settings->jitter = trial_chance(trial, 50) ? 0 : 0.5;
     if (trial_chance(trial, 50))
         settings->max_in_flight = 1 + (uint32_t)trial_below(trial, 40);
+    settings->order_by_key = trial->flavour.keys > 0 && trial_chance(trial, 60);
     strcpy(settings->dead_letter, letters[trial_below(trial, 4)]);
     if (trial_chance(trial, 5) && !subscription_is_pattern(index))
         strcpy(settings->dead_letter, subscription_on(index));
@@ -234,6 +235,7 @@ void act_configure_group(struct trial *trial)
     if (settings.dead_letter[0] != '\0')
         reference_letters_topic(trial, topic_by_name(settings.dead_letter));
     trial->now.subscriptions[index].settings = settings;
-    trial_say(trial, "set group %s on %s: %u retries, backoff %u, letters to '%s', %u in flight", group, on,
-              settings.max_retries, (unsigned)settings.backoff, settings.dead_letter, settings.max_in_flight);
+    trial_say(trial, "set group %s on %s: %u retries, backoff %u, letters to '%s', %u in flight, order %u", group, on,
+              settings.max_retries, (unsigned)settings.backoff, settings.dead_letter, settings.max_in_flight,
+              settings.order_by_key);
 }

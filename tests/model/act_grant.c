@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include <stdlib.h>
+
 struct engine_limits choose_limits(struct trial *trial)
 {
     struct engine_limits limits = {.bytes = (size_t)1 << 20, .chunks = 1024, .sets = trial_chance(trial, 80)};
@@ -29,7 +31,8 @@ struct granting {
     uint64_t end;              /* of what was asked for */
     uint64_t held, suspects;   /* by the session before */
     uint64_t granted, most;
-    uint32_t together; /* of the suspects that are granted; 0: none are */
+    uint32_t together;       /* of the suspects that are granted; 0: none are */
+    bool *heads[GROUPS_MAX]; /* of groups with an order: what may be granted */
 };
 
 /* Suspects go to a session that holds nothing, and nothing goes with them. */
@@ -60,7 +63,21 @@ static bool is_kept_back(struct trial *trial, const struct granting *granting, u
     return false;
 }
 
-/* Takes a delivery of new leases over: it has to be what is first in its group. */
+/* It has to be what is first in its group, or with an order, a head of its key. */
+static void check_turn(struct trial *trial, const struct granting *granting, unsigned group, uint64_t offset)
+{
+    const char *name = topic_name(trial->now.groups[group].topic);
+    const bool *heads = granting->heads[group];
+    uint64_t wanted = heads ? offset : next_grantable(trial, group, granting->next[group], granting->end);
+    if (offset != wanted)
+        trial_fail(trial, "offset %llu of %s was granted where %llu is next", (unsigned long long)offset, name,
+                   (unsigned long long)wanted);
+    if (heads && (!heads[offset] || cell_at(trial, group, offset)->state != STATE_WAITING))
+        trial_fail(trial, "offset %llu of %s, key %u, was granted out of order", (unsigned long long)offset, name,
+                   trial->messages[trial->now.groups[group].topic][offset].key);
+}
+
+/* Takes a delivery of new leases over. */
 static void take_delivery(struct trial *trial, struct granting *granting, const struct engine_delivery *delivery)
 {
     unsigned group = delivery_group(trial, granting->index, delivery);
@@ -68,15 +85,9 @@ static void take_delivery(struct trial *trial, struct granting *granting, const 
     delivery_check(trial, trial->now.groups[group].topic, delivery);
     if (delivery->mask && !granting->limits->sets)
         trial_fail(trial, "a delivery with a mask to somebody who does not know masks");
-    if (delivery->first < *next)
-        trial_fail(trial, "a delivery from %s at %llu reaches into another", delivery->name,
-                   (unsigned long long)delivery->first);
     for (uint32_t at = 0; delivery_next(delivery, &at, &offset);) {
         const struct cell *cell = cell_at(trial, group, offset);
-        uint64_t wanted = next_grantable(trial, group, *next, granting->end);
-        if (offset != wanted)
-            trial_fail(trial, "offset %llu of %s was granted where %llu is next", (unsigned long long)offset,
-                       delivery->name, (unsigned long long)wanted);
+        check_turn(trial, granting, group, offset);
         if (delivery->attempt != cell->attempt + 1)
             trial_fail(trial, "offset %llu of %s was granted as attempt %u instead of %u", (unsigned long long)offset,
                        delivery->name, delivery->attempt, cell->attempt + 1);
@@ -86,8 +97,23 @@ static void take_delivery(struct trial *trial, struct granting *granting, const 
         after.suspect = cell->suspect;
         after.failed = cell->failed;
         cell_set(trial, group, offset, &after);
-        *next = offset + 1;
+        if (offset >= *next)
+            *next = offset + 1;
     }
+}
+
+/* Chunks of one grant and group lie apart. */
+static void check_apart(struct trial *trial)
+{
+    const struct engine_deliveries *deliveries = &trial->deliveries;
+    for (size_t i = 0; i < deliveries->count; i++)
+        for (size_t k = i + 1; k < deliveries->count && k < i + 20; k++) {
+            const struct engine_delivery *one = &deliveries->items[i], *other = &deliveries->items[k];
+            if (one->group == other->group && one->first < other->first + other->span &&
+                other->first < one->first + one->span)
+                trial_fail(trial, "a delivery from %s at %llu reaches into that at %llu", one->name,
+                           (unsigned long long)other->first, (unsigned long long)one->first);
+        }
 }
 
 uint64_t in_flight_left(struct trial *trial, unsigned index)
@@ -99,6 +125,36 @@ uint64_t in_flight_left(struct trial *trial, unsigned index)
     return most == 0 ? UINT64_MAX : leased < most ? most - leased : 0;
 }
 
+/* A group with an order has granted something, if it could, or will be asked again. */
+static void check_some(struct trial *trial, const struct granting *granting, unsigned group)
+{
+    uint64_t end = trial->now.topics[trial->now.groups[group].topic].end;
+    for (uint64_t offset = trial->now.groups[group].low; offset < end && granting->granted == 0; offset++)
+        if (granting->heads[group][offset] && offset >= granting->next[group] && offset < granting->end &&
+            !trial->handles[granting->index]->ready && !is_kept_back(trial, granting, group, offset))
+            trial_fail(trial, "nothing was granted of group %s on %s, and offset %llu of %s is first of its key",
+                       subscription_group(granting->index), subscription_on(granting->index),
+                       (unsigned long long)offset, topic_name(trial->now.groups[group].topic));
+}
+
+static void heads_make(struct trial *trial, struct granting *granting)
+{
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        if (trial->now.groups[group].subscription != granting->index || !group_is_ordered(trial, group))
+            continue;
+        granting->heads[group] = calloc(trial->now.topics[trial->now.groups[group].topic].end + 1, sizeof(bool));
+        if (!granting->heads[group])
+            abort();
+        find_heads(trial, group, granting->heads[group]);
+    }
+}
+
+static void heads_free(struct granting *granting)
+{
+    for (unsigned group = 0; group < GROUPS_MAX; group++)
+        free(granting->heads[group]);
+}
+
 /* Nothing that could be granted was left, unless there was no room. */
 static void check_complete(struct trial *trial, const struct granting *granting)
 {
@@ -108,6 +164,10 @@ static void check_complete(struct trial *trial, const struct granting *granting)
         const struct group_model *model = &trial->now.groups[group];
         if (model->subscription != granting->index)
             continue;
+        if (granting->heads[group]) { /* each turn looks at some frames, and goes on as soon as something was taken */
+            check_some(trial, granting, group);
+            continue;
+        }
         uint64_t left = next_grantable(trial, group, granting->next[group], granting->end);
         /* A turn looks at 256 frames in vain, then the rest waits for the next. */
         bool looked = left >= granting->next[group] + 250 && left >= model->low + 250;
@@ -144,6 +204,7 @@ void grant_messages(struct trial *trial, unsigned index, unsigned session, const
     granting.held = reference_held(trial, origin.session, &granting.suspects);
     for (unsigned group = 0; group < trial->now.groups_count; group++)
         granting.next[group] = limits->only_count ? limits->only_first : 0;
+    heads_make(trial, &granting);
     engine_deliveries_clear(&trial->deliveries);
     if (trial->call->grant(trial->engine, trial->handles[index], &origin, limits, lease, &trial->deliveries, &fault))
         trial_fail(trial, "a grant: %s", fault_text(&fault));
@@ -152,7 +213,9 @@ void grant_messages(struct trial *trial, unsigned index, unsigned session, const
     if ((limits->messages > 0 && granting.granted > limits->messages) || granting.granted > granting.most)
         trial_fail(trial, "%llu messages were granted where %u were asked for, and %llu may be in flight",
                    (unsigned long long)granting.granted, limits->messages, (unsigned long long)granting.most);
+    check_apart(trial);
     check_complete(trial, &granting);
+    heads_free(&granting);
     deliveries_check_rest(trial, index, origin.session);
     if (limits->only_count == 0)
         set_waits(trial, index, granting.granted == 0);

@@ -291,8 +291,16 @@ int64_t relay_time(const struct trial *trial);
 bool message_is_expired(const struct trial *trial, unsigned topic, uint64_t offset);
 /* Neither a duplicate nor, for a GROUP other than it (its number in the engine; 0: readers), a replay. */
 bool message_is_for(const struct trial *trial, unsigned topic, uint64_t offset, uint32_t group);
-/* The first offset from FROM on, below END, that may be granted to GROUP now; the topic's end: none. */
+/* The first offset from FROM on, below END, that may be granted to GROUP, which has no order; the topic's end: none. */
 uint64_t next_grantable(struct trial *trial, unsigned group, uint64_t from, uint64_t end);
+bool group_is_ordered(const struct trial *trial, unsigned group);
+/*
+ * For a group with `order: key`: sets HEADS[offset] for what may be granted, of each key the first that is open. What has
+ * expired, and waits, is found to have when it is looked at, and stands in nobody's way.
+ */
+void find_heads(struct trial *trial, unsigned group, bool *heads);
+/* Whether GROUP can be granted anything, as far as its messages are concerned. */
+bool has_grantable(struct trial *trial, unsigned group);
 /*
  * Whether CELL may have become STATE without being asked: expired, a duplicate or not for the group, which is found
  * when somebody looks.

@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include <stdlib.h>
+
 bool message_is_expired(const struct trial *trial, unsigned topic, uint64_t offset)
 {
     const struct message *message = &trial->messages[topic][offset];
@@ -30,6 +32,51 @@ uint64_t next_grantable(struct trial *trial, unsigned group, uint64_t from, uint
             message_is_for(trial, model->topic, offset, group_number(trial, group)))
             return offset;
     return top;
+}
+
+bool group_is_ordered(const struct trial *trial, unsigned group)
+{
+    return trial->now.subscriptions[trial->now.groups[group].subscription].settings.order_by_key;
+}
+
+/* Whether a message that is open keeps those of its key behind it: not when it is passed over as soon as it is seen. */
+static bool is_in_the_way(struct trial *trial, unsigned group, uint64_t offset)
+{
+    unsigned topic = trial->now.groups[group].topic;
+    const struct cell *cell = cell_at(trial, group, offset);
+    if (cell_is_settled(cell) || !message_is_for(trial, topic, offset, group_number(trial, group)))
+        return false;
+    return cell->state != STATE_WAITING || !message_is_expired(trial, topic, offset);
+}
+
+void find_heads(struct trial *trial, unsigned group, bool *heads)
+{
+    const struct group_model *model = &trial->now.groups[group];
+    bool seen[256] = {false};
+    for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
+        uint8_t key = trial->messages[model->topic][offset].key;
+        heads[offset] = false;
+        if (!is_in_the_way(trial, group, offset))
+            continue;
+        heads[offset] = !seen[key] && cell_at(trial, group, offset)->state == STATE_WAITING;
+        seen[key] = key > 0;
+    }
+}
+
+bool has_grantable(struct trial *trial, unsigned group)
+{
+    const struct group_model *model = &trial->now.groups[group];
+    uint64_t end = trial->now.topics[model->topic].end;
+    bool found = false, *heads;
+    if (!group_is_ordered(trial, group))
+        return next_grantable(trial, group, 0, UINT64_MAX) < end;
+    if (!(heads = calloc(end + 1, sizeof *heads)))
+        abort();
+    find_heads(trial, group, heads);
+    for (uint64_t offset = model->low; offset < end; offset++)
+        found |= heads[offset];
+    free(heads);
+    return found;
 }
 
 bool cell_may_end(const struct trial *trial, unsigned group, uint64_t offset, enum state state)
