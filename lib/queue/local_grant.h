@@ -14,6 +14,7 @@ struct granting {
     uint64_t low, high; /* only offsets from LOW on below HIGH */
     uint32_t suspect;   /* of what is granted now: how many of it may be granted together; 0: any number */
     size_t touched;     /* bytes of the frames that messages were taken from, in order */
+    uint64_t reached;   /* in order: what was given of the group lies below */
     unsigned passes;    /* frames without anything for the group that may still be looked at in this turn */
 };
 

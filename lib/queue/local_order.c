@@ -228,12 +228,15 @@ static enum mp_error grant_batch(struct granting *granting, uint64_t first, bool
     if (error)
         return error;
     granting->touched += batch.cached.size;
+    uint64_t given = giving->deliveries->messages;
     collect(granting, &batch, limit < giving->most ? limit : giving->most);
     memcpy(wanted, batch.mask, bits_size(batch.span));
     error = grant_set(granting, &batch.cached, (uint32_t)(first - batch.cached.first), batch.span, batch.mask, went_on);
     blob_drop(batch.cached.blob);
     if (!error && put_back(&batch, wanted, &group->order->order))
         error = fault_memory(giving->fault);
+    if (giving->deliveries->messages > given)
+        granting->reached = first + batch.span;
     return error;
 }
 
@@ -247,6 +250,11 @@ static enum mp_error grant_ready(struct granting *granting, bool *went_on)
            next_ready(granting, 0, &first)) {
         if (first >= end) {
             *went_on = false; /* too much is open */
+            break;
+        }
+        if (first < granting->reached) {
+            *went_on = false; /* behind what had expired, and between what was given: chunks of one lease lie apart */
+            local_go_on(granting->giving.local, group);
             break;
         }
         error = grant_batch(granting, first, went_on);
@@ -274,6 +282,7 @@ enum mp_error grant_in_order(struct granting *granting)
     uint64_t before = giving->deliveries->messages;
     bool more = false, went_on = true;
     enum mp_error error = begin(granting);
+    granting->reached = 0;
     /* What is in flight must be known before anything goes out: its key may be any. */
     while (!error && group->order->scanned < group->states.frontier)
         if (!scan_next(granting, &scan, &more, &error))

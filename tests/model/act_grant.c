@@ -131,7 +131,7 @@ static void check_some(struct trial *trial, const struct granting *granting, uns
     uint64_t end = trial->now.topics[trial->now.groups[group].topic].end;
     for (uint64_t offset = trial->now.groups[group].low; offset < end && granting->granted == 0; offset++)
         if (granting->heads[group][offset] && offset >= granting->next[group] && offset < granting->end &&
-            !trial->handles[granting->index]->ready && !is_kept_back(trial, granting, group, offset))
+            !trial->real[group]->goes_on && !is_kept_back(trial, granting, group, offset))
             trial_fail(trial, "nothing was granted of group %s on %s, and offset %llu of %s is first of its key",
                        subscription_group(granting->index), subscription_on(granting->index),
                        (unsigned long long)offset, topic_name(trial->now.groups[group].topic));

@@ -53,13 +53,18 @@ void find_heads(struct trial *trial, unsigned group, bool *heads)
 {
     const struct group_model *model = &trial->now.groups[group];
     bool seen[256] = {false};
+    /* What was granted before there was an order may be ahead of others of its key. */
+    for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
+        uint8_t key = trial->messages[model->topic][offset].key;
+        seen[key] |= key > 0 && cell_at(trial, group, offset)->state == STATE_LEASED;
+    }
     for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
         uint8_t key = trial->messages[model->topic][offset].key;
         heads[offset] = false;
         if (!is_in_the_way(trial, group, offset))
             continue;
         heads[offset] = !seen[key] && cell_at(trial, group, offset)->state == STATE_WAITING;
-        seen[key] = key > 0;
+        seen[key] |= key > 0;
     }
 }
 

@@ -71,7 +71,7 @@ bool subscription_is_of(unsigned index, unsigned topic)
 static void choose_flavour(struct trial *trial)
 {
     static const unsigned factors[] = {0, 1, 2, 2, 4, 12};
-    static const uint32_t frames[] = {1, 3, 8, 8, 40, 2000};
+    static const uint32_t frames[] = {1, 1, 3, 3, 8, 8, 8, 40, 40, 1500};
     static const uint32_t bodies[] = {8, 40, 40, 300, 4000};
     static const int64_t quicks[] = {MILLISECOND, 50 * MILLISECOND, SECOND, 5 * SECOND};
     struct flavour *flavour = &trial->flavour;
@@ -82,9 +82,9 @@ static void choose_flavour(struct trial *trial)
     flavour->patterns = (unsigned)trial_below(trial, PATTERNS + 1);
     flavour->groups = 1 + (unsigned)trial_below(trial, MRETRY - 1);
     flavour->sessions = 1 + (unsigned)trial_below(trial, SESSIONS);
-    flavour->frame_max = frames[trial_below(trial, 6)];
+    flavour->frame_max = frames[trial_below(trial, 10)];
     flavour->body_max = bodies[trial_below(trial, flavour->frame_max > 100 ? 3 : 5)];
-    flavour->topic_max = flavour->frame_max > 100 ? 20000 : 1500;
+    flavour->topic_max = flavour->frame_max > 100 ? 6000 : 1500;
     flavour->keys = trial_chance(trial, 50) ? 1 + (unsigned)trial_below(trial, 12) : 0;
     flavour->names = trial_chance(trial, 50) ? 1 + (unsigned)trial_below(trial, 100) : 0;
     flavour->quick = quicks[trial_below(trial, 4)];
