@@ -165,6 +165,11 @@ void act_configure_topic(struct trial *trial)
     }
     if (trial_chance(trial, 50))
         settings.ttl = trial_chance(trial, 30) ? 0 : 1 + (int64_t)trial_below(trial, 4 * (uint64_t)trial->flavour.slow);
+    if (trial_chance(trial, 30)) {
+        settings.retain_age =
+            trial_chance(trial, 50) ? 0 : 1 + (int64_t)trial_below(trial, (uint64_t)trial->flavour.slow);
+        settings.retain_bytes = trial_chance(trial, 50) ? 0 : 1 + trial_below(trial, 20000);
+    }
     if (trial->flavour.limits) {
         settings.overflow = (enum overflow)trial_below(trial, 3);
         settings.max_messages = trial_chance(trial, 20) ? 0 : 1 + trial_below(trial, 60);

@@ -129,6 +129,8 @@ uint64_t in_flight_left(struct trial *trial, unsigned index)
 static void check_some(struct trial *trial, const struct granting *granting, unsigned group)
 {
     uint64_t end = trial->now.topics[trial->now.groups[group].topic].end;
+    if (granting->limits->only_count > 0)
+        return; /* a claim looks at nothing before its range, also when it has expired */
     for (uint64_t offset = trial->now.groups[group].low; offset < end && granting->granted == 0; offset++)
         if (granting->heads[group][offset] && offset >= granting->next[group] && offset < granting->end &&
             !trial->real[group]->goes_on && !is_kept_back(trial, granting, group, offset))

@@ -90,6 +90,7 @@ static void take_time(struct trial *trial, bool exact, int64_t before)
                    (long long)before, (long long)relay_time(trial));
     trial->offset = now - trial->moment.monotonic;
     trial->exact = exact;
+    trial->went_back |= now < before;
 }
 
 static void load(struct trial *trial, bool exact, int64_t before)
@@ -101,6 +102,7 @@ static void load(struct trial *trial, bool exact, int64_t before)
     reference_rollback(trial);
     if (trial->call->load(trial->engine, trial->moment, &back, &fault))
         trial_fail(trial, "loading: %s", fault_text(&fault));
+    trial->loaded_now = true;
     take_time(trial, exact, before);
     check_sessions(trial);
     reference_loaded(trial);

@@ -189,6 +189,50 @@ static void compare_group(struct trial *trial, unsigned group, struct totals *to
                    (unsigned long long)states->floor, (unsigned long long)model->low);
 }
 
+/*
+ * What every group of TOPIC has settled lies below; without groups, where it begins already. *MOVED: the last of them has
+ * settled something, and did not just begin there.
+ */
+static uint64_t settled_by_all(const struct trial *trial, unsigned topic, bool *moved)
+{
+    const struct topic_model *model = &trial->now.topics[topic];
+    uint64_t below = model->end;
+    bool groups = false;
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        if (trial->now.groups[group].topic != topic)
+            continue;
+        groups = true;
+        if (trial->now.groups[group].low < below) {
+            below = trial->now.groups[group].low;
+            *moved = below > trial->now.groups[group].start;
+        }
+    }
+    return groups && below > model->first ? below : model->first;
+}
+
+/*
+ * Retention: what all groups have settled goes when the engine finds the time for it, which is the next tick, unless the
+ * topic's settings hold it. A start may find a part of it again.
+ */
+static void take_first(struct trial *trial, unsigned topic, const struct topic *real)
+{
+    struct topic_model *model = &trial->now.topics[topic];
+    const struct topic_settings *settings = &model->settings;
+    bool moved = false;
+    uint64_t settled = settled_by_all(trial, topic, &moved);
+    bool held = settings->retain_age > 0 || settings->retain_bytes > 0;
+    if (trial->ticked && moved && !held && real->first < settled)
+        trial_fail(trial, "topic %s still begins at %llu after a tick, and all below %llu is settled",
+                   topic_name(topic), (unsigned long long)real->first, (unsigned long long)settled);
+    if (real->first > settled || (real->first < model->first && !trial->loaded_now))
+        return;
+    if (real->first > model->first && settings->retain_age > 0 && settings->retain_bytes == 0 &&
+        trial->messages[topic][real->first - 1].time + settings->retain_age >= relay_time(trial))
+        trial_fail(trial, "topic %s begins at %llu, and what lies before is to be held", topic_name(topic),
+                   (unsigned long long)real->first);
+    model->first = real->first;
+}
+
 static void compare_topics(struct trial *trial)
 {
     const struct local *local = local_of(trial->engine);
@@ -196,13 +240,13 @@ static void compare_topics(struct trial *trial)
     for (unsigned i = 0; i < TOPICS; i++) {
         const struct topic_model *model = &trial->now.topics[i];
         const struct topic *real = local_topic(local_of(trial->engine), topic_name(i), strlen(topic_name(i)));
-        if (real && real->end > model->end && real->end - model->end <= trial->letters_count[i])
-            letters_take(trial, i, real->end - model->end); /* a frame was full */
         there += model->exists;
         if ((real != NULL) != model->exists)
             trial_fail(trial, "topic %s is %s", topic_name(i), real ? "there" : "not there");
         if (real && (real->letters != model->letters || !same_topic_settings(&real->settings, &model->settings)))
             trial_fail(trial, "topic %s has other settings", topic_name(i));
+        if (real)
+            take_first(trial, i, real);
         if (real && (real->first != model->first || real->end != model->end))
             trial_fail(trial, "topic %s reaches from %llu to %llu instead of %llu to %llu", topic_name(i),
                        (unsigned long long)real->first, (unsigned long long)real->end, (unsigned long long)model->first,
@@ -254,6 +298,17 @@ static void compare_wakers(struct trial *trial, const struct totals *totals)
                    (long long)trial->moment.monotonic);
 }
 
+/* Letters of a turn are stored before its end when a frame of them was full. */
+static void take_letters(struct trial *trial)
+{
+    for (unsigned i = 0; i < TOPICS; i++) {
+        const struct topic *real = local_topic(local_of(trial->engine), topic_name(i), strlen(topic_name(i)));
+        uint64_t end = trial->now.topics[i].end;
+        if (real && real->end > end && real->end - end <= trial->letters_count[i])
+            letters_take(trial, i, real->end - end);
+    }
+}
+
 static void compare_schedule(struct trial *trial, struct totals *totals)
 {
     uint64_t messages = 0;
@@ -272,10 +327,11 @@ void trial_compare(struct trial *trial)
 {
     struct totals totals = {.due = CLOCK_NEVER};
     compare_schedule(trial, &totals);
-    compare_topics(trial);
+    take_letters(trial);
     for (unsigned group = 0; group < trial->now.groups_count; group++)
         if (trial->now.groups[group].subscription != NOBODY)
             compare_group(trial, group, &totals);
+    compare_topics(trial);
     if (leased_by_engine(trial) != totals.leased)
         trial_fail(trial, "leases hold %llu messages instead of %llu", (unsigned long long)leased_by_engine(trial),
                    (unsigned long long)totals.leased);

@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include "message/letter.h"
+
 #include <stdlib.h>
 
 /* Where GROUP's letters go. */
@@ -47,10 +49,54 @@ bool reference_bury(struct trial *trial, unsigned group, uint64_t offset, const 
     return true;
 }
 
+static bool is_letter_of(const struct record *record, const struct message *message)
+{
+    struct letter letter;
+    const char *group = subscription_group(message->group_name), *topic = topic_name(message->topic);
+    return record->size >= 8 && load_u64(record->body) == message->mark &&
+           letter_read(record->attributes, record->attributes_size, &letter) && letter.offset == message->offset &&
+           letter.topic_size == strlen(topic) && memcmp(letter.topic, topic, letter.topic_size) == 0 &&
+           letter.group_size == strlen(group) && memcmp(letter.group, group, letter.group_size) == 0;
+}
+
+/* In which order leases lapse is the engine's choice: brings COUNT letters into the order in which they are stored. */
+static void letters_sort(struct trial *trial, unsigned topic, uint64_t count)
+{
+    struct local *local = local_of(trial->engine);
+    const struct topic *real = local_topic(local, topic_name(topic), strlen(topic_name(topic)));
+    uint64_t end = trial->now.topics[topic].end, done = 0;
+    struct message *letters = trial->letters[topic];
+    while (done < count) {
+        struct cached_frame cached;
+        struct frame frame;
+        struct record record;
+        struct fault fault = {0};
+        if (!real || local_frame(local, real, end + done, &cached, &fault))
+            trial_fail(trial, "letter %llu of %s cannot be read: %s", (unsigned long long)(end + done),
+                       topic_name(topic), fault_text(&fault));
+        frame_trust(&frame, cached.data, cached.size);
+        struct frame_cursor cursor = frame_cursor(&frame);
+        frame_skip(&cursor, (uint32_t)(end + done - cached.first));
+        for (; done < count && frame_next(&cursor, &record); done++) {
+            uint64_t at = done;
+            while (at < trial->letters_count[topic] && !is_letter_of(&record, &letters[at]))
+                at++;
+            if (at == trial->letters_count[topic])
+                trial_fail(trial, "letter %llu of %s is of a message that has not died",
+                           (unsigned long long)(end + done), topic_name(topic));
+            struct message swap = letters[at];
+            letters[at] = letters[done];
+            letters[done] = swap;
+        }
+        blob_drop(cached.blob);
+    }
+}
+
 void letters_take(struct trial *trial, unsigned topic, uint64_t count)
 {
     struct message *letters = trial->letters[topic];
     reference_letters_topic(trial, topic);
+    letters_sort(trial, topic, count);
     reference_append(trial, topic, letters, (uint32_t)count, 0);
     trial->letters_count[topic] -= count;
     memmove(letters, letters + count, trial->letters_count[topic] * sizeof *letters);

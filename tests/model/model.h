@@ -178,10 +178,10 @@ struct trial {
     const struct engine_operations *call; /* engine->operations */
     struct engine_local_settings settings;
     struct moment moment;
-    int64_t offset;  /* relay time is the monotonic time and this */
-    bool exact;      /* the last start knew relay time exactly */
-    bool remembered; /* a commit of this boot has told the store of it */
-    bool ticked;     /* in this turn, after all else */
+    int64_t offset;          /* relay time is the monotonic time and this */
+    bool exact, went_back;   /* the last start knew relay time exactly */
+    bool remembered;         /* a commit of this boot has told the store of it */
+    bool ticked, loaded_now; /* by this step */
     struct engine_subscription *handles[SUBSCRIPTIONS];
     bool waits[SUBSCRIPTIONS];      /* somebody found nothing there, and waits */
     uint64_t news[TOPICS];          /* readers: the ends when they found nothing */

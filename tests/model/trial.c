@@ -102,6 +102,7 @@ static void choose_settings(struct trial *trial)
         .snapshot_every = snapshots[trial_below(trial, 5)],
         .cache = caches[trial_below(trial, 4)],
         .lease = (uint32_t)(1000 + trial_below(trial, 40000)),
+        .events = trial_chance(trial, 50) ? 1 : 0,
         .keep_store = true,
     };
     trial->moment.monotonic = (int64_t)trial_below(trial, 1000000) * SECOND;
@@ -157,7 +158,7 @@ void trial_run(const struct options *options)
     engine_start(trial);
     for (trial->step = 1; trial->step <= options->steps; trial->step++) {
         const struct operation *operation = choose_operation(trial);
-        trial->ticked = false;
+        trial->ticked = trial->loaded_now = false;
         if (options->verbose)
             printf("# %llu: %s\n", (unsigned long long)trial->step, operation->name);
         operation->run(trial);
