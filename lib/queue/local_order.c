@@ -10,10 +10,12 @@
 
 /*
  * What a grant looks at beside what it gives: frames whose messages are entered into the order. It looks no further when
- * something was given and so many wait behind others already, or what was given lies in so many frames that half of the
- * cache is taken: were they more, each would be read from the disk again for a few messages at a time.
+ * a few hundred were given, many wait behind others already, or what was given lies in so many frames that half of the
+ * cache is taken. The further it looks the wider apart lies what is open, until each frame is read from the disk again
+ * for a few messages at a time: 2 million messages of 10,000 keys went out at 145 k/s where it looked for a full answer,
+ * and at 1.0 M/s so.
  */
-enum { SCAN_FRAMES = 16, SCAN_BYTES = 4 * 1024 * 1024, ENOUGH_WAITING = 65536 };
+enum { SCAN_FRAMES = 16, SCAN_BYTES = 4 * 1024 * 1024, ENOUGH_WAITING = 65536, ENOUGH_GIVEN = 512 };
 
 struct group_order {
     struct order order;
@@ -262,6 +264,17 @@ static enum mp_error grant_ready(struct granting *granting, bool *went_on)
     return error;
 }
 
+/* Whether a grant that gave BEFORE messages before it came to this group looks no further. */
+static bool has_enough(const struct granting *granting, uint64_t before)
+{
+    const struct engine_deliveries *given = granting->giving.deliveries;
+    if (given->messages == before)
+        return false;
+    return given->messages - before >= ENOUGH_GIVEN || given->bytes >= granting->giving.limits->bytes / 2 ||
+           granting->group->order->order.waiting >= ENOUGH_WAITING ||
+           granting->touched >= granting->giving.local->settings.cache / 2;
+}
+
 static enum mp_error begin(struct granting *granting)
 {
     struct group *group = granting->group;
@@ -290,9 +303,7 @@ enum mp_error grant_in_order(struct granting *granting)
     if (!error && !more)
         error = grant_ready(granting, &went_on);
     while (!error && !more && went_on && granting->passes > 0 && !give_is_full(giving)) {
-        bool enough =
-            group->order->order.waiting >= ENOUGH_WAITING || granting->touched >= giving->local->settings.cache / 2;
-        if (giving->deliveries->messages > before && enough)
+        if (has_enough(granting, before))
             break;
         if (scan_next(granting, &scan, &more, &error))
             error = grant_ready(granting, &went_on);
