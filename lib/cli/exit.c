@@ -136,7 +136,7 @@ int tell_no_relay(const char *relay, const struct fault *fault)
     bool plain = !relay || !strcmp(relay, "default");
     char start[300];
     if (url)
-        snprintf(start, sizeof(start), "mrelay --listen %s --background", relay);
+        snprintf(start, sizeof(start), "mrelay -r NAME --listen %s --background", relay);
     else
         snprintf(start, sizeof(start), "mrelay%s%s --background", plain ? "" : " -r ", plain ? "" : relay);
     if (names.count == 0)

@@ -530,6 +530,29 @@ static enum mp_error serve_settle(struct fake_network *network, const struct pro
     return MP_OK;
 }
 
+/* Whether a publication has more messages than the relay takes at a time. */
+static bool is_too_much(const struct fake_network *network, const struct protocol_request *request)
+{
+    struct protocol_publication publication;
+    struct frame frame;
+    if (network->takes == 0 || request->type != PROTOCOL_PUBLISH || request->flags != PROTOCOL_DIVISIBLE) {
+        return false;
+    }
+    assert_int_equal(protocol_read_publish(request, &publication), MP_OK);
+    assert_int_equal(frame_open(&frame, publication.frame, publication.frame_size, true, NULL), MP_OK);
+    return frame.count > network->takes;
+}
+
+static enum mp_error serve_room(const struct fake_network *network, const struct protocol_request *request,
+                                struct buffer *out)
+{
+    struct protocol_room room;
+    assert_int_equal(protocol_read_room(request, &room), MP_OK);
+    protocol_put_reply(out, request->type, MP_OK, request->number);
+    bool less = network->takes > 0 && request->flags == PROTOCOL_DIVISIBLE && room.messages > network->takes;
+    return protocol_put_u32(out, less ? network->takes : room.messages);
+}
+
 static enum mp_error commit_mood(struct fake_network *network, const struct protocol_request *request)
 {
     enum mp_error status = network->refuse_commit;
@@ -555,8 +578,9 @@ static enum mp_error serve_numbered(struct fake_network *network, struct fake_se
     if (request->number != session->numbers[lane] + 1) {
         return protocol_put_error(out, request->type, MP_ERR_GAP, request->number, session->numbers[lane] + 1, NULL);
     }
-    if (request->type == PROTOCOL_PUBLISH && (network->full || network->refuse != MP_OK)) {
-        enum mp_error status = network->full ? MP_ERR_FULL : network->refuse;
+    bool full = network->full || is_too_much(network, request);
+    if (request->type == PROTOCOL_PUBLISH && (full || network->refuse != MP_OK)) {
+        enum mp_error status = full ? MP_ERR_FULL : network->refuse;
         network->refuse = MP_OK;
         return protocol_put_error(out, request->type, status, request->number, 0, "no");
     }
@@ -625,7 +649,7 @@ static enum mp_error serve(struct fake_network *network, const struct protocol_r
             protocol_put_error(out, request->type, MP_ERR_FULL, request->number, 0, NULL);
             return MP_ERR_AGAIN;
         }
-        return protocol_put_reply(out, request->type, MP_OK, request->number);
+        return serve_room(network, request, out);
     case PROTOCOL_LEAVE:
         end_session(network, session);
         break;

@@ -53,6 +53,7 @@ struct fake_network {
     /* The relay's moods, per thousand. */
     unsigned again;
     bool full;
+    uint32_t takes;              /* messages that a publication may have, if its client can divide it; 0: any */
     enum mp_error refuse;        /* the answer to the next publication, once */
     bool forget_numbers;         /* the relay's answer to publications is a gap */
     bool lapse;                  /* the next fetch of the group is said to have lapsed */

@@ -213,6 +213,49 @@ static void a_publication_in_doubt_when_the_session_ended_is_an_error(void **sta
     fake_network_free(network);
 }
 
+static void a_frame_is_divided_where_there_is_room_for_less(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct fake_network *network = fake_network_new(seed);
+        network->lose = (unsigned)(seed * 37 % 400);
+        network->repeat = (unsigned)(seed * 101 % 400);
+        network->delay = (int64_t)(seed * 70001 % 300000);
+        network->again = (unsigned)(seed * 13 % 200);
+        network->takes = (uint32_t)(1 + seed % 5);
+        struct actor *actor = actor_new(network);
+        actor->total = 300;
+        assert_true(actors_live(&actor, 1, all_stored, 3600 * (int64_t)SECOND));
+        check_stored(network, 300);
+        assert_true(network->rooms > 0);
+        assert_int_equal(actor->full_began, actor->full_ended);
+        actor_free(actor);
+        fake_network_free(network);
+    }
+}
+
+static void what_is_left_of_a_divided_frame_goes_out_in_a_new_session(void **state)
+{
+    (void)state;
+    struct fake_network *network = fake_network_new(3);
+    struct actor *actor = actor_new(network);
+    network->takes = 1;
+    actor->total = 300;
+    assert_false(actors_live(&actor, 1, all_stored, SECOND / 100));
+    network->full = true;
+    assert_false(actors_live(&actor, 1, all_stored, 5 * SECOND));
+    uint32_t before = network->messages_count;
+    assert_true(before > 0 && before < 300);
+    fake_forget_sessions(network, network->now + 1);
+    network->full = false;
+    network->takes = 2;
+    assert_true(actors_live(&actor, 1, all_stored, 60 * SECOND));
+    assert_int_equal(actor->welcomes, 2);
+    check_stored(network, 300);
+    actor_free(actor);
+    fake_network_free(network);
+}
+
 /* A relay closes the connection of a stranger who sends much, so there is no answer to tell that the session ended. */
 static void a_publication_that_is_not_even_answered_finds_a_new_session(void **state)
 {
@@ -529,6 +572,8 @@ int main(void)
         cmocka_unit_test(each_message_is_settled_whatever_the_network_does),
         cmocka_unit_test(one_publication_costs_one_round_trip),
         cmocka_unit_test(a_reader_sees_each_message_once_and_records_nothing),
+        cmocka_unit_test(a_frame_is_divided_where_there_is_room_for_less),
+        cmocka_unit_test(what_is_left_of_a_divided_frame_goes_out_in_a_new_session),
         cmocka_unit_test(a_full_topic_is_polled_for_room_and_then_gets_the_same),
         cmocka_unit_test(a_refused_publication_is_dropped_and_the_next_one_goes),
         cmocka_unit_test(an_idle_client_outlives_its_session_unnoticed),
