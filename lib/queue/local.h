@@ -90,8 +90,10 @@ struct topic {
     bool dirty;
     bool letters; /* serves as a dead-letter topic */
     struct topic_settings settings;
-    int64_t expire_due;                             /* relay time: when the sweep looks for what has expired */
-    uint64_t timed_end;                             /* from here on no message has an expirytime */
+    int64_t expire_due; /* relay time: when the sweep looks for what has expired */
+    uint64_t timed_end; /* from here on no message has an expirytime */
+    uint64_t swept;     /* without a group: as there */
+    int64_t sweep_due;
     struct topic_counters counters, saved_counters; /* the latter as of the last snapshot */
     struct topic_flow flow;
     uint64_t oldest_end; /* where the oldest frame in the store ends; 0: not known */

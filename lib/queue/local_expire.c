@@ -7,8 +7,8 @@
  * goes by the topic's ttl alone, if somebody has set one.
  *
  * Nothing that has expired is granted: who grants asks for each frame. Beside that a sweep moves the groups' floors over
- * what has expired, so that nobody has to ask for it and retention can delete it. It looks at the heads only: what lies
- * behind a head that is not settled cannot be deleted anyway.
+ * what has expired (without a group, the topic's beginning), so that nobody has to ask for it and retention can delete
+ * it. It looks at the heads only: what lies behind a head that is not settled cannot be deleted anyway.
  */
 
 enum {
@@ -16,8 +16,17 @@ enum {
     SWEEP_FRAMES = 16,       /* of which messages are looked at in a turn */
     SWEEP_SPAN = 1024 * 1024 /* messages that one event says have expired */
 };
-/* A head may be settled at any time, and what follows it may have expired before: so look now and then. */
+/*
+ * A head may be settled at any time, and what follows it may have expired before: so look now and then. And look so much
+ * after something has expired, or an eighth of the ttl: what expires one by one is then swept together.
+ */
 #define SWEEP_PERIOD (INT64_C(1000000))
+
+static int64_t patience(const struct topic *topic)
+{
+    int64_t part = topic->settings.ttl / 8;
+    return topic->settings.ttl > 0 && part < SWEEP_PERIOD ? part : SWEEP_PERIOD;
+}
 
 int64_t local_frame_expires(const struct frame *frame, int64_t time, int64_t waited)
 {
@@ -85,11 +94,11 @@ void local_expire_soon(struct local *local, struct topic *topic)
 void local_expire_added(struct local *local, struct topic *topic, const struct cached_frame *cached)
 {
     if (topic->settings.ttl > 0)
-        look_at(local, topic, cached->time + topic->settings.ttl);
+        look_at(local, topic, cached->time + topic->settings.ttl + patience(topic));
     if (cached->expires == CLOCK_NEVER)
         return;
     topic->timed_end = cached->first + cached->count;
-    look_at(local, topic, cached->expires);
+    look_at(local, topic, cached->expires + patience(topic));
 }
 
 void local_expire_load(struct local *local)
@@ -202,27 +211,58 @@ static enum mp_error sweep_timed(struct sweep *sweep, struct group *group)
             break;
     }
     if (group->states.floor < sweep->topic->timed_end)
-        look_at(local, sweep->topic,
-                group->sweep_due > local->time && group->sweep_due < local->time + SWEEP_PERIOD
-                    ? group->sweep_due
-                    : local->time + SWEEP_PERIOD);
+        look_at(local, sweep->topic, local->time + SWEEP_PERIOD);
     return MP_OK;
 }
 
-/* When the head of GROUP, which has not, expires by the topic's ttl. */
-static enum mp_error next_by_ttl(struct sweep *sweep, const struct group *group)
+/* When the head at FLOOR, which has not, expires by the topic's ttl. */
+static enum mp_error next_by_ttl(struct sweep *sweep, uint64_t floor)
 {
     struct local *local = sweep->local;
     struct topic *topic = sweep->topic;
     struct store_frame row;
-    if (topic->settings.ttl == 0 || group->states.floor >= topic->end)
+    if (topic->settings.ttl == 0 || floor >= topic->end)
         return MP_OK;
-    enum mp_error error = store_find_frame(local->store, topic->id, group->states.floor, &row, sweep->fault);
+    enum mp_error error = store_find_frame(local->store, topic->id, floor, &row, sweep->fault);
     if (error)
         return error == MP_ERR_NOT_FOUND || error == MP_ERR_DAMAGED ? MP_OK : error;
-    int64_t time = row.time + topic->settings.ttl;
+    int64_t time = row.time + topic->settings.ttl + patience(topic);
     look_at(local, topic, time > local->time ? time : local->time + SWEEP_PERIOD); /* later: somebody has it */
     return MP_OK;
+}
+
+/* Without a group there is no state to change: the topic begins later. The event says so after a kill. */
+static enum mp_error sweep_without_group(struct sweep *sweep)
+{
+    struct local *local = sweep->local;
+    struct topic *topic = sweep->topic;
+    uint64_t end = sweep->end > topic->first ? sweep->end : topic->first, next = end;
+    enum mp_error error = MP_OK;
+    bool known = end == topic->swept && local->time < topic->sweep_due;
+    for (; !error && !known && sweep->frames > 0 && end < topic->timed_end; end = next) {
+        sweep->frames--;
+        topic->swept = end;
+        error = look_into(sweep, end, &next, &topic->sweep_due);
+        if (next == end)
+            break;
+    }
+    if (end < topic->timed_end)
+        look_at(local, topic, local->time + SWEEP_PERIOD);
+    while (!error && topic->first < end) {
+        struct store_event event = {.id = local->last_event + 1,
+                                    .kind = EVENT_EXPIRED,
+                                    .topic = topic->id,
+                                    .first = topic->first,
+                                    .time = local->time,
+                                    .code = -1};
+        event.count = event.span = (uint32_t)(end - topic->first < SWEEP_SPAN ? end - topic->first : SWEEP_SPAN);
+        if ((error = local_write(local, sweep->fault)) || (error = store_add_event(local->store, &event, sweep->fault)))
+            break;
+        local->last_event = event.id;
+        local->expired += event.count;
+        local_flow_event(local, topic, &event);
+    }
+    return error ? error : next_by_ttl(sweep, topic->first);
 }
 
 static enum mp_error sweep_topic(struct sweep *sweep)
@@ -233,16 +273,18 @@ static enum mp_error sweep_topic(struct sweep *sweep)
     enum mp_error error = MP_OK;
     topic->expire_due = CLOCK_NEVER;
     sweep->end = 0;
-    if (ttl > 0 && topic->groups.count > 0)
+    if (ttl > 0)
         error = local_offset_at(local, topic, local->time - ttl + 1, &sweep->end, sweep->fault);
     if (error == MP_ERR_DAMAGED) {
         look_at(local, topic, local->time + 60 * SWEEP_PERIOD);
         return MP_OK;
     }
+    if (!error && topic->groups.count == 0)
+        error = sweep_without_group(sweep);
     for (size_t i = 0; !error && i < topic->groups.count; i++) {
         struct group *group = topic->groups.items[i];
         if (!(error = expire_to(sweep, group, sweep->end)) && !(error = sweep_timed(sweep, group)))
-            error = next_by_ttl(sweep, group);
+            error = next_by_ttl(sweep, group->states.floor);
     }
     if (sweep->more)
         look_at(local, topic, local->time);
