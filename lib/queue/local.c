@@ -49,7 +49,8 @@ static void forget_all(struct local *local)
     local_cache_clear(local);
     local_subscriptions_detach(local);
     local->next_topic = local->next_group = local->next_pattern = 1;
-    local->delay_due = local->rate_due = local->schedule_due = local->expire_due = local->dedupe_due = CLOCK_NEVER;
+    local->delay_due = local->rate_due = local->schedule_due = local->expire_due = local->expire_look =
+        local->dedupe_due = CLOCK_NEVER;
     local->age_due = CLOCK_NEVER;
     local->look = local->dead = NULL;
     local->gone_count = 0;

@@ -90,9 +90,10 @@ struct topic {
     bool dirty;
     bool letters; /* serves as a dead-letter topic */
     struct topic_settings settings;
-    int64_t expire_due; /* relay time: when the sweep looks for what has expired */
-    uint64_t timed_end; /* from here on no message has an expirytime */
-    uint64_t swept;     /* without a group: as there */
+    int64_t expire_due;  /* relay time: when the sweep looks for what has expired, */
+    int64_t expire_look; /* and when it does if there is a turn anyway */
+    uint64_t timed_end;  /* from here on no message has an expirytime */
+    uint64_t swept;      /* without a group: as there */
     int64_t sweep_due;
     struct topic_counters counters, saved_counters; /* the latter as of the last snapshot */
     struct topic_flow flow;
@@ -226,10 +227,10 @@ struct local {
     int64_t space_checked;
     uint64_t space;
     bool writing;
-    int64_t expire_due;      /* relay time: no topic's is earlier */
-    struct deduper *deduper; /* NULL until a topic looks for duplicates */
-    int64_t dedupe_due;      /* relay time: when it forgets some */
-    bool goes_on;            /* a group does */
+    int64_t expire_due, expire_look; /* relay time: no topic's is earlier */
+    struct deduper *deduper;         /* NULL until a topic looks for duplicates */
+    int64_t dedupe_due;              /* relay time: when it forgets some */
+    bool goes_on;                    /* a group does */
     uint64_t commits, snapshots, lapsed, expired;
     bool held_up; /* somebody was given nothing since the last session ran out of leases */
 

@@ -85,6 +85,22 @@ static void look_at(struct local *local, struct topic *topic, int64_t time)
         local->expire_due = time;
 }
 
+/* Looks in the first turn after a while: what lies behind a head comes to its turn when the head goes, and not before. */
+static void look_later(struct local *local, struct topic *topic)
+{
+    topic->expire_look = local->time + SWEEP_PERIOD;
+    if (topic->expire_look < local->expire_look)
+        local->expire_look = topic->expire_look;
+}
+
+/* The head expires by itself at TIME, and may go before. */
+static void look_at_head(struct local *local, struct topic *topic, int64_t time)
+{
+    look_later(local, topic);
+    if (time > local->time && time != CLOCK_NEVER)
+        look_at(local, topic, time + patience(topic));
+}
+
 void local_expire_soon(struct local *local, struct topic *topic)
 {
     if (topic->settings.ttl > 0 || topic->timed_end > topic->first)
@@ -211,7 +227,7 @@ static enum mp_error sweep_timed(struct sweep *sweep, struct group *group)
             break;
     }
     if (group->states.floor < sweep->topic->timed_end)
-        look_at(local, sweep->topic, local->time + SWEEP_PERIOD);
+        look_at_head(local, sweep->topic, group->sweep_due);
     return MP_OK;
 }
 
@@ -227,7 +243,10 @@ static enum mp_error next_by_ttl(struct sweep *sweep, uint64_t floor)
     if (error)
         return error == MP_ERR_NOT_FOUND || error == MP_ERR_DAMAGED ? MP_OK : error;
     int64_t time = row.time + topic->settings.ttl + patience(topic);
-    look_at(local, topic, time > local->time ? time : local->time + SWEEP_PERIOD); /* later: somebody has it */
+    if (time > local->time)
+        look_at(local, topic, time);
+    else /* somebody has it */
+        look_later(local, topic);
     return MP_OK;
 }
 
@@ -247,7 +266,7 @@ static enum mp_error sweep_without_group(struct sweep *sweep)
             break;
     }
     if (end < topic->timed_end)
-        look_at(local, topic, local->time + SWEEP_PERIOD);
+        look_at_head(local, topic, topic->sweep_due);
     while (!error && topic->first < end) {
         struct store_event event = {.id = local->last_event + 1,
                                     .kind = EVENT_EXPIRED,
@@ -271,7 +290,7 @@ static enum mp_error sweep_topic(struct sweep *sweep)
     struct topic *topic = sweep->topic;
     int64_t ttl = topic->settings.ttl;
     enum mp_error error = MP_OK;
-    topic->expire_due = CLOCK_NEVER;
+    topic->expire_due = topic->expire_look = CLOCK_NEVER;
     sweep->end = 0;
     if (ttl > 0)
         error = local_offset_at(local, topic, local->time - ttl + 1, &sweep->end, sweep->fault);
@@ -298,17 +317,20 @@ enum mp_error local_expire_tick(struct local *local, struct fault *fault)
     size_t at = 0;
     struct topic *topic;
     enum mp_error error = MP_OK;
-    if (local->expire_due > local->time)
+    if (local->expire_due > local->time && local->expire_look > local->time)
         return MP_OK;
-    local->expire_due = CLOCK_NEVER;
+    local->expire_due = local->expire_look = CLOCK_NEVER;
     while (!error && (topic = map_next(&local->topics, &at))) {
-        if (topic->expire_due <= local->time && topics < SWEEP_TOPICS) {
+        bool is_due = topic->expire_due <= local->time || topic->expire_look <= local->time;
+        if (is_due && topics < SWEEP_TOPICS) {
             topics++;
             sweep.topic = topic;
             error = sweep_topic(&sweep);
         }
         if (topic->expire_due < local->expire_due)
             local->expire_due = topic->expire_due;
+        if (topic->expire_look < local->expire_look)
+            local->expire_look = topic->expire_look;
     }
     return error;
 }

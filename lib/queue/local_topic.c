@@ -52,7 +52,7 @@ enum mp_error local_topic_add(struct local *local, const struct store_topic *row
     topic->created = row->created;
     topic->letters = row->letters;
     settings_topic_default(&topic->settings);
-    topic->expire_due = CLOCK_NEVER;
+    topic->expire_due = topic->expire_look = CLOCK_NEVER;
     topic->hint.frame = UINT64_MAX;
     enum mp_error error = map_put(&local->topics_by_id, &topic->id, sizeof topic->id, topic);
     if (!error && (error = map_put(&local->topics, topic->name, size, topic)))
