@@ -32,6 +32,7 @@ struct receive_parcel {
     uint64_t lease;      /* 0: none */
     uint32_t group;
     unsigned attempt;
+    bool letters; /* of a dead-letter topic: what fails there does not die again */
     char topic[NAME_MAX_BYTES + 1];
 
     int64_t time;            /* of the frame, or when it came; microseconds since the epoch */

@@ -13,6 +13,7 @@
 #include "cli/exit.h"
 #include "cli/receive_engine.h"
 #include "cli/receive_sink.h"
+#include "message/letter.h"
 #include "stage/command.h"
 #include "stage/environment.h"
 #include "stage/tail.h"
@@ -101,7 +102,8 @@ void receive_runner_limit(struct receive_runner *runner, uint32_t max_retries)
 bool receive_runner_is_last(const struct receive_runner *runner, const struct receive_parcel *parcel,
                             const struct protocol_settlement *how)
 {
-    return runner && parcel->lease && how->action == PROTOCOL_RETRY && parcel->attempt > runner->max_retries;
+    return runner && parcel->lease && !parcel->letters && how->action == PROTOCOL_RETRY &&
+           parcel->attempt > runner->max_retries;
 }
 
 static void tell_outcome(const struct worker *worker, const struct protocol_settlement *how)
@@ -129,7 +131,8 @@ static void tell_outcome(const struct worker *worker, const struct protocol_sett
     else if (receive_runner_is_last(worker->runner, parcel, how))
         snprintf(then, sizeof(then), " at attempt %u, the last: dead-lettered", parcel->attempt);
     else if (parcel->lease)
-        snprintf(then, sizeof(then), " at attempt %u: to be tried again", parcel->attempt);
+        snprintf(then, sizeof(then), " at attempt %u: to be tried again%s", parcel->attempt,
+                 parcel->letters ? ", as a dead letter does not die" : "");
     tell("%s: %s %s%s", which, worker->runner->settings.shell ? "the command" : worker->runner->argv[0], what, then);
 }
 
@@ -142,7 +145,7 @@ static struct protocol_settlement outcome(struct worker *worker)
     bool by_itself = !result->signal && !result->timed_out && !result->ended_early;
     if (by_itself && result->code == EXIT_DONE) {
         how.action = PROTOCOL_ACK;
-    } else if (by_itself && result->code == EXIT_REJECTED) {
+    } else if (by_itself && result->code == EXIT_REJECTED && !worker->parts[0].parcel->letters) {
         how.action = PROTOCOL_DEAD;
     } else if (by_itself && runner->settings.shell &&
                (result->code == EXIT_CANNOT_RUN || result->code == EXIT_NOT_FOUND)) {
@@ -415,6 +418,10 @@ static enum mp_error start(struct worker *worker, int *code, struct fault *fault
     }
     note_id(worker, &first);
     note_group(worker);
+    struct letter letter;
+    const struct record *record = &first.record;
+    worker->parts[0].parcel->letters =
+        record->attributes_size > 0 && letter_read(record->attributes, record->attributes_size, &letter);
     runner->running++;
     return MP_OK;
 }

@@ -323,3 +323,15 @@ gone() {
     assert_regex "$stderr" '5 of 5 messages were dead-lettered'
     refute_regex "$stderr" 'tried again'
 }
+
+@test "a dead letter that is rejected again does not die again" {
+    start_relay
+    mrelay set group -t x.dead -g undertaker retry.initial_interval=1ms
+    msend -t x -d one
+    run mrecv -t x -g g -n 1 -- sh -c 'exit 65'
+    assert_failure 65
+    run --separate-stderr mrecv -t x.dead -g undertaker -e -- sh -c '[ "$MSG_ATTEMPT" = 3 ] || exit 65'
+    assert_success
+    assert_regex "$stderr" 'exited with 65 at attempt 2: to be tried again, as a dead letter does not die'
+    assert_equal "$(group_count acked x.dead undertaker)" 1
+}
