@@ -163,6 +163,34 @@ static void a_pattern_that_had_a_topic_loses_it_to_the_dead(void **state)
     }
 }
 
+/* A group that is made again, while somebody still waits for the one that was deleted, knows nothing of that one. */
+static void a_deleted_group_takes_its_settings_along(void **state)
+{
+    struct rig *rig = *state;
+    static const char *const places[] = {"a", "b.*"};
+    for (unsigned i = 0; i < 2; i++) {
+        const char *on = places[i];
+        struct engine_subscription *subscription;
+        rig_begin(rig);
+        assert_int_equal(configure_group(rig, on, "g", "retry.max_retries", "3"), MP_OK);
+        assert_int_equal(rig->engine->operations->subscribe(rig->engine, on, strlen(on), i == 1, "g", 1, 2,
+                                                            ENGINE_FROM_DEFAULT, 0, &subscription, &rig->fault),
+                         MP_OK);
+        rig_commit(rig);
+        subscription->waiters = rig;
+        rig_begin(rig);
+        assert_int_equal(rig->engine->operations->delete_group(rig->engine, on, "g", true, &rig->fault), MP_OK);
+        rig_commit(rig);
+        subscription->waiters = NULL;
+        assert_int_equal(rig_fetch(rig, 2, on, "g", 0), 0);
+        assert_int_equal(group_of(rig, on, "g").max_retries, 20);
+        rig_publish(rig, i == 0 ? "a" : "b.1", 1);
+        assert_int_equal(rig_fetch(rig, 2, on, "g", 0), 1);
+        rig_restart(rig);
+        assert_int_equal(group_of(rig, on, "g").max_retries, 20);
+    }
+}
+
 static void the_nearest_name_is_offered(void **state)
 {
     struct rig *rig = *state;
@@ -188,6 +216,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_dead_letter_topic_is_made_with_mretry_and_without_patterns, rig_set_up,
                                         rig_tear_down),
         cmocka_unit_test_setup_teardown(a_pattern_that_had_a_topic_loses_it_to_the_dead, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_deleted_group_takes_its_settings_along, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(the_nearest_name_is_offered, rig_set_up, rig_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
