@@ -45,6 +45,7 @@ struct subscription {
     uint32_t pattern_id;               /* of a group's pattern */
     int64_t pattern_created;
     struct group_settings settings;   /* of groups */
+    uint64_t taker;                   /* the session that is to take suspects when it holds nothing; 0: none */
     struct rate rate;                 /* of groups: what was given */
     int64_t used;                     /* of groups: relay time of the last fetch or settlement */
     bool made;                        /* the group's rows are there */
@@ -485,11 +486,14 @@ struct lease *local_lease(struct local *local, uint64_t session, uint64_t number
 /* COUNT messages of the SPAN offsets from FIRST on. */
 enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t number, struct group *group,
                               uint64_t first, uint32_t span, uint32_t count, bool suspect, int64_t deadline);
+/* Whether SESSION gets nothing of SUBSCRIPTION until it holds nothing: it holds suspects, or is to take some. */
+bool local_lease_drains(struct local *local, struct subscription *subscription, uint64_t session);
 /*
  * How many messages of which SUSPECT may be granted together (0: no limit) SESSION may be given now; UINT32_MAX: any
- * number. 0: none, nor any that come behind them.
+ * number. 0: none; what comes behind them only if *PASS.
  */
-uint32_t local_lease_limit(struct local *local, uint64_t session, uint32_t suspect);
+uint32_t local_lease_limit(struct local *local, struct subscription *subscription, uint64_t session, uint32_t suspect,
+                           bool *pass);
 void local_lease_settled(struct local *local, uint64_t session, uint64_t number, const struct group *group,
                          uint32_t count);
 void local_leases_clear(struct local *local);

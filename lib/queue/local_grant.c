@@ -207,6 +207,7 @@ static enum mp_error grant_of_group(struct granting *granting, struct group *gro
     struct next_run next;
     enum mp_error error = MP_OK;
     bool went_on = true;
+    uint64_t low = granting->low;
     granting->group = group;
     giving->topic = group->topic;
     giving->group = giving->target = group->id;
@@ -219,11 +220,21 @@ static enum mp_error grant_of_group(struct granting *granting, struct group *gro
             local_go_on(giving->local, group);
             break;
         }
-        uint32_t limit = local_lease_limit(giving->local, granting->origin->session, next.suspect);
-        if (limit == 0)
+        bool pass = false;
+        uint32_t limit = UINT32_MAX;
+        if (!granting->claim)
+            limit =
+                local_lease_limit(giving->local, group->subscription, granting->origin->session, next.suspect, &pass);
+        if (limit > 0) {
+            error = grant_run(granting, &next, limit, &went_on);
+        } else if (pass) {
+            granting->low = next.first + next.count;
+            granting->passes--;
+        } else {
             break;
-        error = grant_run(granting, &next, limit, &went_on);
+        }
     }
+    granting->low = low;
     return error;
 }
 
@@ -275,10 +286,13 @@ enum mp_error local_grant(struct engine *engine, struct engine_subscription *sha
     enum mp_error error = MP_OK;
     bool damaged = false;
     if (limits->only_count > 0) {
+        granting.claim = true;
         granting.low = limits->only_first;
         if (limits->only_count < UINT64_MAX - limits->only_first)
             granting.high = limits->only_first + limits->only_count;
     }
+    if (!granting.claim && local_lease_drains(local, subscription, origin->session))
+        members = 0;
     for (size_t i = 0; !error && i < members && !give_is_full(&granting.giving); i++) {
         error = grant_of_group(&granting, subscription->members.items[(subscription->turn + i) % members]);
         if (give_pass_damage(error, &damaged))

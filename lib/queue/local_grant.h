@@ -12,6 +12,7 @@ struct granting {
     const struct engine_origin *origin;
     uint32_t lease;     /* milliseconds */
     uint64_t low, high; /* only offsets from LOW on below HIGH */
+    bool claim;         /* somebody wants just these, and takes suspects together with others */
     uint32_t suspect;   /* of what is granted now: how many of it may be granted together; 0: any number */
     size_t touched;     /* bytes of the frames that messages were taken from, in order */
     uint64_t reached;   /* in order: what was given of the group lies below */

@@ -243,6 +243,9 @@ enum mp_error local_release(struct engine *engine, uint64_t session, uint64_t *m
  * counts. Otherwise none does, and all are suspects: a sixteenth of them is granted together at most, to a consumer
  * that holds nothing else and gets nothing else meanwhile. So a message that kills is alone after as many deaths as its
  * neighbours' number has hexadecimal digits, and they are never charged.
+ *
+ * A consumer that always holds something would never get suspects. So the first one that meets them, the taker, gets
+ * nothing more until it holds nothing, and then them; meanwhile the others pass them by.
  */
 enum { SUSPECTS_SPLIT = 16 };
 
@@ -309,12 +312,36 @@ static enum mp_error lapse_holder(struct local *local, struct holder *holder, bo
     return MP_OK;
 }
 
-uint32_t local_lease_limit(struct local *local, uint64_t session, uint32_t suspect)
+bool local_lease_drains(struct local *local, struct subscription *subscription, uint64_t session)
 {
     const struct holder *holder = holder_of(local, session);
+    bool taker = subscription->taker == session;
+    if (!holder) {
+        if (taker)
+            subscription->taker = 0;
+        return false;
+    }
+    if (!taker && holder->suspects == 0)
+        return false;
+    local->held_up = true;
+    return true;
+}
+
+uint32_t local_lease_limit(struct local *local, struct subscription *subscription, uint64_t session, uint32_t suspect,
+                           bool *pass)
+{
+    const struct holder *holder = holder_of(local, session);
+    *pass = false;
     if (!holder || (suspect == 0 && holder->suspects == 0))
         return suspect > 0 ? suspect : UINT32_MAX;
     local->held_up = true;
+    if (holder->suspects > 0)
+        return 0;
+    const struct holder *taker = subscription->taker ? holder_of(local, subscription->taker) : NULL;
+    if (taker && taker != holder)
+        *pass = true;
+    else
+        subscription->taker = session;
     return 0;
 }
 

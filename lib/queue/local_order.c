@@ -187,7 +187,7 @@ static void collect(struct granting *granting, struct batch *batch, uint64_t mos
 {
     struct group *group = granting->group;
     uint64_t end = batch->cached.first + batch->cached.count, offset = batch->first;
-    bool claim = granting->high != UINT64_MAX || granting->low != 0;
+    bool claim = granting->claim;
     uint32_t suspect;
     batch->count = 0;
     memset(batch->mask, 0, bits_size((size_t)(end - offset)));
@@ -221,7 +221,10 @@ static enum mp_error grant_batch(struct granting *granting, uint64_t first, bool
     struct batch batch = {.first = first};
     uint8_t wanted[GIVE_MASK];
     batch.attempt = giving->attempt = attempt_of(group, first, &batch.suspect);
-    uint32_t limit = local_lease_limit(giving->local, granting->origin->session, batch.suspect);
+    bool pass; /* here nothing is passed by: what waits behind it may be of its key */
+    uint32_t limit = UINT32_MAX;
+    if (!granting->claim)
+        limit = local_lease_limit(giving->local, group->subscription, granting->origin->session, batch.suspect, &pass);
     granting->suspect = batch.suspect;
     *went_on = limit > 0;
     if (limit == 0)

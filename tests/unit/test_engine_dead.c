@@ -493,6 +493,53 @@ static void suspects_are_alone(void **state)
     assert_int_equal(rig_fetch(rig, 3, "t", "g", 0), 2);
 }
 
+/* One consumer stops to take them; those that are at work go on with the others. */
+static void suspects_hold_up_one_consumer_alone(void **state)
+{
+    struct rig *rig = *state;
+    rig_publish(rig, "t", 40);
+    rig_publish(rig, "u", 5);
+    assert_int_equal(rig_fetch(rig, 2, "t", "g", 32), 32);
+    rig_pass(rig, 11 * SECOND);
+    assert_int_equal(rig_fetch(rig, 3, "u", "g", 1), 1);
+    uint32_t of_u = rig->given.items[0].group;
+    assert_int_equal(rig_fetch(rig, 4, "u", "g", 1), 1);
+    assert_int_equal(rig_fetch(rig, 3, "t", "g", 0), 0); /* it is to take them */
+    assert_int_equal(rig_fetch(rig, 4, "t", "g", 3), 3);
+    assert_int_equal(rig->given.items[0].first, 32);
+    assert_int_equal(rig_fetch(rig, 3, "t", "g", 0), 0);
+    assert_int_equal(rig_fetch(rig, 4, "t", "g", 0), 5);
+    struct engine_settlement ack = {.group = of_u, .lease = 1, .first = 0, .count = 1, .action = ENGINE_ACK};
+    assert_int_equal(rig_settle_as(rig, 3, ack), 1);
+    assert_int_equal(rig_fetch(rig, 3, "t", "g", 0), 2);
+    assert_int_equal(rig->given.items[0].first, 0);
+    assert_int_equal(rig_settle(rig, 3, 0, 2, ENGINE_ACK), 2);
+    assert_int_equal(rig_fetch(rig, 3, "t", "g", 0), 2);
+}
+
+/* Who asks for certain messages does not begin all that he gets: mretry moves letters, and dies of none. */
+static void a_claim_takes_suspects_like_others(void **state)
+{
+    struct rig *rig = *state;
+    struct engine_subscription *subscription;
+    rig_publish(rig, "t", 40);
+    assert_int_equal(rig_fetch(rig, 2, "t", "g", 32), 32);
+    rig_pass(rig, 11 * SECOND);
+    assert_int_equal(rig_fetch(rig, 3, "t", "g", 0), 2);
+    rig_begin(rig);
+    assert_int_equal(rig->engine->operations->subscribe(rig->engine, "t", 1, false, "g", 1, 3, ENGINE_FROM_DEFAULT, 0,
+                                                        &subscription, &rig->fault),
+                     MP_OK);
+    struct engine_origin origin = {.session = 3, .number = 2, .lane = ENGINE_LANE_FETCH};
+    struct engine_limits limits = {.bytes = 100000, .chunks = 100, .only_first = 10, .only_count = 25};
+    engine_deliveries_clear(&rig->given);
+    assert_int_equal(
+        rig->engine->operations->grant(rig->engine, subscription, &origin, &limits, 1000, &rig->given, &rig->fault),
+        MP_OK);
+    assert_int_equal(rig->given.messages, 25);
+    rig_commit(rig);
+}
+
 static void a_lone_message_is_charged_and_stays_alone(void **state)
 {
     struct rig *rig = *state;
@@ -546,6 +593,8 @@ int main(void)
         TEST(a_message_that_cannot_be_read_is_tried_later),
         TEST(a_killer_dies_and_its_neighbours_are_never_charged),
         TEST(suspects_are_alone),
+        TEST(suspects_hold_up_one_consumer_alone),
+        TEST(a_claim_takes_suspects_like_others),
         TEST(a_lone_message_is_charged_and_stays_alone),
         TEST(what_is_left_of_a_death_is_not_charged),
     };
