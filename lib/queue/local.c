@@ -51,7 +51,7 @@ static void forget_all(struct local *local)
     local->next_topic = local->next_group = local->next_pattern = 1;
     local->delay_due = local->rate_due = local->schedule_due = local->expire_due = local->expire_look =
         local->dedupe_due = CLOCK_NEVER;
-    local->age_due = CLOCK_NEVER;
+    local->age_due = local->reclaim_due = CLOCK_NEVER;
     local->look = local->dead = NULL;
     local->gone_count = 0;
     local->snapshot_wanted = false;

@@ -225,8 +225,9 @@ struct local {
     int64_t age_due;        /* monotonic: nothing that is held for its age only is old enough earlier */
     uint64_t first_event;   /* the oldest that is kept */
     int64_t events_due;     /* monotonic: the oldest one's age is looked at no earlier */
+    int64_t reclaim_due;    /* monotonic: when it is looked in any case, for the disk is nearly full */
     int64_t space_checked;
-    uint64_t space;
+    bool has_space;
     bool writing;
     int64_t expire_due, expire_look; /* relay time: no topic's is earlier */
     struct deduper *deduper;         /* NULL until a topic looks for duplicates */
@@ -575,6 +576,8 @@ void local_retain_delete(struct local *local, struct topic *topic);
 void local_retain_from(struct local *local, struct topic *topic, uint64_t first);
 /* A frame of SIZE bytes was published. */
 void local_retain_published(struct local *local, struct topic *topic, size_t size);
+/* Whether the disk has room for a publication; if it has not, what can be deleted will be. */
+bool local_retain_has_space(struct local *local);
 /* TOPIC goes, and what it has in the store after it. MP_ERR_MEMORY. */
 enum mp_error local_retain_forget(struct local *local, struct topic *topic);
 /* After loading: where topics begin, and what is to be deleted. */

@@ -18,7 +18,9 @@
 
 enum {
     FREE_BYTES = 4 * 1024 * 1024,         /* kept free for what comes: two turns of publications */
-    RECLAIM_ROWS = 256,                   /* deleted in a turn */
+    TIGHT_BYTES = 96 * 1024 * 1024,       /* on a disk that is nearly full */
+    RECLAIM_MOST = 16 * 1024 * 1024,      /* bytes deleted in a turn, exceeded by one frame at most, */
+    RECLAIM_ROWS = 256,                   /* and frames */
     RECLAIM_BYTES = 1024 * 1024,          /* published until it is looked again whether there is enough, */
     RECLAIM_TURNS = 16,                   /* or turns */
     LOOKS = 4096,                         /* at topics in a turn */
@@ -278,22 +280,54 @@ static enum mp_error delete_gone(struct local *local, struct share *share, struc
     return error;
 }
 
-/* Sees to it that what is published next finds free pages, if something can be deleted. */
-static enum mp_error reclaim(struct local *local, struct fault *fault)
+/* Sees to it that so many BYTES are free to be used again, if something can be deleted. */
+static enum mp_error reclaim(struct local *local, uint64_t bytes, struct fault *fault)
 {
     uint64_t free_bytes;
+    local->reclaim_turns = 0;
+    local->reclaim_bytes = 0;
+    local->reclaim_due = CLOCK_NEVER;
+    enum mp_error error = store_reusable(local->store, &free_bytes, fault);
+    if (error || free_bytes >= bytes)
+        return error;
+    struct share share = {.rows = RECLAIM_ROWS, .bytes = bytes - free_bytes};
+    if (share.bytes > RECLAIM_MOST)
+        share.bytes = RECLAIM_MOST;
+    error = delete_dead(local, &share, fault);
+    return error ? error : delete_gone(local, &share, fault);
+}
+
+/* What is published next finds free pages. */
+static enum mp_error reclaim_sometimes(struct local *local, struct fault *fault)
+{
     if (!local->dead && local->gone_count == 0)
         return MP_OK;
     if (++local->reclaim_turns < RECLAIM_TURNS && local->reclaim_bytes < RECLAIM_BYTES)
         return MP_OK;
-    local->reclaim_turns = 0;
-    local->reclaim_bytes = 0;
-    enum mp_error error = store_reusable(local->store, &free_bytes, fault);
-    if (error || free_bytes >= FREE_BYTES)
-        return error;
-    struct share share = {.rows = RECLAIM_ROWS, .bytes = FREE_BYTES - free_bytes};
-    error = delete_dead(local, &share, fault);
-    return error ? error : delete_gone(local, &share, fault);
+    return reclaim(local, FREE_BYTES, fault);
+}
+
+/* Somebody waits for room on the disk. A snapshot lets everything be deleted that nobody needs. */
+static enum mp_error reclaim_now(struct local *local, struct fault *fault)
+{
+    enum mp_error error = local_write(local, fault);
+    local->snapshot_wanted = true;
+    return error ? error : reclaim(local, TIGHT_BYTES, fault);
+}
+
+/* Asks the file system at most ten times a second. What the file has free counts, if the log can still grow. */
+bool local_retain_has_space(struct local *local)
+{
+    if (local->now.monotonic >= local->space_checked) {
+        uint64_t space = store_free_space(local->store), reusable = 0;
+        local->space_checked = local->now.monotonic + 100000;
+        local->has_space = space >= STORE_RESERVE;
+        if (!local->has_space && space >= STORE_RESERVE / 4 && store_reusable(local->store, &reusable, NULL) == MP_OK)
+            local->has_space = reusable >= STORE_RESERVE;
+        if (!local->has_space && (local->dead || local->look || local->gone_count > 0))
+            local->reclaim_due = local->now.monotonic;
+    }
+    return local->has_space;
 }
 
 /* ---- events --------------------------------------------------------------------------------------------------- */
@@ -340,16 +374,19 @@ enum mp_error local_retain_tick(struct local *local, struct fault *fault)
     if (local->age_due <= local->now.monotonic)
         look_at_ages(local);
     enum mp_error error = look_at_topics(local, fault);
+    if (!error && local->reclaim_due <= local->now.monotonic)
+        error = reclaim_now(local, fault);
     if (error || !local->writing) /* nothing needs space now */
         return error;
-    if ((error = reclaim(local, fault)))
+    if ((error = reclaim_sometimes(local, fault)))
         return error;
     return prune_events(local, fault);
 }
 
 int64_t local_retain_due(const struct local *local)
 {
-    return local->age_due; /* where a topic begins is looked at in the next turn, for whose requests it matters */
+    /* Where a topic begins is looked at in the next turn, for whose requests it matters. */
+    return local->age_due < local->reclaim_due ? local->age_due : local->reclaim_due;
 }
 
 /* Where the first frame is that is left; a purge may have taken more. */

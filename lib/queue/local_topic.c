@@ -84,16 +84,6 @@ enum mp_error local_topic_make(struct local *local, const char *name, size_t siz
     return error ? error : local_topic_join(local, *result, true, fault);
 }
 
-/* Asks the file system at most ten times a second. */
-static bool disk_is_full(struct local *local)
-{
-    if (local->now.monotonic >= local->space_checked) {
-        local->space = store_free_space(local->store);
-        local->space_checked = local->now.monotonic + 100000;
-    }
-    return local->space < STORE_RESERVE;
-}
-
 enum mp_error local_room(struct engine *engine, const char *name, size_t size, uint64_t messages, uint64_t bytes,
                          uint64_t session, struct fault *fault)
 {
@@ -102,7 +92,7 @@ enum mp_error local_room(struct engine *engine, const char *name, size_t size, u
     (void)session;
     if (local->next_topic >= TOPICS_MAX && !topic)
         return fault_set(fault, MP_ERR_FULL, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
-    if (disk_is_full(local))
+    if (!local_retain_has_space(local))
         return fault_set(fault, MP_ERR_FULL, "the disk of the relay's store is nearly full: less than 64 MiB are free");
     return topic ? local_flow_room(local, topic, messages, bytes, fault) : MP_OK;
 }
@@ -112,7 +102,7 @@ uint64_t local_fits(struct engine *engine, const char *name, size_t size, uint64
 {
     struct local *local = local_of(engine);
     struct topic *topic = local_topic(local, name, size);
-    if (disk_is_full(local) || (local->next_topic >= TOPICS_MAX && !topic))
+    if (!local_retain_has_space(local) || (local->next_topic >= TOPICS_MAX && !topic))
         return 0;
     return topic ? local_flow_fits(local, topic, messages, bytes, waiting) : messages;
 }

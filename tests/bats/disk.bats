@@ -63,6 +63,23 @@ undone_once() {
     assert_output 4
 }
 
+@test "a disk that messages have filled has room again when they are settled" {
+    small_disk 300m
+    start_relay --store disk/store.db
+    make_groups numbers work
+    local half=$((100 * 1024 * 1024))
+    yes 'a line of a message that is long enough to fill a disk before long' | head -c "$half" | msend -t numbers
+    fill_up_to 40000
+
+    start more.log msend -t numbers -d more
+    sender=$started_pid
+    until_true refused_once
+    mrecv -t numbers -g work -n "$((half / 68))" --wait 60s >/dev/null
+    wait "$sender" # the file is as large as before
+    run -0 --separate-stderr mrecv -t numbers -g work -e
+    assert_regex "$output" 'more$'
+}
+
 @test "on a disk without a byte left nothing is lost, and work goes on when there is room" {
     small_disk 160m
     start_relay --store disk/store.db
