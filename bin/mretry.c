@@ -25,8 +25,11 @@ static const struct option_spec specs[] = {
      .argument = "TOPIC",
      .section = "From a topic",
      .completion = OPTION_COMPLETE_TOPIC,
-     .verbs = LOOKS,
-     .help = "the dead letters of TOPIC, which a relay made for them"},
+     .verbs = OPTION_NO_VERB | LOOKS,
+     .help = "work on TOPIC's messages; with a command: on its dead letters",
+     .man = "Work on the messages of\n.Ar TOPIC ,\nor of all topics that match a pattern.\nWith a verb: on the dead "
+            "letters "
+            "in\n.Ar TOPIC ,\nwhich the relay has made for them."},
     {.name = "group",
      .letter = 'g',
      .kind = OPTION_TEXT,
@@ -34,8 +37,17 @@ static const struct option_spec specs[] = {
      .argument = "GROUP",
      .section = "From a topic",
      .completion = OPTION_COMPLETE_GROUP,
-     .verbs = LOOKS,
-     .help = "those that GROUP has not settled (default: mretry)"},
+     .verbs = OPTION_NO_VERB | LOOKS,
+     .help = "as a member of GROUP (with a command: default mretry)",
+     .man = "Work as a member of\n.Ar GROUP ,\nwhich is made when it does not exist.\nWith a verb: on what\n.Ar GROUP\n"
+            "has not settled, which is\n.Cm mretry\nunless given."},
+    {.name = "exit-at-end",
+     .letter = 'e',
+     .kind = OPTION_FLAG,
+     .at = AT(exit_at_end),
+     .section = "From a topic",
+     .verbs = OPTION_NO_VERB,
+     .help = "end when there are no more messages"},
 
     {.name = "max-retries",
      .kind = OPTION_TEXT,
@@ -213,6 +225,15 @@ static const struct option_spec specs[] = {
             "the others.\nWithout it the first hopeless message ends\n.Nm .\nWith a verb: the file that the letters "
             "are in."},
 
+    {.name = "dead-topic",
+     .kind = OPTION_TEXT,
+     .at = AT(dead_topic),
+     .argument = "TOPIC",
+     .section = "Dead letters",
+     .completion = OPTION_COMPLETE_TOPIC,
+     .verbs = OPTION_NO_VERB,
+     .help = "send hopeless messages to TOPIC of a relay"},
+
     {.name = "came-from",
      .kind = OPTION_TEXT,
      .at = AT(letters.came_from),
@@ -265,8 +286,8 @@ static const struct option_spec specs[] = {
      .argument = "N",
      .low = 1,
      .section = "Which dead letters",
-     .verbs = LOOKS,
-     .help = "only the first N of them"},
+     .verbs = OPTION_NO_VERB | LOOKS,
+     .help = "only the first N of them; of a topic's messages, too"},
     {.name = "all",
      .kind = OPTION_FLAG,
      .at = AT(letters.all),
@@ -329,8 +350,15 @@ static const struct option_spec specs[] = {
 static const struct option_rule rules[] = {
     {OPTION_EXCLUDES, "shell", {OPTION_COMMAND}, "give one command"},
     {OPTION_EXCLUDES, "key-separator", {"key-json"}, "a message has one key"},
-    {OPTION_EXCLUDES, "dead-file", {"topic"}, "the letters lie in one place"},
+    {OPTION_EXCLUDES, "dead-file", {"topic"}, "a topic's dead letters are the relay's"},
+    {OPTION_EXCLUDES, "dead-file", {"dead-topic"}, "letters lie in one place"},
+    {OPTION_EXCLUDES,
+     "topic",
+     {"key-separator", "key-json", "id-json", "skip", "max-message", "unordered"},
+     "that is for messages of stdin"},
+    {OPTION_EXCLUDES, "topic", {"dedupe"}, "the relay does that: mrelay set topic TOPIC dedupe.by=id"},
     {OPTION_NEEDS, "group", {"topic"}, "groups are of topics"},
+    {OPTION_NEEDS, "exit-at-end", {"topic"}, "stdin has an end of its own"},
     {OPTION_NEEDS, "canary", {"topic"}, "a group acknowledges it; a file's letters have none"},
     {OPTION_NEEDS, "edit", {"topic"}, "the letters of a file are changed in the file"},
     {OPTION_EXCLUDES, "canary", {"to"}, "no group is known that would acknowledge it"},
@@ -341,6 +369,7 @@ static const struct option_rule rules[] = {
 static const char *const synopsis[] = {
     "[OPTION]... -- COMMAND [ARG]...",
     "[OPTION]... --shell STRING",
+    "-t TOPIC -g GROUP [OPTION]... -- COMMAND [ARG]...",
     "list | show | replay | discard -t TOPIC [OPTION]... [ID]...",
     "list | show | discard --dead-file FILE [OPTION]... [ID]...",
     "replay --dead-file FILE [OPTION]... [ID]... -- COMMAND [ARG]... | --to TOPIC",
@@ -402,6 +431,12 @@ static int check(const struct retry_settings *settings, const struct options *op
 {
     if (!options->command && !settings->shell)
         return options_wrong(options, "which command? Give one after -- (mretry -- curl ...), or with --shell");
+    if (settings->topic && !settings->group)
+        return options_wrong(options, "-t needs -g GROUP: the group that keeps account of what is done");
+    if (!settings->topic && settings->letters.count)
+        return options_wrong(options, "-n goes only with -t, or with a command for dead letters: use head(1)");
+    if (!settings->dead_topic && !settings->topic && (options_given(options, "relay") || settings->wait >= 0))
+        return options_wrong(options, "-r and --wait go only with -t or --dead-topic: stdin needs no relay");
     if (settings->batch && settings->mode != RETRY_BATCH)
         return options_wrong(options, "--batch goes only with --mode batch: a command has one message otherwise");
     if (settings->dedupe == RETRY_DEDUPE_ID && settings->input.format != FORMAT_JSON && !settings->input.id_json)

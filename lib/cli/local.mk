@@ -47,6 +47,8 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/retry_input.c \
 	%D%/retry_job.c %D%/retry_job.h \
 	%D%/retry_output.c %D%/retry_output.h \
+	%D%/retry_post.c %D%/retry_post.h \
+	%D%/retry_relay.c \
 	%D%/retry_work.c %D%/retry_work.h \
 	%D%/seen.c %D%/seen.h \
 	%D%/send.c %D%/send.h %D%/send_engine.h \

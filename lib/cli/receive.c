@@ -193,6 +193,7 @@ static enum mp_error open_runner(struct receive_engine *engine, struct fault *fa
         .batch = (uint32_t)settings->batch,
         .max_in_flight = (uint32_t)settings->max_in_flight,
         .timeout = settings->timeout,
+        .only_success = settings->only_success,
         .context = engine,
         .worked = on_worked,
         .answered = on_answered,

@@ -39,6 +39,7 @@ struct receive_settings {
     uint64_t batch;         /* messages for one command at most; 0: not given */
     uint64_t max_in_flight; /* messages leased at once at most; 0: not given */
     int64_t timeout;        /* microseconds of one run; 0: no limit */
+    bool only_success;      /* print only what successful commands print */
 };
 
 enum { RECEIVE_FORMAT_UNSET = -1 };

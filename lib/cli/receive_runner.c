@@ -13,6 +13,7 @@
 #include "cli/exit.h"
 #include "cli/receive_engine.h"
 #include "cli/receive_sink.h"
+#include "cli/retry_output.h"
 #include "message/letter.h"
 #include "stage/command.h"
 #include "stage/environment.h"
@@ -50,7 +51,8 @@ struct worker {
     char id[NAME_MAX_BYTES]; /* of its message, for words */
     bool ended;
     struct stage_result result;
-    struct stage_tail tail; /* of its stderr */
+    struct stage_tail tail;   /* of its stderr */
+    struct retry_output kept; /* with `only_success`: what it has printed */
 };
 
 struct receive_runner {
@@ -60,6 +62,7 @@ struct receive_runner {
     struct receive_sink sink;
     bool has_sink;
     bool collects; /* output is kept until the command has ended */
+    struct retry_budget budget;
     char *shell[4];
     char *const *argv;
     struct worker *workers;
@@ -188,7 +191,18 @@ static void settle_worker(struct worker *worker)
 
 static void on_output(void *context)
 {
-    (void)context; /* it ends the loop's wait, and the step sees what there is */
+    struct worker *worker = context;
+    struct receive_runner *runner = worker->runner;
+    if (!runner->settings.only_success)
+        return; /* it ends the loop's wait, and the step sees what there is */
+    const struct buffer *output = stage_command_output(worker->command);
+    struct fault fault = {0};
+    if (retry_output_add(&worker->kept, output->data, output->size, &fault)) {
+        runner->fault = runner->code < 0 ? fault : runner->fault;
+        runner->code = runner->code < 0 ? EXIT_IO : runner->code;
+        stage_command_end(worker->command);
+    }
+    stage_command_taken(worker->command, output->size);
 }
 
 /* What a command says goes on to the user, and its end with the message if that fails. */
@@ -222,10 +236,32 @@ static struct worker *next_speaker(struct receive_runner *runner)
             continue;
         if (worker->ended)
             return worker;
-        if (!full && stage_command_output(worker->command)->size >= KEPT_MAX)
+        if (!full && !runner->settings.only_success && stage_command_output(worker->command)->size >= KEPT_MAX)
             full = worker;
     }
     return full;
+}
+
+/* Writes what is left of the speaker's output. MP_ERR_AGAIN: not now. */
+static enum mp_error print(struct receive_runner *runner, struct worker *worker, struct fault *fault)
+{
+    const struct buffer *output = stage_command_output(worker->command);
+    if (runner->settings.only_success) {
+        enum mp_error error = MP_OK;
+        if (outcome(worker).action == PROTOCOL_ACK)
+            error = retry_output_print(&worker->kept, &runner->sink, fault);
+        if (error != MP_ERR_AGAIN)
+            retry_output_clear(&worker->kept);
+        return error;
+    }
+    while (output->size) {
+        size_t done;
+        enum mp_error error = receive_sink_write(&runner->sink, output->data, output->size, &done, fault);
+        if (error)
+            return error;
+        stage_command_taken(worker->command, done);
+    }
+    return MP_OK;
 }
 
 /* Writes what commands have printed, one after the other, and settles what they had. */
@@ -233,14 +269,9 @@ static enum mp_error speak(struct receive_runner *runner, struct fault *fault)
 {
     while (runner->speaker || (runner->speaker = next_speaker(runner))) {
         struct worker *worker = runner->speaker;
-        const struct buffer *output = stage_command_output(worker->command);
-        while (output->size) {
-            size_t done;
-            enum mp_error error = receive_sink_write(&runner->sink, output->data, output->size, &done, fault);
-            if (error)
-                return error == MP_ERR_AGAIN ? MP_OK : error;
-            stage_command_taken(worker->command, done);
-        }
+        enum mp_error error = print(runner, worker, fault);
+        if (error)
+            return error == MP_ERR_AGAIN ? MP_OK : error;
         if (!worker->ended)
             return MP_OK;
         settle_worker(worker);
@@ -494,15 +525,17 @@ enum mp_error receive_runner_open(const struct receive_runner_settings *settings
         runner->settings.batch = 1;
     if (settings->max_in_flight == 0)
         runner->settings.max_in_flight = runner->settings.batch * settings->workers * 2;
-    runner->collects = settings->workers > 1 && !settings->answers;
+    runner->collects = (settings->workers > 1 || settings->only_success) && !settings->answers;
     runner->shell[0] = (char *)(uintptr_t) "/bin/sh";
     runner->shell[1] = (char *)(uintptr_t) "-c";
     runner->shell[2] = (char *)(uintptr_t)settings->shell;
     runner->argv = settings->command ? settings->command : runner->shell;
     runner->workers = memory_allocate_array(settings->workers, sizeof(*runner->workers));
     enum mp_error error = runner->workers ? MP_OK : fault_memory(fault);
-    for (unsigned i = 0; !error && i < settings->workers; i++)
+    for (unsigned i = 0; !error && i < settings->workers; i++) {
         runner->workers[i].runner = runner;
+        runner->workers[i].kept = retry_output_of(&runner->budget);
+    }
     if (!error)
         error = stage_children_open(settings->loop->base, &runner->children, fault);
     if (!error)
@@ -533,6 +566,7 @@ static void drop(struct worker *worker)
     }
     memory_release(worker->parts);
     buffer_free(&worker->input);
+    retry_output_clear(&worker->kept);
 }
 
 void receive_runner_free(struct receive_runner *runner)

@@ -26,6 +26,7 @@ struct receive_runner_settings {
     uint32_t batch;         /* messages for one command at most; 0: 100 */
     uint32_t max_in_flight; /* messages held at once at most; 0: twice what the workers can have */
     int64_t timeout;        /* microseconds of one run; 0: no limit */
+    bool only_success;      /* only what commands print that end with 0 is printed, once they have */
     bool answers;           /* output is not printed, but given to `answered` */
     bool keep_error;        /* stderr is passed on, and its tail settled with a message that failed */
     void *context;

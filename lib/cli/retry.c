@@ -71,6 +71,8 @@ int retry_run(const struct retry_settings *settings, const struct options *optio
     int signal_number = 0;
     if (retry_policy_of(settings, options, &policy, &fault))
         return tell_fault(&fault);
+    if (settings->topic)
+        return retry_from_topic(settings, options);
     int code = retry_from_input(settings, options, &policy, &signal_number);
     if (signal_number)
         exit_by_signal(signal_number);

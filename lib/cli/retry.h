@@ -32,7 +32,8 @@ struct retry_settings {
     const char *relay;
     const char *topic; /* NULL: stdin */
     const char *group;
-    int64_t wait;               /* microseconds; -1: not given */
+    int64_t wait; /* microseconds; -1: not given */
+    bool exit_at_end;
     struct send_settings input; /* stdin: how it is taken apart, keys and ids */
 
     /* trying */
@@ -78,5 +79,6 @@ enum mp_error retry_policy_of(const struct retry_settings *settings, const struc
 /* The two ways; LOOP-driven. Each returns the exit code; *SIGNAL is the one that the tool is to die by, or 0. */
 int retry_from_input(const struct retry_settings *settings, const struct options *options,
                      const struct retry_policy *policy, int *signal);
+int retry_from_topic(const struct retry_settings *settings, const struct options *options);
 
 #endif

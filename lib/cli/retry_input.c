@@ -3,6 +3,7 @@
 
 #include "cli/dead_file.h"
 #include "cli/exit.h"
+#include "cli/retry_post.h"
 #include "cli/send_source.h"
 #include "message/attributes.h"
 
@@ -20,6 +21,7 @@ struct retry_input {
     struct event *readable;
     int readable_descriptor;
     struct dead_file dead_file;
+    struct retry_post post; /* --dead-topic */
     char place[FAULT_TEXT]; /* where dead messages go, for words */
     struct seen seen;
     uint64_t seed;
@@ -67,9 +69,11 @@ static enum mp_error next(void *context, struct retry_message *message, const vo
     struct retry_input *input = context;
     struct send_item item;
     const struct send_source_counts *counts = send_source_counts(input->source);
+    if (input->settings->dead_topic && !input->post.ready)
+        return MP_ERR_AGAIN; /* that nothing can be kept there is told before anything is done */
     enum mp_error error = send_source_next(input->source, &item, now, due, fault);
     /* A line that is no message is hopeless, too: without a place for such it stops the tool. */
-    if (counts->rejected && !input->settings->dead_file) {
+    if (counts->rejected && !input->settings->dead_file && !input->settings->dead_topic) {
         *exit_code = EXIT_FAILED;
         return fault_set(fault, MP_ERR_FORMAT, "stopping: with --dead-file FILE the others go on");
     }
@@ -107,6 +111,18 @@ static enum mp_error to_file(void *context, const struct retry_job *job, struct 
     return error ? error : dead_file_write(&input->dead_file, fault);
 }
 
+static enum mp_error to_topic(void *context, const struct retry_job *job, struct fault *fault)
+{
+    struct retry_input *input = context;
+    return retry_post_send(&input->post, job, fault);
+}
+
+static enum mp_error check_post(void *context, int64_t now, struct fault *fault)
+{
+    struct retry_input *input = context;
+    return retry_post_check(&input->post, now, fault);
+}
+
 /* ---- running -------------------------------------------------------------------------------------------------- */
 
 static enum mp_error open_source(struct retry_input *input, const struct options *options, struct fault *fault)
@@ -122,6 +138,12 @@ static enum mp_error open_source(struct retry_input *input, const struct options
     return MP_OK;
 }
 
+/* Where dead messages go, for words. */
+static const char *place_of(const struct retry_settings *settings)
+{
+    return settings->dead_file ? settings->dead_file : settings->dead_topic ? settings->dead_topic : "";
+}
+
 static enum mp_error open_all(struct retry_input *input, const struct options *options,
                               const struct retry_policy *policy, struct fault *fault)
 {
@@ -129,20 +151,27 @@ static enum mp_error open_all(struct retry_input *input, const struct options *o
     enum mp_error error = MP_OK;
     if (settings->dead_file)
         error = dead_file_open(&input->dead_file, settings->dead_file, fault);
+    if (!error && settings->dead_topic)
+        error =
+            retry_post_open(&input->post, &input->loop, settings->relay, settings->dead_topic, settings->wait, fault);
     if (!error && getentropy(&input->producer, sizeof(input->producer)) != 0)
         input->producer = (uint64_t)clock_wall();
     input->producer = input->producer ? input->producer : 1;
     input->seed = ~input->producer;
     input->seen.window = settings->window;
-    snprintf(input->place, sizeof(input->place), "it goes to %s", settings->dead_file ? settings->dead_file : "");
+    snprintf(input->place, sizeof(input->place), "it goes to %s", place_of(settings));
     input->work = (struct retry_work){
         .loop = &input->loop,
         .policy = policy,
         .source = {.context = input,
                    .next = next,
-                   .dead = settings->dead_file ? to_file : NULL,
+                   .check = settings->dead_topic ? check_post : NULL,
+                   .dead = settings->dead_file    ? to_file
+                           : settings->dead_topic ? to_topic
+                                                  : NULL,
                    .to = input->place,
                    .bytes = &send_source_counts(input->source)->bytes,
+                   .relay = settings->relay,
                    .resumes = true},
         .command = options->command,
         .shell = settings->shell,
@@ -171,13 +200,13 @@ static int conclude(const struct retry_input *input)
         return exit_by_pipe();
     if (work->interrupted)
         retry_work_tell_undone(work, "interrupted");
-    else if (work->exit >= 0)
+    else if (work->exit >= 0 && work->came)
         retry_work_tell_undone(work, "ended early");
     if (work->exit >= 0)
         return work->exit;
     if (work->dead)
         tell("%" PRIu64 " of %" PRIu64 " messages died: they are in %s", work->dead, work->came,
-             input->settings->dead_file);
+             place_of(input->settings));
     return work->dead || rejected ? EXIT_REJECTED : EXIT_DONE;
 }
 
@@ -214,6 +243,7 @@ int retry_from_input(const struct retry_settings *settings, const struct options
     }
     retry_work_close(&input.work);
     dead_file_close(&input.dead_file);
+    retry_post_close(&input.post);
     seen_free(&input.seen);
     if (input.readable)
         event_free(input.readable);

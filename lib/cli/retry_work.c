@@ -29,7 +29,8 @@ void retry_work_fail(struct retry_work *work, const struct fault *fault)
         work->pipe = true;
         retry_work_end(work, EXIT_IO);
     } else {
-        retry_work_end(work, tell_fault(fault));
+        retry_work_end(work,
+                       fault->code == MP_ERR_NO_RELAY ? tell_no_relay(work->source.relay, fault) : tell_fault(fault));
     }
     retry_work_terminate(work);
 }
@@ -285,6 +286,9 @@ static void interrupt(struct retry_work *work)
 bool retry_work_step(void *context, int64_t now, int64_t *due)
 {
     struct retry_work *work = context;
+    struct fault fault = {0};
+    if (work->source.check && work->source.check(work->source.context, now, &fault))
+        retry_work_fail(work, &fault);
     if (work->loop->interrupted && !work->interrupted)
         interrupt(work);
     retry_work_reap(work, now);

@@ -32,12 +32,15 @@ struct retry_source {
      */
     enum mp_error (*next)(void *context, struct retry_message *message, const void **body, const void **attributes,
                           int64_t now, int64_t *due, int *exit, struct fault *fault);
+    /* Called at the beginning of each step; an error ends the tool. May be NULL. */
+    enum mp_error (*check)(void *context, int64_t now, struct fault *fault);
     /* The command did it. May be NULL. */
     enum mp_error (*done)(void *context, const struct retry_message *message, struct fault *fault);
     /* JOB is hopeless, see its reason: MP_OK when it is dead for good. NULL: the first one ends the tool. */
     enum mp_error (*dead)(void *context, const struct retry_job *job, struct fault *fault);
     const char *to;        /* where dead ones go, as in "message 3: ./a exited with 65: it goes to bad.jsonl" */
     const uint64_t *bytes; /* of input that were taken, for the progress line; NULL: not known */
+    const char *relay;     /* for words, when it cannot be reached; NULL: the default one */
     bool resumes;          /* --skip goes on where it ended */
 };
 

@@ -245,7 +245,7 @@ taken_by() {
 
 @test "every wrong command line is told" {
     wrong 'mretry: which dead letters? Give their topic (-t TOPIC), or a file (--dead-file FILE)' mretry list
-    wrong 'mretry: --dead-file and -t exclude each other: the letters lie in one place' \
+    wrong 'mretry: --dead-file and -t exclude each other: a topic'"'"'s dead letters are the relay'"'"'s' \
         mretry list -t x --dead-file y
     wrong 'mretry: --canary and --to exclude each other: no group is known that would acknowledge it' \
         mretry replay -t x --all --canary --to y
