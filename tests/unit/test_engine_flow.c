@@ -377,6 +377,54 @@ static void a_groups_rate_lets_out_what_it_says(void **state)
     assert_in_range(given, 990, 1015);
 }
 
+/* What must hold whatever happened, and after a restart is as it was. */
+static void check_sums(struct rig *rig, uint64_t published, uint64_t most)
+{
+    uint64_t waiting = of_group(rig, "waiting"), leased = of_group(rig, "leased"), delayed = of_group(rig, "delayed");
+    uint64_t dropped = of_group(rig, "dropped");
+    assert_int_equal(of_group(rig, "acked") + of_group(rig, "dead") + dropped + waiting + leased + delayed, published);
+    assert_int_equal(of_topic(rig, "overflow"), dropped);
+    assert_true(waiting + delayed <= most);
+}
+
+static void nothing_is_lost_uncounted(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t random = 88172645463325252, published = 0;
+    configure(rig, "t", "max_messages=40 overflow=drop_oldest");
+    rig_fetch(rig, 2, "t", "g", 0);
+    for (unsigned step = 0; step < 3000; step++) {
+        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+        unsigned choice = random % 16, amount = 1 + (unsigned)(random >> 8) % 20;
+        if (choice < 6) {
+            rig_publish(rig, "t", amount);
+            published += amount;
+        } else if (choice < 10) {
+            uint64_t session = 2 + (random >> 16) % 3;
+            if (rig_fetch(rig, session, "t", "g", amount) > 0)
+                rig_settle(rig, session, rig->given.items[0].first, rig->given.items[0].count,
+                           random >> 32 & 1   ? ENGINE_ACK
+                           : random >> 33 & 1 ? ENGINE_RETRY
+                                              : ENGINE_RELEASE);
+        } else if (choice < 12) {
+            rig_pass(rig, (int64_t)amount * SECOND / 4);
+        } else if (choice == 12) {
+            rig_begin(rig);
+            rig_publish(rig, "t", amount);
+            rig_undo(rig);
+        } else if (choice == 13) {
+            uint64_t dropped = of_topic(rig, "overflow"), first = of_topic(rig, "first"),
+                     bytes = of_topic(rig, "bytes");
+            rig_restart(rig);
+            assert_int_equal(of_topic(rig, "bytes"), bytes);
+            assert_int_equal(of_topic(rig, "overflow"), dropped);
+            assert_int_equal(of_topic(rig, "first"), first);
+        }
+        check_sums(rig, published, 40 + 3 * 20);
+    }
+    assert_true(of_topic(rig, "overflow") > 1000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
@@ -396,6 +444,7 @@ int main(void)
         TEST(a_turn_that_is_undone_drops_and_counts_nothing),
         TEST(a_rate_lets_in_what_it_says),
         TEST(purged_messages_are_counted),
+        TEST(nothing_is_lost_uncounted),
         TEST(a_groups_rate_lets_out_what_it_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
