@@ -257,12 +257,21 @@ static void move_scheduled(struct trial *trial)
     }
 }
 
+/* Several that are due one after the other may be woken together, a little late: as the engine says. */
+static bool is_still_delayed(struct trial *trial, unsigned group, uint64_t offset)
+{
+    const struct group *real = trial_real(trial, group);
+    struct state_run run;
+    return relay_time(trial) < cell_at(trial, group, offset)->due + WAKE_STEP && real &&
+           states_get(&real->states, offset, &run) && run.value.state == STATE_DELAYED;
+}
+
 static void wake_delayed(struct trial *trial, unsigned group)
 {
     const struct group_model *model = &trial->now.groups[group];
     for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
         const struct cell *cell = cell_at(trial, group, offset);
-        if (cell->state != STATE_DELAYED || cell->due > relay_time(trial))
+        if (cell->state != STATE_DELAYED || cell->due > relay_time(trial) || is_still_delayed(trial, group, offset))
             continue;
         struct cell after = {
             .state = STATE_WAITING, .attempt = cell->attempt, .failed = cell->failed, .delay = cell->delay};
@@ -281,5 +290,4 @@ void reference_tick(struct trial *trial)
     }
     for (unsigned group = 0; group < trial->now.groups_count; group++)
         wake_delayed(trial, group);
-    reference_retain(trial);
 }

@@ -110,8 +110,8 @@ static void count_cell(struct trial *trial, unsigned group, const struct cell *c
         if (cell->deadline < totals->due)
             totals->due = cell->deadline;
     }
-    if (cell->state == STATE_DELAYED && cell->due - trial->offset < totals->due)
-        totals->due = cell->due - trial->offset;
+    if (cell->state == STATE_DELAYED && cell->due + WAKE_STEP - trial->offset < totals->due)
+        totals->due = cell->due + WAKE_STEP - trial->offset;
 }
 
 /* What lies below the engine's floor is settled in the reference, too, and was counted by the state that it ended in. */

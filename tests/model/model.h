@@ -23,6 +23,8 @@ enum { SUBSCRIPTIONS = (TOPICS + PATTERNS) * (GROUP_NAMES + 1) };
 
 #define MILLISECOND INT64_C(1000)
 #define SECOND INT64_C(1000000)
+/* How late what is delayed may be woken. */
+#define WAKE_STEP (5 * MILLISECOND)
 
 /* ---- the reference --------------------------------------------------------------------------------------------- */
 
@@ -348,8 +350,6 @@ uint64_t reference_count(struct trial *trial, unsigned group, enum state state);
 uint64_t reference_held(struct trial *trial, uint64_t session, uint64_t *suspects);
 uint64_t reference_release(struct trial *trial, uint64_t session);
 void reference_tick(struct trial *trial);
-/* What every group of a topic has settled is gone; how far that is the floors tell, which are compared elsewhere. */
-void reference_retain(struct trial *trial);
 void reference_commit(struct trial *trial);
 /* Back to the last commit. */
 void reference_rollback(struct trial *trial);

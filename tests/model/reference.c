@@ -274,24 +274,8 @@ static void take_delay(struct trial *trial, unsigned group, uint64_t offset, str
     cell->due = due;
 }
 
-void reference_retain(struct trial *trial)
-{
-    for (unsigned topic = 0; topic < TOPICS; topic++) {
-        struct topic_model *model = &trial->now.topics[topic];
-        uint64_t lowest = UINT64_MAX;
-        for (unsigned group = 0; group < trial->now.groups_count; group++) {
-            const struct group *real = trial->now.groups[group].topic == topic ? trial_real(trial, group) : NULL;
-            if (real && real->states.floor < lowest)
-                lowest = real->states.floor;
-        }
-        if (lowest != UINT64_MAX && lowest > model->first)
-            model->first = lowest;
-    }
-}
-
 void reference_loaded(struct trial *trial)
 {
-    reference_retain(trial);
     for (unsigned i = 0; i < SUBSCRIPTIONS; i++)
         trial->now.subscriptions[i].creator = trial->committed.subscriptions[i].creator = 0;
     for (unsigned group = 0; group < trial->now.groups_count; group++) {
