@@ -256,7 +256,8 @@ enum mp_error local_event(struct local *local, struct group *group, struct store
         return MP_OK;
     local_lease_settled(local, event->session, event->lease, group, event->count);
     /* Given back, or room for more. */
-    if (event->kind != EVENT_ACKED || local_group_waiting(group) > 0)
+    bool bounded = group->subscription && group->subscription->settings.max_in_flight > 0; /* with its other topics */
+    if (event->kind != EVENT_ACKED || bounded || local_group_waiting(group) > 0)
         local_mark_ready(local, group->subscription);
     return MP_OK;
 }
