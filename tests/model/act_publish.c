@@ -137,15 +137,13 @@ static bool has_room(struct trial *trial, unsigned topic, const struct sending *
 }
 
 /* A topic that drops its oldest has dropped as many as are too many: of each group those that nobody holds. */
-static void drop_oldest(struct trial *trial, unsigned topic, uint64_t latest)
+static void drop_oldest(struct trial *trial, unsigned topic)
 {
     struct topic_model *model = &trial->now.topics[topic];
     uint64_t most = model->settings.max_messages;
     bool groups = false;
     if (model->settings.overflow != OVERFLOW_DROP_OLDEST || most == 0)
         return;
-    if (most < latest)
-        most = latest;
     for (unsigned group = 0; group < trial->now.groups_count; group++) {
         if (trial->now.groups[group].topic != topic)
             continue;
@@ -153,7 +151,7 @@ static void drop_oldest(struct trial *trial, unsigned topic, uint64_t latest)
         uint64_t open = reference_count(trial, group, STATE_WAITING) + reference_count(trial, group, STATE_DELAYED);
         uint64_t surplus = open + leased > most ? open + leased - most : 0;
         groups = true;
-        for (uint64_t offset = trial->now.groups[group].low; surplus > 0 && offset < model->end - latest; offset++) {
+        for (uint64_t offset = trial->now.groups[group].low; surplus > 0 && offset < model->end; offset++) {
             enum state state = cell_at(trial, group, offset)->state;
             if (state != STATE_WAITING && state != STATE_DELAYED)
                 continue;
@@ -185,7 +183,7 @@ static void send(struct trial *trial, unsigned topic, const struct engine_public
         reference_append(trial, topic, sending->messages, sending->count, 0);
         for (uint32_t i = 0; i < sending->count; i++)
             known += trial->messages[topic][first + i].duplicate;
-        drop_oldest(trial, topic, sending->count);
+        drop_oldest(trial, topic);
     }
     if (duplicates != known)
         trial_fail(trial, "%u messages are said to be duplicates instead of %u", duplicates, known);

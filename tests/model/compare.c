@@ -190,7 +190,7 @@ static void compare_group(struct trial *trial, unsigned group, struct totals *to
 }
 
 /*
- * What every group of TOPIC has settled lies below; without groups, where it begins already. *MOVED: the last of them has
+ * What every group of TOPIC has settled lies below; without groups, what has expired. *MOVED: the last of them has
  * settled something, and did not just begin there.
  */
 static uint64_t settled_by_all(const struct trial *trial, unsigned topic, bool *moved)
@@ -207,7 +207,11 @@ static uint64_t settled_by_all(const struct trial *trial, unsigned topic, bool *
             *moved = below > trial->now.groups[group].start;
         }
     }
-    return groups && below > model->first ? below : model->first;
+    if (groups)
+        return below > model->first ? below : model->first;
+    for (below = model->first; below < model->end && message_is_expired(trial, topic, below);)
+        below++;
+    return below;
 }
 
 /*
