@@ -37,6 +37,7 @@ static void forget_all(struct local *local)
     struct group *group;
     local_leases_clear(local);
     local_letters_forget(local);
+    local->let_go_count = 0;
     while ((group = map_next(&local->groups, &at)))
         local_group_free(group);
     map_free(&local->groups);
@@ -74,6 +75,7 @@ static void local_close(struct engine *engine)
     }
     map_free(&local->subscriptions);
     free(local->gone);
+    free(local->let_go);
     if (!local->settings.keep_store)
         store_close(local->store);
     free(local);

@@ -178,6 +178,11 @@ struct cached_frame {
     int64_t waited;       /* microseconds that it was in the schedule before */
 };
 
+struct local_range {
+    uint64_t first;
+    uint32_t count;
+};
+
 struct local {
     struct engine engine; /* first */
     struct store *store;
@@ -229,6 +234,9 @@ struct local {
     int64_t space_checked;
     bool has_space;
     bool writing;
+    unsigned holding;           /* groups whose dead messages hold their keys, and whose order is known */
+    struct local_range *let_go; /* letters that an event has settled */
+    size_t let_go_count;
     int64_t expire_due, expire_look; /* relay time: no topic's is earlier */
     struct deduper *deduper;         /* NULL until a topic looks for duplicates */
     int64_t dedupe_due;              /* relay time: when it forgets some */
@@ -452,6 +460,13 @@ void local_order_free(struct group *group);
 /* COUNT messages of GROUP from FIRST on are in VALUE's state now. */
 enum mp_error local_order_note(struct group *group, uint64_t first, uint32_t count, const struct state_value *value);
 
+/* local_hold.c: the keys that dead messages hold */
+/* COUNT letters from FIRST on were settled by GROUP; local_hold_let_go() then frees the keys. MP_ERR_MEMORY. */
+enum mp_error local_hold_note(struct local *local, const struct group *group, uint64_t first, uint32_t count);
+enum mp_error local_hold_let_go(struct local *local, const struct topic *letters, struct fault *fault);
+/* Letters have gone otherwise: what they held is found again. */
+void local_hold_forget(struct local *local);
+
 /* GROUP has more to do than belongs in a turn. */
 static inline void local_go_on(struct local *local, struct group *group)
 {
@@ -477,6 +492,8 @@ int64_t local_retry_late(const struct local *local, const struct group *group);
  */
 enum mp_error local_bury(struct local *local, struct group *group, struct state_run *run,
                          const struct engine_settlement *death, bool *buried, struct fault *fault);
+/* Where GROUP's dead letters go. */
+void local_letters_name(const struct group *group, char name[NAME_MAX_BYTES + 1]);
 /* Stores the turn's letters: before it is committed. */
 enum mp_error local_letters_send(struct local *local, struct fault *fault);
 /* Forgets them: the turn is undone. */

@@ -26,7 +26,8 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_retain.c \
 	%D%/local_save.c \
 	%D%/local_nearest.c \
-	%D%/local_order.c \
+	%D%/local_hold.c \
+	%D%/local_order.c %D%/local_order.h \
 	%D%/local_publish.c \
 	%D%/local_schedule.c \
 	%D%/local_settle.c \

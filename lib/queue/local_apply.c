@@ -22,6 +22,8 @@ static void note(struct applying *applying, uint64_t first, uint32_t count, cons
 {
     if (!applying->error)
         applying->error = local_order_note(applying->group, first, count, value);
+    if (!applying->error && state_is_settled(value->state))
+        applying->error = local_hold_note(applying->local, applying->group, first, count);
 }
 
 static void note_failure(struct state_value *value, const struct store_event *event)
@@ -254,6 +256,8 @@ enum mp_error local_event(struct local *local, struct group *group, struct store
         local_retain_look(local, group->topic);
     if (event->kind == EVENT_LEASED)
         return MP_OK;
+    if (local->let_go_count > 0 && (error = local_hold_let_go(local, group->topic, fault)))
+        return error;
     local_lease_settled(local, event->session, event->lease, group, event->count);
     /* Given back, or room for more. */
     bool bounded = group->subscription && group->subscription->settings.max_in_flight > 0; /* with its other topics */

@@ -19,8 +19,8 @@ struct letter_box {
     int64_t time; /* of the frame that its first letter comes from */
 };
 
-/* Where GROUP's dead letters go. A name that has no room for the ending loses as much as that needs. */
-static void letters_name(const struct group *group, char name[NAME_MAX_BYTES + 1])
+/* A name that has no room for the ending loses as much as that needs. */
+void local_letters_name(const struct group *group, char name[NAME_MAX_BYTES + 1])
 {
     static const char ending[] = ".dead";
     const char *set = group->subscription->settings.dead_letter;
@@ -256,7 +256,7 @@ static enum mp_error prepare(struct burial *burial, struct state_run *run, bool 
     enum mp_error error = readable(burial, run, refused);
     if (error || *refused)
         return error;
-    letters_name(burial->group, name);
+    local_letters_name(burial->group, name);
     error = box_for(burial->local, name, &burial->box, burial->fault);
     *refused = error == MP_ERR_FULL;
     return *refused ? MP_OK : error;

@@ -1,5 +1,5 @@
+#include "queue/local_order.h"
 #include "queue/local_grant.h"
-#include "queue/order.h"
 
 #include "message/attributes.h"
 
@@ -17,15 +17,12 @@
  */
 enum { SCAN_FRAMES = 16, SCAN_BYTES = 4 * 1024 * 1024, ENOUGH_WAITING = 65536, ENOUGH_GIVEN = 512 };
 
-struct group_order {
-    struct order order;
-    uint64_t scanned; /* messages below are in the order, if they are not settled */
-};
-
 void local_order_free(struct group *group)
 {
-    if (group->order)
+    if (group->order) {
+        group->order->local->holding -= group->order->holds;
         order_free(&group->order->order);
+    }
     free(group->order);
     group->order = NULL;
 }
@@ -51,13 +48,13 @@ enum mp_error local_order_note(struct group *group, uint64_t first, uint32_t cou
         return MP_OK;
     if (count > order->scanned - first)
         count = (uint32_t)(order->scanned - first);
-    return order_change(&order->order, first, count, order_state_of(value->state));
+    enum mp_error error = value->state == STATE_DEAD ? hold_dead(order, first, count) : MP_OK;
+    return error ? error : order_change(&order->order, first, count, order_state_of(value->state));
 }
 
 /* ---- entering messages ------------------------------------------------------------------------------------------ */
 
-/* The hash of a message's key. */
-static uint64_t key_of(const struct record *record)
+uint64_t order_key_of(const struct record *record)
 {
     struct attribute attribute;
     size_t at = 0;
@@ -91,7 +88,8 @@ static enum mp_error enter_frame(struct granting *granting, const struct cached_
         if (state_is_settled(run.value.state))
             continue;
         bool passed = foreign || (cached->marks && bits_get(cached->marks, index));
-        error = order_add(order, offset, passed ? ORDER_NO_KEY : key_of(&record), order_state_of(run.value.state));
+        error =
+            order_add(order, offset, passed ? ORDER_NO_KEY : order_key_of(&record), order_state_of(run.value.state));
     }
     group->order->scanned = cached->first + cached->count;
     return error ? fault_memory(granting->giving.fault) : MP_OK;
@@ -287,7 +285,7 @@ static enum mp_error begin(struct granting *granting)
         return fault_memory(granting->giving.fault);
     order_begin(&group->order->order);
     group->order->scanned = group->states.floor;
-    return MP_OK;
+    return hold_begin(granting->giving.local, group, group->order, granting->giving.fault);
 }
 
 enum mp_error grant_in_order(struct granting *granting)
@@ -299,8 +297,12 @@ enum mp_error grant_in_order(struct granting *granting)
     bool more = false, went_on = true;
     enum mp_error error = begin(granting);
     granting->reached = 0;
-    /* What is in flight must be known before anything goes out: its key may be any. */
-    while (!error && group->order->scanned < group->states.frontier)
+    /* What dead messages hold, and what is in flight, must be known before anything goes out: its key may be any. */
+    while (!error && !more && group->order->letters_next < group->order->letters_end) {
+        error = hold_next(giving->local, group, &scan.bytes, giving->fault);
+        more = scan.bytes == 0;
+    }
+    while (!error && !more && group->order->scanned < group->states.frontier)
         if (!scan_next(granting, &scan, &more, &error))
             break;
     if (!error && !more)

@@ -85,6 +85,8 @@ static enum mp_error group_remove(struct local *local, struct group *group, stru
     /* Where the topic begins was found by its groups' floors so far. */
     error = local_topic_save(local, group->topic, fault);
     map_remove(&local->groups, &group->id, sizeof group->id);
+    if (group->topic->letters)
+        local_hold_forget(local);
     local_group_free(group);
     return error;
 }
@@ -122,6 +124,8 @@ enum mp_error local_apply_moved(struct local *local, struct group *group, const 
         return MP_ERR_DAMAGED;
     local_leases_forget(local, group);
     local_order_free(group);
+    if (group->topic->letters)
+        local_hold_forget(local);
     states_free(&group->states);
     states_begin(&group->states, event->first);
     group->start = event->first;

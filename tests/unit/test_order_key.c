@@ -274,10 +274,90 @@ static void turning_it_on_waits_for_what_is_in_flight(void **state)
     assert_string_equal(rig_offsets(rig), "4 5 ");
 }
 
+/* The offsets of topic t that are given to SESSION now. */
+static const char *fetch(struct rig *rig, uint64_t session)
+{
+    rig_fetch(rig, session, topic, group, 0);
+    return rig_offsets(rig);
+}
+
+static void die(struct rig *rig, uint64_t session, uint64_t first)
+{
+    assert_int_equal(rig_settle_as(rig, session,
+                                   (struct engine_settlement){
+                                       .group = 1, .first = first, .count = 1, .action = ENGINE_DEAD, .exit_code = 65}),
+                     1);
+}
+
+static void a_dead_message_frees_its_key(void **state)
+{
+    struct rig *rig = *state;
+    rig_configure(rig, topic, group, "order", "key");
+    rig_publish_keys(rig, topic, "", "aab");
+    assert_string_equal(fetch(rig, 2), "0 2 ");
+    die(rig, 2, 0);
+    assert_string_equal(fetch(rig, 3), "1 ");
+}
+
+static void or_holds_it_until_its_letter_is_settled(void **state)
+{
+    struct rig *rig = *state;
+    rig_configure(rig, topic, group, "order", "key");
+    rig_configure(rig, topic, group, "on_dead", "hold");
+    rig_publish_keys(rig, topic, "", "aabba-");
+    assert_string_equal(fetch(rig, 2), "0 2 5 ");
+    die(rig, 2, 0);
+    die(rig, 2, 5); /* without a key it holds nothing */
+    assert_string_equal(fetch(rig, 3), "");
+    /* Other keys go on, and new messages of this one wait too; a restart changes nothing. */
+    rig_publish_keys(rig, topic, "", "ac");
+    assert_string_equal(fetch(rig, 3), "7 ");
+    rig_restart(rig);
+    assert_string_equal(fetch(rig, 4), "");
+    assert_int_equal(
+        rig_settle_as(rig, 2, (struct engine_settlement){.group = 1, .first = 2, .count = 1, .action = ENGINE_ACK}), 1);
+    assert_string_equal(fetch(rig, 4), "3 ");
+    /* The letter is with somebody, given back, and settled at last. */
+    assert_int_equal(rig_fetch(rig, 5, "t.dead", "mretry", 0), 2);
+    uint32_t letters = rig->given.items[0].group;
+    assert_string_equal(fetch(rig, 6), "");
+    rig_settle_as(rig, 5,
+                  (struct engine_settlement){.group = letters, .first = 0, .count = 2, .action = ENGINE_RELEASE});
+    assert_string_equal(fetch(rig, 6), "");
+    assert_int_equal(rig_fetch(rig, 5, "t.dead", "mretry", 0), 2);
+    rig_begin(rig);
+    rig_settle_as(rig, 5, (struct engine_settlement){.group = letters, .first = 0, .count = 2, .action = ENGINE_ACK});
+    rig_undo(rig);
+    assert_string_equal(fetch(rig, 6), "");
+    while (rig->engine->operations->next_ready(rig->engine)) {
+    }
+    assert_int_equal(
+        rig_settle_as(rig, 5,
+                      (struct engine_settlement){.group = letters, .first = 0, .count = 2, .action = ENGINE_ACK}),
+        2);
+    assert_non_null(rig->engine->operations->next_ready(rig->engine)); /* who waits is asked again */
+    assert_string_equal(fetch(rig, 6), "1 ");
+    /* Two that died in a row hold it both; with another setting nothing is held. */
+    die(rig, 6, 1);
+    assert_string_equal(fetch(rig, 7), "");
+    rig_configure(rig, topic, group, "on_dead", "continue");
+    assert_string_equal(fetch(rig, 7), "4 ");
+    rig_configure(rig, topic, group, "on_dead", "hold");
+    assert_int_equal(
+        rig_settle_as(rig, 7, (struct engine_settlement){.group = 1, .first = 4, .count = 1, .action = ENGINE_RELEASE}),
+        1);
+    assert_string_equal(fetch(rig, 8), "");
+    assert_int_equal(rig_fetch(rig, 5, "t.dead", "mretry", 0), 1);
+    rig_settle_as(rig, 5, (struct engine_settlement){.group = letters, .first = 2, .count = 1, .action = ENGINE_ACK});
+    assert_string_equal(fetch(rig, 8), "4 ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_message_a_key_is_in_flight, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_dead_message_frees_its_key, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(or_holds_it_until_its_letter_is_settled, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(other_keys_go_on, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_hot_key_blocks_nobody, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(turning_it_on_waits_for_what_is_in_flight, rig_set_up, rig_tear_down),
