@@ -133,7 +133,7 @@ static const struct option_spec specs[] = {
      SERVING,
      .help = "take so many messages from one client, 500/s",
      .man = "Take\n.Ar RATE\nmessages from one client, such as\n.Cm 500/s ;\none that sends more waits.\n"
-            "What arrives in one piece is taken in one piece, and made up for by a longer wait."},
+            "After a pause a tenth of a second's messages, one at least, may come at once."},
     {.name = "insecure",
      .kind = OPTION_FLAG,
      .at = AT(serve.insecure),
