@@ -84,11 +84,17 @@ static enum mp_error put_line(struct letter_printer *printer, const struct lette
                                      (int)id.size, id.data ? (char *)id.data : "", died, from, (int)letter->reason_size,
                                      letter->reason_size ? letter->reason : "", tries, code);
     buffer_free(&id);
+    size_t fixed = printer->text.size - line;
     if (!error)
         error = put(printer, note, note_size);
+    /* Only the error is cut, which `show` has in full. */
     size_t columns = output_columns(STDOUT_FILENO);
-    if (printer->terminal && printer->text.size - line > columns)
-        printer->text.size = line + columns; /* what is cut may be a character's half: that shows as nothing */
+    columns = columns > fixed ? columns : fixed;
+    if (printer->terminal && printer->text.size - line > columns) {
+        printer->text.size = line + columns;
+        while ((printer->text.data[printer->text.size] & 0xc0) == 0x80)
+            printer->text.size--;
+    }
     return error ? error : buffer_append(&printer->text, "\n", 1);
 }
 

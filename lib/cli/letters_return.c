@@ -2,6 +2,7 @@
 #include "cli/letters_topic.h"
 
 #include "base/memory.h"
+#include "base/units.h"
 #include "cli/admin_ask.h"
 #include "cli/exit.h"
 #include "cli/retry.h"
@@ -184,13 +185,43 @@ static bool send_gathered(struct letters_topic *topic)
     return letters_link_fail(link, &fault);
 }
 
-/* The attributes of the message that RECORD, a letter, was: its own, and its origin. */
-static enum mp_error undress(struct letters_topic *topic, const struct record *record)
+/* Takes an `expirytime` that is past off, which would end the message where it goes. Whether there was one. */
+static bool take_off_expiry(struct letters_topic *topic)
+{
+    static const char name[] = "expirytime";
+    struct buffer *block = &topic->block;
+    struct attribute attribute;
+    char text[UNITS_TIME_TEXT];
+    int64_t time;
+    if (!attribute_find(block->data, block->size, name, sizeof(name) - 1, &attribute) ||
+        attribute.value_size >= sizeof(text))
+        return false;
+    memcpy(text, attribute.value, attribute.value_size);
+    text[attribute.value_size] = '\0';
+    if (units_time(text, &time, NULL) || time > clock_wall())
+        return false;
+    attributes_remove(block, name, sizeof(name) - 1);
+    return true;
+}
+
+/*
+ * The attributes of the message that RECORD, a letter whose frame is of TIME, was: its own, and its origin. It does not
+ * become younger: the time of its frame becomes its own, if it has none and there is room.
+ */
+static enum mp_error undress(struct letters_topic *topic, const struct record *record, int64_t time, bool *expired)
 {
     struct buffer *block = &topic->block;
+    struct attribute attribute;
+    char text[UNITS_TIME_TEXT];
     block->size = 0;
     enum mp_error error = buffer_append(block, record->attributes, record->attributes_size);
     letter_strip(block);
+    *expired = !error && take_off_expiry(topic);
+    if (!error && !attribute_find(block->data, block->size, "time", 4, &attribute)) {
+        units_time_text(time, text);
+        error = attributes_set(block, ATTRIBUTE_STRING, "time", 4, text, strlen(text), NULL);
+        error = error == MP_ERR_MEMORY ? error : MP_OK;
+    }
     return error ? error : attributes_set_origin(block, record->producer, record->sequence);
 }
 
@@ -209,7 +240,8 @@ static enum mp_error gather(struct letters_topic *topic, struct letters_chunk *c
         topic->letters->left++;
         return MP_OK;
     }
-    enum mp_error error = undress(topic, record);
+    bool expired;
+    enum mp_error error = undress(topic, record, chunk->frame.time, &expired);
     const uint8_t *body = topic->edited ? topic->body.data : record->body;
     size_t size = topic->edited ? topic->body.size : record->size;
     struct letters_place *place = error ? NULL : place_for(topic, &letter, size);
@@ -218,6 +250,7 @@ static enum mp_error gather(struct letters_topic *topic, struct letters_chunk *c
         return error;
     error = frame_add(&place->frame, body, size, topic->block.data, topic->block.size);
     topic->bytes += size;
+    topic->expired += expired;
     topic->producer = record->producer;
     topic->sequence = record->sequence;
     return error ? error : settle(topic, chunk, offset);

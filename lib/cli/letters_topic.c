@@ -244,6 +244,9 @@ static int change(struct letters_topic *topic)
     progress_begin(&topic->progress, 0, now);
     code = take_all(topic);
     progress_end(&topic->progress);
+    if (topic->expired)
+        tell("%" PRIu64 " of them had expired: their expirytime was taken off, so that they are not dropped again",
+             topic->expired);
     if (letters->left || topic->link.signal || output_is_terminal(STDERR_FILENO))
         tell("%" PRIu64 " %s %s%s", letters->done, letters->done == 1 ? "letter was" : "letters were",
              replays ? "replayed" : "discarded",

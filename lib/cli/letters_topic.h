@@ -47,7 +47,8 @@ struct letters_topic {
 
     struct progress progress;
     uint64_t bytes;
-    int64_t paced; /* --rate: when the next may go; monotonic microseconds */
+    uint64_t expired; /* messages whose expirytime was past, and was taken off */
+    int64_t paced;    /* --rate: when the next may go; monotonic microseconds */
 };
 
 /* Shows LETTERS what lies in the topic: VISIT is called for each. False: the link has ended. */

@@ -99,6 +99,24 @@ taken_by() {
     assert_equal "$(taken_by other)" ''
 }
 
+@test "a replayed message keeps its time, and an expirytime that is past is taken off" {
+    start_relay
+    mrelay set group jobs work retry.max_retries=0 2>/dev/null
+    msend -t jobs --id 1 -d one
+    run mrecv -t jobs -n 1 --template '%{time}'
+    time=$output
+    soon=$(date -u -d '+2 seconds' +%FT%T.%NZ)
+    msend -t jobs --id 2 -H "expirytime: $soon" -d two
+    mrecv -t jobs -g work -e -- false 2>/dev/null || assert_equal $? 65
+    until_true sh -c "[ \$(date -u +%FT%T.%NZ) \> $soon ]"
+    run mretry replay -t jobs.dead --all
+    assert_success
+    assert_line 'mretry: 1 of them had expired: their expirytime was taken off, so that they are not dropped again'
+    run mrecv -t jobs -g work -e --template '%{id} %{time} %{expirytime}\n'
+    assert_line --index 0 "1 $time "
+    assert_line --index 1 --regexp '^2 [^ ]* $'
+}
+
 @test "replay --to sends messages to another topic, for all" {
     start_relay
     kill_messages 1 4
