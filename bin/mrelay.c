@@ -19,9 +19,10 @@ static const struct option_verb verbs[] = {
                 .operands = "[purge|delete TOPIC]",
                 .operands_most = 2,
                 .help = "list the topics, drop what is in one, or delete one",
-                .man = "List the topics, and how much is in them.\n.Cm purge\ndrops every message that is in\n"
-                       ".Ar TOPIC ;\n.Cm delete\nends the topic with its messages and groups. Both ask first, or need\n"
-                       ".Fl \\-yes ."},
+                .man =
+                    "List the topics, and how much is in them.\n.Cm purge\ndrops every message that is in\n"
+                    ".Ar TOPIC ;\n.Cm delete\nends the topic with its messages and groups.\nBoth ask first, or need\n"
+                    ".Fl \\-yes ."},
     [GROUPS] = {.name = "groups",
                 .operands = "[seek|delete TOPIC GROUP]",
                 .operands_most = 3,

@@ -391,13 +391,13 @@ static const struct option_verb verbs[] = {
                 .help = "give dead letters another try",
                 .man = "Send those of a topic back to where they came from: to their topic,\nfor the group that could "
                        "not take them "
-                       "alone. Run the command for each of a file's, or send them\n.Fl \\-to\na topic.\n"
+                       "alone.\nRun the command for each of a file's, or send them\n.Fl \\-to\na topic.\n"
                        "What is done leaves its place, what fails stays where it is."},
     [DISCARD] = {.name = "discard",
                  .operands = "[ID]...",
                  .operands_most = 4096,
                  .help = "drop dead letters",
-                 .man = "Drop them. It asks first, or needs\n.Fl \\-yes ."},
+                 .man = "Drop them.\nIt asks first, or needs\n.Fl \\-yes ."},
     {0},
 };
 

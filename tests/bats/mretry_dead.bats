@@ -140,7 +140,7 @@ MSG_TYPE=t'
     until_true has_lines 5 begun
     end "$started_pid" TERM
     assert_equal "$ended_code" 143
-    assert_equal "$(sort done | tr '\n' ' ')" '1 2 3 '
+    assert_equal "$(sort 'done' | tr '\n' ' ')" '1 2 3 '
     assert_equal "$(ids)" '5 6 7 '
 }
 
@@ -151,11 +151,11 @@ MSG_TYPE=t'
     until_true test -s pid
     end "$started_pid" KILL
     kill "$(cat pid)"
-    assert_equal "$(cat done | tr '\n' ' ')" '1 2 3 '
+    assert_equal "$(cat 'done' | tr '\n' ' ')" '1 2 3 '
     assert_equal "$(ids)" '5 6 7 '
     assert_equal "$(jq -c .id dead | wc -l)" 3
     mretry replay --dead-file dead --all -- sh -c 'echo "$MSG_ID" >>done'
-    assert_equal "$(cat done | tr '\n' ' ')" '1 2 3 5 6 7 '
+    assert_equal "$(cat 'done' | tr '\n' ' ')" '1 2 3 5 6 7 '
     assert_equal "$(wc -c <dead)" 0
 }
 
@@ -182,12 +182,12 @@ MSG_TYPE=t'
     kill_messages 1 2 3
     seq 300 >in
     start_pids=()
-    for name in a b; do
+    for _ in a b; do
         mretry --max-retries 0 --dead-file dead -- false <in >/dev/null 2>&1 3>&- &
         started+=($!)
         start_pids+=($!)
     done
-    for round in 1 2 3 4 5 6 7 8; do
+    for _ in 1 2 3 4 5 6 7 8; do
         mretry replay --dead-file dead -n 3 --all -- cat >/dev/null
     done
     for pid in "${start_pids[@]}"; do

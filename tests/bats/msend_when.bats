@@ -73,7 +73,6 @@ is_empty() {
 
 @test "times that make no sense are named, and nothing is sent" {
     start_relay
-    local case
     while IFS='|' read -r options words; do
         run --separate-stderr msend -t x -d a $options
         assert_failure 64
