@@ -53,6 +53,7 @@ static void forget_all(struct local *local)
     local->delay_due = local->rate_due = local->schedule_due = local->expire_due = local->expire_look =
         local->dedupe_due = CLOCK_NEVER;
     local->age_due = local->reclaim_due = CLOCK_NEVER;
+    local->idle_due = CLOCK_NEVER;
     local->look = local->dead = NULL;
     local->gone_count = 0;
     local->snapshot_wanted = false;
@@ -273,6 +274,7 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
     if (local_readers_attach(local) || local_leases_rebuild(local))
         return fault_memory(fault);
     local_delays_rebuild(local);
+    local_idle_load(local);
     local_expire_load(local);
     local->turns = local->settings.snapshot_every; /* what was replayed now need not be replayed again */
     return MP_OK;

@@ -228,6 +228,8 @@ struct local {
     uint64_t reclaim_bytes; /* published since it was looked whether there is space to use again */
     uint32_t reclaim_turns; /* and turns since then */
     int64_t age_due;        /* monotonic: nothing that is held for its age only is old enough earlier */
+    int64_t started;        /* relay time of the first load */
+    int64_t idle_due;       /* relay time: no group that nobody uses goes earlier */
     uint64_t first_event;   /* the oldest that is kept */
     int64_t events_due;     /* monotonic: the oldest one's age is looked at no earlier */
     int64_t reclaim_due;    /* monotonic: when it is looked in any case, for the disk is nearly full */
@@ -549,6 +551,9 @@ enum mp_error local_delete_group(struct engine *engine, const char *topic, const
                                  struct fault *fault);
 /* Deletes GROUP, on the disk and in memory; its subscription stays. */
 enum mp_error local_group_remove(struct local *local, struct group *group, struct fault *fault);
+/* Deletes groups that nobody has used for as long as their settings say. */
+enum mp_error local_idle_tick(struct local *local, struct fault *fault);
+void local_idle_load(struct local *local);
 /* Applies the event that moves a group. */
 enum mp_error local_apply_moved(struct local *local, struct group *group, const struct store_event *event);
 /* Numbers that were given out are not given out again, also when what had the highest is gone. */

@@ -193,6 +193,8 @@ enum mp_error local_configure_group(struct engine *engine, const char *topic, si
     for (size_t i = 0; i < subscription->members.count; i++)
         local_order_free(subscription->members.items[i]); /* it is found again, by what is said now */
     shared->created = false;                              /* whoever consumes from it first need not be told */
+    local_idle_load(local);
+    shared->created = false; /* whoever consumes from it first need not be told */
     local_mark_ready(local, subscription);
     return pattern ? put_pattern(local, subscription, fault)
                    : local_group_save(local, subscription->members.items[0], fault);

@@ -424,6 +424,8 @@ enum mp_error local_tick(struct engine *engine, struct fault *fault)
         return error;
     if (local->lease_due <= local->now.monotonic && (error = lapse(local, fault)))
         return error;
+    if ((error = local_idle_tick(local, fault)))
+        return error;
     return local_retain_tick(local, fault);
 }
 
@@ -442,6 +444,8 @@ int64_t local_due(const struct engine *engine)
     int64_t time = local->schedule_due < local->expire_due ? local->schedule_due : local->expire_due;
     if (local->dedupe_due < time)
         time = local->dedupe_due;
+    if (local->idle_due < time)
+        time = local->idle_due;
     if (time == CLOCK_NEVER)
         return due;
     int64_t monotonic = local_time_to_monotonic(local, time);

@@ -99,16 +99,12 @@ enum mp_error local_group_remove(struct local *local, struct group *group, struc
     return error ? error : group_remove(local, group, fault);
 }
 
-enum mp_error local_delete_group(struct engine *engine, const char *topic, const char *name, bool force,
-                                 struct fault *fault)
+/* Deletes SUBSCRIPTION's group in all its topics; the subscription too, unless somebody waits on it. */
+static enum mp_error subscription_remove(struct local *local, struct subscription *subscription, struct fault *fault)
 {
-    struct local *local = local_of(engine);
-    struct subscription *subscription;
-    enum mp_error error = find_group(local, topic, name, &subscription, fault);
-    if (!error && !force && !(error = check_waiters(subscription, fault)))
-        error = check_members(subscription, fault);
-    if (error || (error = local_write(local, fault)) || (error = ids_save(local, fault)))
-        return error;
+    enum mp_error error = local_write(local, fault);
+    if (!error)
+        error = ids_save(local, fault);
     while (!error && subscription->members.count > 0)
         error = group_remove(local, subscription->members.items[0], fault);
     if (!error && subscription->pattern_id)
@@ -117,6 +113,81 @@ enum mp_error local_delete_group(struct engine *engine, const char *topic, const
         local_subscription_gone(local, subscription);
     return error;
 }
+
+enum mp_error local_delete_group(struct engine *engine, const char *topic, const char *name, bool force,
+                                 struct fault *fault)
+{
+    struct local *local = local_of(engine);
+    struct subscription *subscription;
+    enum mp_error error = find_group(local, topic, name, &subscription, fault);
+    if (!error && !force && !(error = check_waiters(subscription, fault)))
+        error = check_members(subscription, fault);
+    return error ? error : subscription_remove(local, subscription, fault);
+}
+
+/* ---- groups that nobody uses ---------------------------------------------------------------------------------- */
+
+/*
+ * After a start who uses a group gets so long to come back, whatever the row says: it was written with the last snapshot
+ * in which something of the group had changed.
+ */
+#define COME_BACK (INT64_C(3600) * 1000 * 1000)
+enum { EXPIRE_MOST = 16, LOOK_AGAIN = 10 * 1000 * 1000 };
+
+/* When SUBSCRIPTION's group goes if nobody uses it until then; relay time. */
+static int64_t idle_end(const struct local *local, const struct subscription *subscription)
+{
+    int64_t expire = subscription->settings.expire;
+    if (!subscription->made || expire == 0)
+        return CLOCK_NEVER;
+    int64_t end = subscription->used + expire, earliest = local->started + (expire < COME_BACK ? expire : COME_BACK);
+    return end > earliest ? end : earliest;
+}
+
+static bool is_used(const struct subscription *subscription)
+{
+    return check_waiters(subscription, NULL) || check_members(subscription, NULL);
+}
+
+void local_idle_load(struct local *local)
+{
+    size_t at = 0;
+    const struct subscription *subscription;
+    if (local->started == 0)
+        local->started = local->time;
+    local->idle_due = CLOCK_NEVER;
+    while ((subscription = map_next(&local->subscriptions, &at))) {
+        int64_t end = idle_end(local, subscription);
+        if (end < local->idle_due)
+            local->idle_due = end;
+    }
+}
+
+enum mp_error local_idle_tick(struct local *local, struct fault *fault)
+{
+    size_t at = 0;
+    unsigned removed = 0;
+    struct subscription *subscription;
+    enum mp_error error = MP_OK;
+    if (local->idle_due > local->time)
+        return MP_OK;
+    local->idle_due = CLOCK_NEVER;
+    while (!error && (subscription = map_next(&local->subscriptions, &at))) {
+        int64_t end = idle_end(local, subscription);
+        if (end <= local->time && is_used(subscription))
+            end = local->time + LOOK_AGAIN;
+        if (end <= local->time && removed < EXPIRE_MOST) {
+            error = subscription_remove(local, subscription, fault);
+            removed++;
+            at = 0; /* it is another map now */
+        } else if (end < local->idle_due) {
+            local->idle_due = end;
+        }
+    }
+    return error;
+}
+
+/* ---- moving --------------------------------------------------------------------------------------------------- */
 
 enum mp_error local_apply_moved(struct local *local, struct group *group, const struct store_event *event)
 {

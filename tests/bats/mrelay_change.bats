@@ -136,6 +136,15 @@ teardown() {
     assert_failure 1
 }
 
+@test "a group that nobody uses expires" {
+    start_relay
+    msend -t t -d 1
+    mrelay set group t g expire=1s
+    mrelay set group t other expire=1d
+    gone() { [ "$(mrelay groups --json | jq -r '.groups[].group')" = other ]; }
+    until_true gone
+}
+
 @test "a topic is purged: what is there goes, what comes stays" {
     start_relay
     seq 1 100 | msend -t t

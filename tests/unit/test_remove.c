@@ -289,6 +289,88 @@ static void a_group_is_moved_back_and_forth(void **state)
     assert_int_equal(error, MP_ERR_NOT_FOUND);
 }
 
+static void set_expire(struct rig *rig, const char *topic, bool pattern, const char *value)
+{
+    struct group_settings settings;
+    struct fault fault = {0};
+    enum mp_error error;
+    settings_group_default(&settings);
+    assert_int_equal(settings_group_set(&settings, "expire", value, &fault), MP_OK);
+    ADMIN(rig, error,
+          rig->real->configure_group(rig->engine, topic, strlen(topic), pattern, "g", 1, &settings, &fault));
+    assert_int_equal(error, MP_OK);
+}
+
+static size_t groups(struct rig *rig)
+{
+    size_t count = 0;
+    struct buffer out = {0};
+    assert_int_equal(rig->real->describe_groups(rig->engine, &out), MP_OK);
+    for (size_t i = 0; i + 8 < out.size; i++)
+        count += memcmp(out.data + i, "\"group\":", 8) == 0;
+    buffer_free(&out);
+    return count;
+}
+
+/* Waits as long as the relay says that it may, and no longer than DURATION. */
+static void sleep_for(struct rig *rig, int64_t duration)
+{
+    int64_t end = rig->now.monotonic + duration;
+    for (unsigned turns = 0; core_due(rig->core) <= end; turns++) {
+        assert_true(turns < 10000);
+        if (core_due(rig->core) > rig->now.monotonic)
+            rig_pass(rig, core_due(rig->core) - rig->now.monotonic);
+        rig_turn(rig);
+    }
+    rig_pass(rig, end - rig->now.monotonic);
+}
+
+static void a_group_that_nobody_uses_expires(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t producer = rig_hello(rig, 1), consumer = rig_hello(rig, 2);
+    publish(rig, producer, 1, "t", 10, 0);
+    publish(rig, producer, 2, "a.x", 10, 0);
+    publish(rig, producer, 3, "a.y", 10, 0);
+    set_expire(rig, "t", false, "1d");
+    set_expire(rig, "a.*", true, "2d");
+    assert_int_equal(groups(rig), 3);
+    sleep_for(rig, 20 * 3600 * SECOND);
+    consumer = rig_hello(rig, 2);
+    struct protocol_chunk held = lease(rig, consumer, 1, "t", "g", 5);
+    assert_int_equal(ack(rig, consumer, 1, &held, 1), 5);
+    sleep_for(rig, 23 * 3600 * SECOND);
+    assert_int_equal(groups(rig), 3);
+    sleep_for(rig, 2 * 3600 * SECOND);
+    assert_int_equal(groups(rig), 2);
+    sleep_for(rig, 2 * 3600 * SECOND);
+    crash(rig); /* a day and 23 hours since the other was used: it stays for the time of coming back */
+    sleep_for(rig, 3500 * SECOND);
+    assert_int_equal(groups(rig), 2);
+    sleep_for(rig, 2 * 3600 * SECOND);
+    assert_int_equal(groups(rig), 0);
+    crash(rig);
+    assert_int_equal(groups(rig), 0);
+    /* All of the topic is for the next group that comes, but what the first had settled. */
+    consumer = rig_hello(rig, 2);
+    assert_int_equal(lease(rig, consumer, 1, "t", "g", 0).count, 5);
+}
+
+static void a_group_that_somebody_waits_on_does_not_expire(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t consumer = rig_hello(rig, 2);
+    set_expire(rig, "t", false, "10s");
+    uint32_t waiting = rig_fetch(rig, 2, consumer, 1, "t", "g", 0, 60000);
+    sleep_for(rig, 50 * SECOND);
+    assert_int_equal(groups(rig), 1);
+    assert_null(rig_reply(rig, waiting));
+    sleep_for(rig, 60 * SECOND);
+    assert_int_equal(groups(rig), 0);
+    assert_non_null(rig_reply(rig, waiting));
+    rig_forget_replies(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +380,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_deleted_topic_had_is_swept_also_after_a_kill, set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_group_in_use_is_deleted_by_force_only, set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_patterns_group_goes_with_all_that_it_has, set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_group_that_nobody_uses_expires, set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_group_that_somebody_waits_on_does_not_expire, set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_group_is_moved_back_and_forth, set_up, rig_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
