@@ -37,6 +37,10 @@ refused_once() {
     (($(counter refused_full) > 0))
 }
 
+group_leases() {
+    (($(mrelay groups --json | jq '[.groups[].leased] | add') >= $1))
+}
+
 undone_once() {
     (($(counter undone) > 0))
 }
@@ -100,6 +104,41 @@ undone_once() {
     wait "$receiver"
     diff <(seq 1000) got
     run -0 mrelay wait -t numbers -g work --wait 20s
+}
+
+@test "a nearly full disk refuses no dead letter" {
+    small_disk 160m
+    start_relay --store disk/store.db
+    seq 100 | msend -t numbers
+    fill_up_to 40000
+
+    run --separate-stderr mrecv -t numbers -g work -n 100 --wait 20s -- sh -c 'exit 65'
+    assert_equal "$status" 65
+    run -0 --separate-stderr mrecv -t numbers.dead -e
+    assert_equal "$(sort -n <<<"$output")" "$(seq 100)"
+}
+
+@test "a message that dies on a disk without a byte left has its letter when there is room" {
+    small_disk 160m
+    start_relay --store disk/store.db
+    head -c 3000 /dev/zero | tr '\0' x >body
+    for i in $(seq 40); do echo "$i $(cat body)"; done | msend -t numbers
+    mkfifo go
+
+    # Each command waits until the disk is full, and then rejects its message.
+    start out mrecv -t numbers -g work -n 40 --workers 4 --wait 60s -- sh -c 'read -r line <go; exit 65'
+    receiver=$started_pid
+    until_true group_leases 4
+    fill_up_to 0
+    start filled sh -c 'exec 4<>go; yes >&4' # a reader of its own: it does not end when there is no other
+    until_true undone_once
+
+    rm disk/filler
+    wait "$receiver" || assert_equal "$?" 65
+    run -0 --separate-stderr mrecv -t numbers.dead -e
+    assert_equal "$(cut -d ' ' -f 1 <<<"$output" | sort -n)" "$(seq 40)"
+    run -0 mrelay groups --json
+    assert_equal "$(jq '.groups[] | select(.topic == "numbers") | .dead' <<<"$output")" 40
 }
 
 @test "output to a full disk is 74, and what was not taken stays with the relay" {
