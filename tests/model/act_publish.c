@@ -26,7 +26,7 @@ static void fill_message(struct trial *trial, struct message *message, unsigned 
         .key = (uint8_t)trial_below(trial, flavour->keys + 1),
         .name = (uint8_t)trial_below(trial, flavour->names + 1),
     };
-    if (flavour->expires && trial_chance(trial, 30))
+    if (flavour->expires && trial_chance(trial, 50))
         message->life = 1 + (int64_t)trial_below(trial, 3 * (uint64_t)flavour->slow);
 }
 

@@ -164,6 +164,18 @@ void act_reboot(struct trial *trial)
 
 /* ---- ends of turns --------------------------------------------------------------------------------------------- */
 
+/* When some message expires, relay time; 0: never. */
+static int64_t some_end(struct trial *trial)
+{
+    unsigned topic = choose_topic(trial);
+    const struct topic_model *model = &trial->now.topics[topic];
+    if (model->end == model->first)
+        return 0;
+    const struct message *message =
+        &trial->messages[topic][model->end - 1 - trial_below(trial, model->end - model->first)];
+    return model->settings.ttl > 0 && trial_chance(trial, 50) ? message->time + model->settings.ttl : message->expires;
+}
+
 /* Time passes: not at all, a little, long, or until the engine wants to be called again, as the relay waits. */
 static void next_turn(struct trial *trial)
 {
@@ -172,6 +184,9 @@ static void next_turn(struct trial *trial)
     int64_t due = trial->call->due(trial->engine), now = trial->moment.monotonic;
     if (due > now && due - now < trial->flavour.slow && trial_chance(trial, 10))
         passed = due - now;
+    int64_t ends = some_end(trial) - relay_time(trial);
+    if (ends > 0 && ends < trial->flavour.slow && trial_chance(trial, 10))
+        passed = ends;
     trial->moment.monotonic += passed;
     trial->moment.wall += passed;
     trial->call->begin(trial->engine, trial->moment);

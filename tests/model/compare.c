@@ -231,6 +231,7 @@ static void take_first(struct trial *trial, unsigned topic, const struct topic *
     if (real->first > settled || (real->first < model->first && !trial->loaded_now))
         return;
     if (real->first > model->first && settings->retain_age > 0 && settings->retain_bytes == 0 &&
+        !message_is_expired(trial, topic, real->first - 1) &&
         trial->messages[topic][real->first - 1].time + settings->retain_age >= relay_time(trial))
         trial_fail(trial, "topic %s begins at %llu, and what lies before is to be held", topic_name(topic),
                    (unsigned long long)real->first);

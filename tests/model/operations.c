@@ -3,6 +3,7 @@
 /* Their order is that of --without's bits. */
 const struct operation operations[] = {
     {"publish", 20, act_publish},
+    {"schedule", 4, act_schedule},
     {"subscribe", 4, act_subscribe},
     {"grant", 20, act_grant},
     {"serve", 15, act_serve},
