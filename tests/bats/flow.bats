@@ -55,7 +55,7 @@ stands_still() {
     assert_equal "$(messages)" "$sent"
     assert [ "$(resident "$sender")" -le "$((sender_memory + 1024))" ]
     assert [ "$(resident "$relay_pid")" -le "$((relay_memory + 1024))" ]
-    assert [ "$sender_memory" -le 16384 ]
+    assert [ "$sender_memory" -le 24576 ]
     mrecv -t t -g g -n 1000000 >/dev/null
     until_true stands_still
     assert [ "$(resident "$sender")" -le "$((sender_memory + 4096))" ]

@@ -44,7 +44,8 @@ void cell_set(struct trial *trial, unsigned group, uint64_t offset, const struct
 static void cells_reach(struct trial *trial, unsigned group, uint64_t first, uint64_t end)
 {
     trial->cells[group] = grow(trial->cells[group], &trial->cells_capacity[group], end, sizeof(struct cell));
-    memset(trial->cells[group] + first, 0, (end - first) * sizeof(struct cell));
+    if (end > first)
+        memset(trial->cells[group] + first, 0, (end - first) * sizeof(struct cell));
 }
 
 /* Whether another message that TOPIC had within the window had the same id, or key. */
