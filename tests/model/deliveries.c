@@ -60,7 +60,7 @@ static bool has_attribute(const struct record *record, enum attribute_code code,
 
 static bool is_text(const char *bytes, size_t size, const char *text)
 {
-    return size == strlen(text) && memcmp(bytes, text, size) == 0;
+    return size == strlen(text) && (size == 0 || memcmp(bytes, text, size) == 0);
 }
 
 /* Whether RECORD tells of the death that MESSAGE died, if it did. */
