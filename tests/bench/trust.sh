@@ -38,8 +38,9 @@ row_retry() {
 
 row_order() {
   local file=$work/keyed.$trust_messages
-  # 10,000 keys, none of them next to itself for long.
-  [[ -e $file ]] || awk '{ printf "k%d\t%s\n", (NR * 7919) % 10000, $0 }' "$(lines_file "$trust_messages")" >"$file"
+  # 10,000 keys in no order, the same in each run.
+  [[ -e $file ]] ||
+    awk 'BEGIN { srand(1) } { printf "k%d\t%s\n", int(rand() * 10000), $0 }' "$(lines_file "$trust_messages")" >"$file"
   start_system msgpipe
   "$tools/mrelay" set group bench g order=key -r "$address" 2>"$work/words" &&
     "$tools/msend" -r "$address" -t bench -K $'\t' <"$file" && work_on ack "$trust_messages" ||
