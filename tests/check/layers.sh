@@ -6,7 +6,7 @@ set -u
 . "$MSGPIPE_SOURCE/tests/check/tap.sh"
 
 # From the bottom to the top; the same list is in DESIGN.md.
-layers="base message transport client store policy queue relay stage pipeline saga trace web cli"
+layers="base message transport client store policy queue relay stage pipeline runner saga trace web cli"
 
 # violations TREE: prints one line for each include that breaks the rule.
 # shellcheck disable=SC2016

@@ -1,0 +1,67 @@
+/*
+ * runner.h: runs a pipeline's stages, sources and sinks against a relay: a client like any other, in one event loop.
+ *
+ * A stage's outputs and the settlement of its inputs are one transaction of the relay, so a message is in the next topic
+ * exactly once, whatever is killed. Sinks and sources reach outside, where nothing can promise that: at least once.
+ */
+#ifndef RUNNER_RUNNER_H
+#define RUNNER_RUNNER_H
+
+#include "base/buffer.h"
+#include "base/fault.h"
+#include "pipeline/model.h"
+
+struct event_base;
+struct runner;
+
+struct runner_settings {
+    struct event_base *base;
+    const char *relay; /* its address, as -r takes it; NULL: the default one */
+    const char
+        *state;       /* a directory for what sources remember (how far a file was read); NULL: nothing is remembered */
+    const char *only; /* this stage or sink alone, without sources; NULL: all */
+    bool no_sources;
+    bool no_sinks;
+    int (*signals)(posix_spawnattr_t *attributes); /* as in stage_command_settings */
+    void *context;
+    /* runner_state() has changed, or runner_failure() is set. From the loop. */
+    void (*changed)(void *context);
+};
+
+enum runner_state {
+    RUNNER_STARTING, /* until the relay has greeted and its topics are set up */
+    RUNNER_RUNNING,
+    RUNNER_DRAINED, /* all sources have ended, and nothing waits for any stage or sink; may become RUNNING again */
+    RUNNER_STOPPED  /* after runner_stop() or runner_drain() */
+};
+
+/* PIPELINE must stay as long as the runner, or until it was exchanged. MP_ERR_INVALID, MP_ERR_MEMORY. */
+enum mp_error runner_open(const struct runner_settings *settings, const struct pipeline *pipeline,
+                          struct runner **runner, struct fault *fault);
+/* At once: what is leased and not settled is handed out again by the relay. NULL is allowed. */
+void runner_free(struct runner *runner);
+
+enum runner_state runner_state(const struct runner *runner);
+/* Why it cannot go on (the relay refuses it, another version); NULL: it can. */
+const struct fault *runner_failure(const struct runner *runner);
+
+/* Goes on with PIPELINE: what has the same text there keeps running, the rest is ended, and new things are begun. */
+enum mp_error runner_reload(struct runner *runner, const struct pipeline *pipeline, struct fault *fault);
+/* Whether the pipeline that was exchanged is not needed any more. */
+bool runner_has_exchanged(const struct runner *runner);
+
+/* Begins no new message, lets what runs come to its end for at most PATIENCE microseconds, leaves the relay. */
+void runner_stop(struct runner *runner, int64_t patience);
+/* Ends the sources, works until nothing waits, then stops. */
+void runner_drain(struct runner *runner);
+
+/* Messages that died in its stages and sinks since it began. */
+uint64_t runner_dead(const struct runner *runner);
+
+/*
+ * What its parts did, as a JSON object: {"stages":[{"name","kind":"source|stage|sink","in","out","failed","dead",
+ * "running","p50_us","p99_us","state":"running|paused|open|…","why":…}]}. MP_ERR_MEMORY.
+ */
+enum mp_error runner_describe(const struct runner *runner, struct buffer *out);
+
+#endif
