@@ -314,7 +314,10 @@ static const struct option_spec specs[] = {
      .at = AT(letters.canary),
      .section = "What to do with them",
      .verbs = OPTION_VERB(REPLAY),
-     .help = "one first; the others only if it is acknowledged"},
+     .help = "one first; the others only if it is acknowledged",
+     .man = "Send the first one alone, and the others only when its group has acknowledged it.\nThat is waited for as "
+            "long as it takes, or as\n.Fl \\-wait\nsays: then the exit code is 124, and the others stay.\nThey also "
+            "stay, with 65, when the first one dies again, expires or is dropped."},
     {.name = "edit",
      .kind = OPTION_FLAG,
      .at = AT(letters.edit),
@@ -343,7 +346,7 @@ static const struct option_spec specs[] = {
      .verbs = OPTION_VERB(DISCARD),
      .help = "do not ask"},
     OPTION_RELAY(struct retry_settings, relay),
-    OPTION_WAIT(struct retry_settings, wait, "how long to wait for the relay"),
+    OPTION_WAIT(struct retry_settings, wait, "how long to wait for the relay, a message, a canary (exit 124)"),
     {0},
 };
 

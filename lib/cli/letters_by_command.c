@@ -57,6 +57,9 @@ static enum mp_error done(void *context, const struct retry_message *message, st
     struct replayer *replayer = context;
     enum mp_error error = letters_file_take(replayer->file, message->place, message->place_size, true, fault);
     replayer->letters->done += error == MP_OK;
+    uint64_t end = message->place + message->place_size; /* several at once end in any order */
+    if (end > replayer->work.progress.part)
+        progress_share(&replayer->work.progress, end, replayer->file->size);
     return error;
 }
 

@@ -1,27 +1,15 @@
 /* One letter goes ahead of the others. */
 #include "cli/letters_topic.h"
 
-#include "cli/admin_ask.h"
 #include "cli/exit.h"
 #include "cli/retry.h"
 
 #include <string.h>
-#include <unistd.h>
 
-enum { LOOK_EVERY = 100000 }; /* microseconds between looks at what became of it */
-
-/* Where TOPIC ends, by what `topics` answered. */
-static uint64_t end_of(const json_t *answer, const char *topic)
-{
-    const json_t *object;
-    size_t i;
-    json_array_foreach(json_object_get(answer, "topics"), i, object)
-    {
-        if (!strcmp(admin_string(object, "name"), topic))
-            return admin_number(object, "end");
-    }
-    return 0;
-}
+enum {
+    LOOK_EVERY = 100000, /* microseconds between looks at what became of it */
+    TELL_AFTER = 1000000 /* microseconds until it is said what is waited for */
+};
 
 /*
  * Whether the message of the origin that was sent last is among what GROUP of NAME has not settled from *FROM on, which
@@ -42,7 +30,7 @@ static bool is_there(struct letters_topic *topic, const char *name, const char *
             struct record record;
             for (uint64_t offset = chunk->chunk.first; frame_next(&cursor, &record); offset++) {
                 offset = protocol_chunk_next(&chunk->chunk, offset);
-                if (record.producer != topic->producer || record.sequence != topic->sequence)
+                if (record.producer != topic->canary.producer || record.sequence != topic->canary.sequence)
                     continue;
                 *from = offset;
                 letters_link_drop(link);
@@ -55,49 +43,103 @@ static bool is_there(struct letters_topic *topic, const char *name, const char *
 }
 
 /* Waits until the message is settled: 0, or the exit code. */
-static int await(struct letters_topic *topic, const char *name, const char *group, uint64_t from)
+static int await(struct letters_topic *topic, const struct letters_place *place, uint64_t from)
 {
     struct letters_link *link = &topic->link;
     int64_t wait = topic->letters->settings->wait;
-    int64_t give_up = wait >= 0 ? clock_monotonic() + wait : CLOCK_NEVER;
-    while (is_there(topic, name, group, &from)) {
+    int64_t began = clock_monotonic();
+    bool told = false;
+    while (is_there(topic, place->topic, place->group, &from)) {
         int64_t now = clock_monotonic();
-        if (now >= give_up) {
-            tell("waited in vain (--wait) for the first letter to be acknowledged by group %s of %s: the others stay "
-                 "where they are",
-                 group, name);
+        if (wait >= 0 && now - began >= wait) {
+            tell("waited in vain (--wait) for group %s of %s to acknowledge %s: the others stay where they are",
+                 place->group, place->topic, topic->canary.id);
             return EXIT_TIMEOUT;
         }
-        if (!letters_link_pause(link, now + LOOK_EVERY))
+        if (!told && now - began >= TELL_AFTER)
+            tell("waiting for group %s of %s to acknowledge %s%s", place->group, place->topic, topic->canary.id,
+                 wait < 0 ? " (--wait bounds it)" : "");
+        told = told || now - began >= TELL_AFTER;
+        int64_t next = now + LOOK_EVERY;
+        if (wait >= 0 && began + wait < next)
+            next = began + wait;
+        if (!letters_link_pause(link, next))
             break;
     }
     return link->exit >= 0 ? link->exit : EXIT_DONE;
 }
 
-int letters_topic_canary(struct letters_topic *topic)
+/* Whether the message has lived long enough to have expired. The relay counts that late, and hides it before. */
+static bool may_have_expired(const struct letters_topic *topic, const char *name, const struct letters_accounts *before,
+                             const struct letters_accounts *after)
 {
-    json_t *answer;
-    if (!letters_link_ask(&topic->link, "topics", &answer))
+    int64_t age = clock_monotonic() - topic->canary.sent;
+    return age >= topic->canary.life || age >= letters_accounts_life(before, name) ||
+           age >= letters_accounts_life(after, name);
+}
+
+/* Whether the message, which is settled, is among the dead letters of its group, whose account is NOW. */
+static bool has_died(struct letters_topic *topic, const struct letters_account *now,
+                     const struct letters_accounts *before, const struct letters_accounts *after)
+{
+    uint64_t from = letters_accounts_end(before, now->letters);
+    struct letters_account letters;
+    return letters_accounts_of(after, now->letters, LETTERS_GROUP, &letters) &&
+           is_there(topic, now->letters, LETTERS_GROUP, &from);
+}
+
+/*
+ * What became of the message, which is settled: 0 when it was acknowledged. The relay counts by groups, and does not tell
+ * what became of one message: what may have been lost is not taken for acknowledged.
+ */
+static int judge(struct letters_topic *topic, const struct letters_place *place, const struct letters_accounts *before,
+                 const struct letters_accounts *after)
+{
+    struct letters_account old, now;
+    const char *why;
+    if (!letters_accounts_of(before, place->topic, place->group, &old) ||
+        !letters_accounts_of(after, place->topic, place->group, &now))
+        why = "its group is gone";
+    else if (has_died(topic, &now, before, after))
+        why = "it died again";
+    else if (topic->link.exit >= 0)
         return topic->link.exit;
-    uint64_t letters_end = end_of(answer, topic->topic);
-    bool taken = letters_topic_take(topic, 0, 1) && topic->letters->done > 0;
+    else if (now.dropped != old.dropped)
+        why = "it was dropped, or another message of its group just then";
+    else if (may_have_expired(topic, place->topic, before, after))
+        why = "it expired, if it was not acknowledged just before";
+    else if (now.acked <= old.acked)
+        why = "its group was moved past it";
+    else
+        return EXIT_DONE;
+    tell("the first letter, %s, was not acknowledged: %s; the others stay where they are", topic->canary.id, why);
+    return EXIT_REJECTED;
+}
+
+/* Sends the first one of `meant`, and sees what becomes of it. */
+static int send_first(struct letters_topic *topic, const struct letters_accounts *before)
+{
     const struct letters_place *place = &topic->places[0];
-    uint64_t from = taken ? end_of(answer, place->topic) : 0;
-    json_decref(answer);
+    bool taken = letters_topic_take(topic, 0, 1) && topic->letters->done > 0;
     if (!taken)
         return topic->link.exit >= 0 ? topic->link.exit : EXIT_REJECTED;
     if (place->group[0] == '\0') {
         tell("the letter does not say which group it is for: nobody's acknowledgement can be awaited");
         return EXIT_REJECTED;
     }
-    if (output_is_terminal(STDERR_FILENO))
-        tell("the first letter is with group %s of %s: waiting until it is acknowledged", place->group, place->topic);
-    int code = await(topic, place->topic, place->group, from);
+    struct letters_accounts after;
+    int code = await(topic, place, letters_accounts_end(before, place->topic));
     if (code != EXIT_DONE)
         return code;
-    if (is_there(topic, topic->topic, topic->group, &letters_end)) {
-        tell("the first letter died again: the others stay where they are");
-        return EXIT_REJECTED;
-    }
-    return topic->link.exit >= 0 ? topic->link.exit : EXIT_DONE;
+    code = letters_accounts_ask(topic, &after) ? judge(topic, place, before, &after) : topic->link.exit;
+    letters_accounts_free(&after);
+    return code;
+}
+
+int letters_topic_canary(struct letters_topic *topic)
+{
+    struct letters_accounts before;
+    int code = letters_accounts_ask(topic, &before) ? send_first(topic, &before) : topic->link.exit;
+    letters_accounts_free(&before);
+    return code;
 }

@@ -44,6 +44,7 @@ enum mp_error letters_file_open(struct letters_file *file, const char *path, boo
             return cannot(writable ? "change" : "read", path, errno, fault);
         if (S_ISDIR(status.st_mode))
             return cannot("read", path, EISDIR, fault);
+        file->size = (uint64_t)status.st_size;
         if (!writable)
             return MP_OK;
         if (!S_ISREG(status.st_mode))

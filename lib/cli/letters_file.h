@@ -16,6 +16,7 @@ struct letters_file {
     struct buffer input;
     size_t begin;   /* of what was not yet taken, in `input` */
     uint64_t place; /* of that in the file */
+    uint64_t size;  /* of the file when it was opened */
     bool ended;
     uint64_t line;  /* number of the last one, from 1 */
     uint64_t torn;  /* lines that are no letters */

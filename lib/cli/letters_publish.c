@@ -98,6 +98,7 @@ static int run(struct publisher *publisher)
         }
         if (take(publisher, &fault))
             return tell_fault(&fault);
+        progress_share(&publisher->progress, publisher->file->place, publisher->file->size);
         progress_show(&publisher->progress, "replayed", publisher->bytes, publisher->letters->done, clock_monotonic());
         next += settings->rate > 0 ? (int64_t)(1e6 * count / settings->rate) : 0;
         if (settings->rate > 0 && !publisher->ended && !letters_link_pause(link, next))

@@ -11,7 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RUNS_MOST = 8192 }; /* settlements of one step */
+enum {
+    RUNS_MOST = 8192, /* settlements of one step */
+    ID_SHOWN = 40
+};
 
 /* ---- what is there to send to --------------------------------------------------------------------------------- */
 
@@ -185,22 +188,25 @@ static bool send_gathered(struct letters_topic *topic)
     return letters_link_fail(link, &fault);
 }
 
-/* Takes an `expirytime` that is past off, which would end the message where it goes. Whether there was one. */
-static bool take_off_expiry(struct letters_topic *topic)
+/* The `expirytime` among the attributes in BLOCK. */
+static bool find_expiry(const struct buffer *block, int64_t *time)
 {
-    static const char name[] = "expirytime";
-    struct buffer *block = &topic->block;
     struct attribute attribute;
     char text[UNITS_TIME_TEXT];
-    int64_t time;
-    if (!attribute_find(block->data, block->size, name, sizeof(name) - 1, &attribute) ||
-        attribute.value_size >= sizeof(text))
+    if (!attribute_find(block->data, block->size, "expirytime", 10, &attribute) || attribute.value_size >= sizeof(text))
         return false;
     memcpy(text, attribute.value, attribute.value_size);
     text[attribute.value_size] = '\0';
-    if (units_time(text, &time, NULL) || time > clock_wall())
+    return units_time(text, time, NULL) == MP_OK;
+}
+
+/* Takes an `expirytime` that is past off, which would end the message where it goes. Whether there was one. */
+static bool take_off_expiry(struct letters_topic *topic)
+{
+    int64_t time;
+    if (!find_expiry(&topic->block, &time) || time > clock_wall())
         return false;
-    attributes_remove(block, name, sizeof(name) - 1);
+    attributes_remove(&topic->block, "expirytime", 10);
     return true;
 }
 
@@ -223,6 +229,22 @@ static enum mp_error undress(struct letters_topic *topic, const struct record *r
         error = error == MP_ERR_MEMORY ? error : MP_OK;
     }
     return error ? error : attributes_set_origin(block, record->producer, record->sequence);
+}
+
+/* Keeps what a canary, which goes out next, is known by. */
+static void note_canary(struct letters_topic *topic, const struct record *record)
+{
+    struct letters_canary *canary = &topic->canary;
+    char text[FRAME_ID_TEXT];
+    size_t size;
+    int64_t time;
+    const char *id = frame_record_id(record, text, &size);
+    *canary = (struct letters_canary){
+        .producer = record->producer, .sequence = record->sequence, .sent = clock_monotonic(), .life = CLOCK_NEVER};
+    snprintf(canary->id, sizeof(canary->id), "%.*s%s", size > ID_SHOWN ? ID_SHOWN : (int)size, id,
+             size > ID_SHOWN ? "…" : "");
+    if (find_expiry(&topic->block, &time))
+        canary->life = time - clock_wall();
 }
 
 /* Adds RECORD, at OFFSET of CHUNK, to what goes out next. *MORE: it has to go out first. */
@@ -251,8 +273,8 @@ static enum mp_error gather(struct letters_topic *topic, struct letters_chunk *c
     error = frame_add(&place->frame, body, size, topic->block.data, topic->block.size);
     topic->bytes += size;
     topic->expired += expired;
-    topic->producer = record->producer;
-    topic->sequence = record->sequence;
+    if (topic->letters->settings->letters.canary)
+        note_canary(topic, record);
     return error ? error : settle(topic, chunk, offset);
 }
 

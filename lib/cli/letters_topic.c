@@ -159,7 +159,40 @@ static void pace(struct letters_topic *topic, uint64_t count)
     const char *deed = topic->letters->verb == LETTERS_REPLAY ? "replayed" : "discarded";
     if (rate > 0)
         topic->paced = (topic->paced > earliest ? topic->paced : earliest) + (int64_t)(1e6 * (double)count / rate);
+    if (topic->progress.expected)
+        progress_share(&topic->progress, topic->letters->done, topic->progress.expected);
     progress_show(&topic->progress, deed, topic->bytes, topic->letters->done, now);
+}
+
+/* How much there is to do, as far as it can be known before: letters, or else offsets to look through. */
+static bool expect(struct letters_topic *topic)
+{
+    struct letters *letters = topic->letters;
+    struct letters_accounts accounts;
+    struct letters_account account;
+    if (!topic->progress.wanted)
+        return true;
+    uint64_t count = letters->settings->letters.count;
+    bool asked = letters_accounts_ask(topic, &accounts);
+    if (asked && letters_accounts_of(&accounts, topic->topic, topic->group, &account)) {
+        topic->progress.expected = letters->most                                ? letters->most
+                                   : !letter_filter_is_narrow(&letters->filter) ? account.open
+                                   : count < account.open                       ? count
+                                                                                : 0;
+        topic->scanned_from = account.settled;
+        topic->scanned_to = letters_accounts_end(&accounts, topic->topic);
+    }
+    letters_accounts_free(&accounts);
+    return asked;
+}
+
+/* The line shows how far the look through the topic has come, when that is all that is known. */
+static void show_scan(struct letters_topic *topic)
+{
+    if (topic->progress.expected || topic->next <= topic->scanned_from)
+        return;
+    progress_share(&topic->progress, topic->next - topic->scanned_from, topic->scanned_to - topic->scanned_from);
+    pace(topic, 0);
 }
 
 /* How many may be taken at once: with a rate a tenth of a second's worth. False: the link has ended. */
@@ -215,6 +248,7 @@ static int take_all(struct letters_topic *topic)
     while (!topic->ended && link->signal == 0) {
         if (!letters_topic_look(topic))
             return link->exit;
+        show_scan(topic);
         if (canary && topic->meant.size) {
             canary = false;
             int code = letters_topic_canary(topic);
@@ -242,7 +276,7 @@ static int change(struct letters_topic *topic)
     int64_t now = clock_monotonic();
     topic->paced = now;
     progress_begin(&topic->progress, 0, now);
-    code = take_all(topic);
+    code = expect(topic) ? take_all(topic) : topic->link.exit;
     progress_end(&topic->progress);
     if (topic->expired)
         tell("%" PRIu64 " of them had expired: their expirytime was taken off, so that they are not dropped again",

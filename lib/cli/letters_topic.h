@@ -22,6 +22,15 @@ struct letters_place {
     struct frame_builder frame;
 };
 
+/* A message that went ahead, by which it is found again. */
+struct letters_canary {
+    uint64_t producer; /* its origin */
+    uint64_t sequence;
+    char id[FRAME_ID_TEXT + 64]; /* for words: cut if it is longer */
+    int64_t sent;                /* monotonic microseconds */
+    int64_t life;                /* microseconds from then on, by its own expirytime; CLOCK_NEVER */
+};
+
 struct letters_topic {
     struct letters *letters;
     const char *topic;
@@ -38,14 +47,15 @@ struct letters_topic {
     struct buffer block;       /* attributes of one message */
     struct buffer body;        /* an edited one */
     bool edited;
-    uint64_t producer; /* the origin of the one that was gathered last */
-    uint64_t sequence;
+    struct letters_canary canary;
 
     struct map known; /* "TOPIC GROUP" and "TOPIC" that are there */
     struct buffer known_text;
     struct map told; /* of these, that are not there: told once each */
 
     struct progress progress;
+    uint64_t scanned_from; /* offsets that are looked through, for the progress line */
+    uint64_t scanned_to;
     uint64_t bytes;
     uint64_t expired; /* messages whose expirytime was past, and was taken off */
     int64_t paced;    /* --rate: when the next may go; monotonic microseconds */
@@ -71,6 +81,37 @@ bool letters_topic_take_any(struct letters_topic *topic, uint32_t most, bool *an
 
 /* Finds out which topics and groups there are. False: it is over. */
 bool letters_topic_learn(struct letters_topic *topic);
+
+/* ---- letters_account.c ------------------------------------------------------------------------------------------ */
+
+/* What all topics and groups of the relay were like when it was asked. */
+struct letters_accounts {
+    json_t *topics;
+    json_t *groups;
+};
+
+/* What a group has done and has to do. */
+struct letters_account {
+    uint64_t open;    /* messages that it has not settled */
+    uint64_t settled; /* everything below this offset is */
+    uint64_t acked;
+    uint64_t dropped;
+    char letters[NAME_MAX_BYTES + sizeof ".dead"]; /* where its dead letters go */
+};
+
+/* Asks the relay. False: it is over. To be freed in any case. */
+bool letters_accounts_ask(struct letters_topic *topic, struct letters_accounts *accounts);
+void letters_accounts_free(struct letters_accounts *accounts);
+
+/* Where TOPIC ends; 0: it is not there. */
+uint64_t letters_accounts_end(const struct letters_accounts *accounts, const char *topic);
+
+/* How long messages of TOPIC live; CLOCK_NEVER: for ever. */
+int64_t letters_accounts_life(const struct letters_accounts *accounts, const char *topic);
+
+/* The account of GROUP of TOPIC; false: there is none. */
+bool letters_accounts_of(const struct letters_accounts *accounts, const char *topic, const char *group,
+                         struct letters_account *account);
 
 /* ---- letters_canary.c ------------------------------------------------------------------------------------------- */
 

@@ -20,6 +20,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/letter_filter.c \
 	%D%/letter_print.c \
 	%D%/letters.c %D%/letters.h \
+	%D%/letters_account.c \
 	%D%/letters_by_command.c \
 	%D%/letters_canary.c \
 	%D%/letters_edit.c \

@@ -13,7 +13,9 @@
 
 enum {
     PROGRESS_AFTER = 1000000, /* microseconds of work before it shows */
-    PROGRESS_EVERY = 100000   /* microseconds between two drawings */
+    PROGRESS_EVERY = 100000,  /* microseconds between two drawings */
+    BAR_MIN = 10,             /* columns */
+    BAR_MAX = 40
 };
 
 /* Whether a progress line stands on the terminal now. */
@@ -96,37 +98,78 @@ void progress_begin(struct progress *progress, uint64_t total, int64_t now)
         (struct progress){.wanted = output_is_terminal(STDERR_FILENO), .total = total, .started = now, .drawn = now};
 }
 
+void progress_share(struct progress *progress, uint64_t part, uint64_t whole)
+{
+    progress->part = part < whole ? part : whole;
+    progress->whole = whole;
+}
+
+/* ", [######----] 60 %, 4 s left"; "" when that is not known. WIDTH: columns of the bar; 0: none. */
+static void share_text(const struct progress *progress, double seconds, unsigned width, char *text, size_t size)
+{
+    double whole = (double)progress->whole;
+    double part = (double)progress->part;
+    char bar[BAR_MAX + 4] = "";
+    char time_text[40];
+    *text = '\0';
+    if (part <= 0 || part >= whole)
+        return;
+    if (width > 0) {
+        unsigned done = (unsigned)(part / whole * width);
+        *bar = '[';
+        memset(bar + 1, '#', done);
+        memset(bar + 1 + done, '-', width - done);
+        memcpy(bar + 1 + width, "] ", 3);
+    }
+    time_left_text(seconds * (whole - part) / part, time_text, sizeof(time_text));
+    snprintf(text, size, ", %s%.0f %%, %s left", bar, 100.0 * part / whole, time_text);
+}
+
+/* The line without what is left. Its length. */
+static size_t line_text(const struct progress *progress, const char *verb, double seconds, char *line, size_t size)
+{
+    char count_text[24];
+    char of_text[32] = "";
+    char size_text[24];
+    char rate_text[24];
+    units_count_text(progress->messages, count_text, sizeof(count_text));
+    units_size_text(progress->bytes, size_text, sizeof(size_text));
+    units_count_text((uint64_t)((double)progress->messages / seconds), rate_text, sizeof(rate_text));
+    if (progress->expected) {
+        memcpy(of_text, " of ", 5);
+        units_count_text(progress->expected, of_text + 4, sizeof(of_text) - 4);
+    }
+    int used =
+        progress->messages == 0 && progress->expected == 0
+            ? snprintf(line, size, "\r%s %s", verb, size_text)
+            : snprintf(line, size, "\r%s %s%s messages, %s, %s/s", verb, count_text, of_text, size_text, rate_text);
+    return (size_t)used;
+}
+
 void progress_show(struct progress *progress, const char *verb, uint64_t bytes, uint64_t messages, int64_t now)
 {
-    if (bytes == progress->bytes && messages == progress->messages)
+    if (progress->total)
+        progress_share(progress, bytes, progress->total);
+    if (bytes == progress->bytes && messages == progress->messages && progress->part == progress->drawn_part)
         return;
     progress->bytes = bytes;
     progress->messages = messages;
+    progress->drawn_part = progress->part;
     if (!progress->wanted || now - progress->started < PROGRESS_AFTER || now - progress->drawn < PROGRESS_EVERY)
         return;
     progress->drawn = now;
 
     double seconds = (double)(now - progress->started) / 1e6;
-    char count_text[24];
-    char size_text[24];
-    char rate_text[24];
-    char left_text[80] = "";
-    units_count_text(messages, count_text, sizeof(count_text));
-    units_size_text(bytes, size_text, sizeof(size_text));
-    units_count_text((uint64_t)((double)messages / seconds), rate_text, sizeof(rate_text));
-    if (progress->total > bytes && bytes > 0) {
-        char time_text[40];
-        double left = seconds * (double)(progress->total - bytes) / (double)bytes;
-        time_left_text(left, time_text, sizeof(time_text));
-        snprintf(left_text, sizeof(left_text), ", %.0f %%, %s left", 100.0 * (double)bytes / (double)progress->total,
-                 time_text);
-    }
     char line[300];
-    int used = messages == 0 ? snprintf(line, sizeof(line), "\r%s %s%s", verb, size_text, left_text)
-                             : snprintf(line, sizeof(line), "\r%s %s messages, %s, %s/s%s", verb, count_text, size_text,
-                                        rate_text, left_text);
-    size_t most = output_columns(STDERR_FILENO);
-    if ((size_t)used > most)
+    char left_text[120];
+    size_t most = output_columns(STDERR_FILENO); /* the carriage return takes none */
+    size_t used = line_text(progress, verb, seconds, line, sizeof(line));
+    share_text(progress, seconds, 0, left_text, sizeof(left_text));
+    size_t room = most - 1 > used + strlen(left_text) ? most - 1 - used - strlen(left_text) : 0;
+    if (room >= BAR_MIN + 3)
+        share_text(progress, seconds, room - 3 < BAR_MAX ? (unsigned)room - 3 : BAR_MAX, left_text, sizeof(left_text));
+    used += (size_t)snprintf(line + used, sizeof(line) - used, "%s", left_text);
+    if (used > most)
         line[most] = '\0';
     fprintf(stderr, "%s\033[K", line);
     fflush(stderr);

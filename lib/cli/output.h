@@ -32,12 +32,17 @@ enum mp_error output_error(int descriptor, int number, struct fault *fault);
 enum mp_error output_close(struct fault *fault);
 
 /*
- * The progress line on stderr: bytes, messages, rate, and the time left when the total is known. It shows itself only
- * on a terminal and after a second of work, is redrawn ten times a second at most, and erased by tell() and at the end.
+ * The progress line on stderr: bytes, messages, rate, and a bar, the share that is done and the time left when the total
+ * is known. It shows itself only on a terminal and after a second of work, is redrawn ten times a second at most, and
+ * erased by tell() and at the end.
  */
 struct progress {
     bool wanted;
-    uint64_t total; /* bytes; 0: not known */
+    uint64_t total;    /* bytes; 0: not known */
+    uint64_t expected; /* messages; 0: not known */
+    uint64_t part;     /* of the work, as progress_share() told */
+    uint64_t whole;
+    uint64_t drawn_part;
     int64_t started;
     int64_t drawn;
     uint64_t bytes;
@@ -48,6 +53,9 @@ struct progress {
 void progress_begin(struct progress *progress, uint64_t total, int64_t now);
 void progress_show(struct progress *progress, const char *verb, uint64_t bytes, uint64_t messages, int64_t now);
 void progress_end(struct progress *progress);
+
+/* PART of WHOLE is done, in whatever the work is measured by: the next progress_show() goes by that, not by bytes. */
+void progress_share(struct progress *progress, uint64_t part, uint64_t whole);
 
 /* Erases the line if one is shown; it is drawn again by the next progress_show(). */
 void progress_erase(void);

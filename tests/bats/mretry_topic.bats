@@ -152,7 +152,7 @@ taken_by() {
     first=0
     wait "$started_pid" || first=$?
     assert_equal "$first" 65
-    grep -F 'mretry: the first letter died again: the others stay where they are' first.err
+    grep -Fx 'mretry: the first letter, 1, was not acknowledged: it died again; the others stay where they are' first.err
     assert_equal "$(ids | wc -w)" 3
     start second mretry replay -t jobs.dead --all --canary
     mrecv -t jobs -g work -n 1 --wait 10s >/dev/null
@@ -168,6 +168,46 @@ taken_by() {
     assert_failure 124
     assert_line --partial 'waited in vain (--wait)'
     assert_equal "$(ids | wc -w)" 1
+}
+
+@test "a canary that is waited for says so, and interrupted the others stay" {
+    start_relay
+    kill_messages 1 4
+    start out mretry replay -t jobs.dead --all --canary
+    until_true grep -qx 'mretry: waiting for group work of jobs to acknowledge 1 (--wait bounds it)' out.err
+    end "$started_pid" TERM
+    assert_equal "$ended_code" 143
+    assert_equal "$(ids)" '4 '
+}
+
+@test "a canary that expires or is dropped is not taken for acknowledged" {
+    start_relay
+    kill_messages 1 4 5
+    mrelay set topic jobs ttl=200ms
+    run mretry replay -t jobs.dead --all --canary --wait 10s
+    assert_failure 65
+    assert_line --partial 'was not acknowledged: it expired, if it was not acknowledged just before; the others stay'
+    assert_equal "$(ids)" '4 5 '
+    mrelay set topic jobs ttl=
+    start out mretry replay -t jobs.dead --all --canary
+    until_true grep -q 'waiting for group work' out.err
+    mrelay topics purge jobs --yes
+    code=0
+    wait "$started_pid" || code=$?
+    assert_equal "$code" 65
+    grep -F 'was not acknowledged: it was dropped' out.err
+    assert_equal "$(ids)" '4 '
+}
+
+@test "a terminal is shown how far a replay has come" {
+    command -v script >/dev/null || skip 'script(1) is not here'
+    start_relay
+    mrelay set group many work retry.max_retries=0 2>/dev/null
+    seq 100 | msend -t many
+    mrecv -t many -g work -e --mode batch -- sh -c 'cat >/dev/null; exit 65' 2>/dev/null || assert_equal $? 65
+    run script -qec 'stty columns 120; mretry replay -t many.dead --all --rate 50/s' /dev/null
+    assert_output --regexp 'replayed [0-9]+ of 100 messages, [^,]*, [^,]*/s, \[#+-+\] [0-9]+ %, [0-9]+ s left'
+    assert_output --partial '100 letters were replayed'
 }
 
 @test "a message can be edited before it goes back" {
