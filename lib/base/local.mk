@@ -9,6 +9,7 @@ noinst_LTLIBRARIES += %D%/libbase.la
 	%D%/blob.c %D%/blob.h \
 	%D%/buffer.c %D%/buffer.h \
 	%D%/clock.c %D%/clock.h \
+	%D%/control.c %D%/control.h \
 	%D%/error.c \
 	%D%/fault.c %D%/fault.h \
 	%D%/log.c %D%/log.h \

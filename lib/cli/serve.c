@@ -1,6 +1,7 @@
 /* mrelay alone: being the relay, here or in the background. */
 #include "cli/serve.h"
 
+#include "base/control.h"
 #include "base/log.h"
 #include "cli/exit.h"
 #include "cli/output.h"
@@ -98,6 +99,7 @@ int serve(const struct serve_settings *settings, const struct options *options, 
         .max_connections = (unsigned)settings->max_connections,
         .lease = (uint32_t)(settings->lease / 1000),
         .client_rate = settings->client_rate,
+        .control = control_inherited(RELAY_CONTROL),
         .ready = relay_ready_descriptor(),
     };
     int code = check(settings, options);

@@ -13,7 +13,7 @@
  *     {"verb":"nearest","topic":T}
  *                         {"nearest":N}: the topic whose name is so near to T that it may have been meant; "" if none
  *
- * Those that change something are in admin_change.c.
+ * Those that change something are in admin_change.c, those of pipelines in admin_pipeline.c.
  */
 #include "relay/admin.h"
 
@@ -178,7 +178,8 @@ bool core_admin(struct core *core, struct request *request, struct fault *fault)
         reply_nearest(core, request, asked);
     else if (strcmp(verb, "wait") == 0)
         answered = wait_for_group(core, request, asked);
-    else if (!core_admin_change(core, request, asked, verb, fault))
+    else if (!core_admin_change(core, request, asked, verb, fault) &&
+             !core_admin_pipeline(core, request, asked, verb, fault))
         core_reply_text(core, request, MP_ERR_UNSUPPORTED, "this relay does not know that administrative request");
     json_decref(asked);
     return answered;

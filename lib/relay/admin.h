@@ -15,6 +15,23 @@
 bool core_admin_change(struct core *core, const struct request *request, json_t *asked, const char *verb,
                        struct fault *fault);
 
+/* The same for what belongs to pipelines: admin_pipeline.c. */
+bool core_admin_pipeline(struct core *core, const struct request *request, json_t *asked, const char *verb,
+                         struct fault *fault);
+
+/*
+ * Answers REQUEST: with ANSWER when ERROR is MP_OK, else with the words of DETAIL; an error that leaves a change half
+ * done goes into FAULT.
+ */
+void core_admin_answer(struct core *core, const struct request *request, enum mp_error error, const json_t *answer,
+                       struct fault *detail, struct fault *fault);
+
+/*
+ * Gives what NAMED names, {"topic":T,"group":G,"settings":{KEY:VALUE}} (a group or none), exactly these settings, and
+ * defaults beside them; *CHANGED: it had others. CHECK: only looks whether they make sense. DETAIL names it.
+ */
+enum mp_error core_admin_settle_on(struct core *core, json_t *named, bool check, bool *changed, struct fault *detail);
+
 /*
  * Puts into FAULT, which says MP_ERR_NOT_FOUND, that there is no TOPIC, or no GROUP (NULL: none was asked for) on it,
  * and what may have been meant.

@@ -158,6 +158,56 @@ static enum mp_error set_settings(struct change *change, json_t *answer)
     return error ? error : configure(change, &settings);
 }
 
+static void set_default(struct settings *settings)
+{
+    settings_topic_default(&settings->topic);
+    settings_group_default(&settings->group);
+}
+
+static enum mp_error check_settings(struct change *change, const struct settings *settings)
+{
+    return change->target.group ? settings_group_check(&settings->group, &change->detail)
+                                : settings_topic_check(&settings->topic, &change->detail);
+}
+
+/* Whether A and B say the same; false too when there is no memory to find out. */
+static bool is_same(const struct change *change, const struct settings *a, const struct settings *b)
+{
+    struct buffer one = {0}, other = {0};
+    enum mp_error error =
+        change->target.group ? settings_group_write(&a->group, &one) : settings_topic_write(&a->topic, &one);
+    if (!error)
+        error =
+            change->target.group ? settings_group_write(&b->group, &other) : settings_topic_write(&b->topic, &other);
+    bool same = !error && one.size == other.size && (one.size == 0 || memcmp(one.data, other.data, one.size) == 0);
+    buffer_free(&one);
+    buffer_free(&other);
+    return same;
+}
+
+enum mp_error core_admin_settle_on(struct core *core, json_t *named, bool check, bool *changed, struct fault *detail)
+{
+    struct change change = {.core = core, .asked = named};
+    struct settings wanted, found;
+    *changed = false;
+    set_default(&wanted);
+    enum mp_error error = read_target(&change);
+    if (!error)
+        error = change_settings(&change, &wanted);
+    if (!error)
+        error = check_settings(&change, &wanted);
+    if (!error && !check) {
+        error = get_settings(&change, &found);
+        *changed = error == MP_ERR_NOT_FOUND || (!error && !is_same(&change, &wanted, &found));
+        error = *changed ? configure(&change, &wanted) : error;
+    }
+    if (error)
+        fault_set(detail, error, "%s%s%s: %s", change.target.topic ? change.target.topic : "a topic",
+                  change.target.group ? ", group " : "", change.target.group ? change.target.group : "",
+                  fault_text(&change.detail));
+    return error;
+}
+
 /* ---- moving and removing -------------------------------------------------------------------------------------- */
 
 static bool is_forced(const struct change *change)
@@ -261,6 +311,24 @@ static bool is_refusal(enum mp_error error)
     }
 }
 
+void core_admin_answer(struct core *core, const struct request *request, enum mp_error error, const json_t *answer,
+                       struct fault *detail, struct fault *fault)
+{
+    char *text = error ? NULL : json_dumps(answer, JSON_COMPACT);
+    if (!error && !text)
+        error = fault_memory(detail);
+    if (!error) {
+        core_reply_text(core, request, MP_OK, text);
+    } else if (is_refusal(error)) {
+        core_reply_text(core, request, error, fault_text(detail));
+    } else {
+        detail->code = error;
+        fault_set(fault, error, "%s", fault_text(detail));
+        core_reply_text(core, request, MP_ERR_AGAIN, fault_text(fault));
+    }
+    free(text);
+}
+
 static void run(struct change *change, enum mp_error (*act)(struct change *change, json_t *answer), struct fault *fault)
 {
     json_t *answer = json_object();
@@ -269,20 +337,8 @@ static void run(struct change *change, enum mp_error (*act)(struct change *chang
         error = act(change, answer);
     if (error == MP_ERR_NOT_FOUND)
         core_admin_hint(change->core, change->target.topic, change->target.group, &change->detail);
-    char *text = error ? NULL : json_dumps(answer, JSON_COMPACT);
+    core_admin_answer(change->core, change->request, error, answer, &change->detail, fault);
     json_decref(answer);
-    if (!error && !text)
-        error = MP_ERR_MEMORY;
-    if (!error) {
-        core_reply_text(change->core, change->request, MP_OK, text);
-    } else if (is_refusal(error)) {
-        core_reply_text(change->core, change->request, error, fault_text(&change->detail));
-    } else {
-        change->detail.code = error;
-        fault_set(fault, error, "%s", fault_text(&change->detail));
-        core_reply_text(change->core, change->request, MP_ERR_AGAIN, fault_text(fault));
-    }
-    free(text);
 }
 
 bool core_admin_change(struct core *core, const struct request *request, json_t *asked, const char *verb,

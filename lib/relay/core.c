@@ -310,6 +310,7 @@ void core_free(struct core *core)
     engine_deliveries_free(&core->deliveries);
     core->engine->operations->close(core->engine);
     core_sessions_free(core);
+    core_reports_free(core);
     free(core->evicted);
     free(core->dropped);
     free(core->name);

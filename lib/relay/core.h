@@ -44,6 +44,13 @@ struct core_settings {
     void (*trust)(void *context, uint64_t connection);
     /* Appends JSON members about the owner (connections, addresses) for `status`. May be NULL. */
     enum mp_error (*describe)(void *context, struct buffer *out);
+    /*
+     * Passes VERB, "reload" or "drain", on to what supervises this relay and its pipeline. MP_ERR_UNSUPPORTED: nobody
+     * does. May be NULL.
+     */
+    enum mp_error (*control)(void *context, const char *verb, struct fault *fault);
+    /* What the supervisor has said of the pipeline last, a JSON object; NULL: nothing. May be NULL. */
+    const char *(*pipeline)(void *context);
     /* A turn failed and was undone, or went well again (ERROR MP_OK). May be NULL. */
     void (*trouble)(void *context, enum mp_error error, const char *text);
 };

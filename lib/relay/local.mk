@@ -7,6 +7,7 @@ noinst_LTLIBRARIES += %D%/librelay.la
 %C%_librelay_la_SOURCES = \
 	%D%/admin.c %D%/admin.h \
 	%D%/admin_change.c \
+	%D%/admin_pipeline.c \
 	%D%/alarm.c %D%/alarm.h \
 	%D%/background.c \
 	%D%/core.c %D%/core.h \

@@ -118,6 +118,8 @@ struct core {
     int64_t poll_due;      /* none of them ends earlier */
     struct request_list rooms, waits;
 
+    struct report *reports; /* of runners: admin_pipeline.c */
+
     struct engine_deliveries deliveries; /* room that is used again */
     struct core_counters counters;
 };
@@ -196,6 +198,8 @@ void core_extend(struct core *core, struct request *request);
 
 /* admin.c. FAULT as above; a request that waits, or is over, sets none. */
 bool core_admin(struct core *core, struct request *request, struct fault *fault);
+/* Forgets what runners have reported. */
+void core_reports_free(struct core *core);
 /* Answers `wait` requests whose group has drained. */
 void core_check_waits(struct core *core);
 

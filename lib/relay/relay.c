@@ -1,5 +1,6 @@
 #include "relay/relay.h"
 
+#include "base/control.h"
 #include "base/log.h"
 #include "relay/alarm.h"
 #include "relay/core.h"
@@ -35,6 +36,8 @@ struct relay {
     struct address addresses[RELAY_LISTEN_MAX + 1];
     unsigned addresses_count;
     struct log_limit trouble_limit, undone_limit;
+    struct control *control; /* to what supervises this relay; NULL: nobody does */
+    char *pipeline;          /* what that said last */
     bool stopping;
     server_connection last[LAST_REPLIES]; /* who was answered while stopping */
     unsigned last_count;
@@ -147,6 +150,50 @@ static enum mp_error describe(void *context, struct buffer *out)
                                 (unsigned long long)counters.refused, (unsigned long long)counters.closed_by_fault,
                                 (unsigned long long)counters.received_bytes, (unsigned long long)counters.sent_bytes,
                                 counters.held);
+}
+
+/* ---- the supervisor ------------------------------------------------------------------------------------------- */
+
+static enum mp_error pass_on(void *context, const char *verb, struct fault *fault)
+{
+    struct relay *relay = context;
+    if (!relay->control)
+        return fault_set(fault, MP_ERR_UNSUPPORTED, "nobody supervises this relay");
+    return control_send(relay->control, "%s", verb)
+               ? MP_OK
+               : fault_set(fault, MP_ERR_CLOSED, "what supervises this relay has gone");
+}
+
+static const char *pipeline(void *context)
+{
+    const struct relay *relay = context;
+    return relay->pipeline;
+}
+
+static void on_line(void *context, const char *line)
+{
+    struct relay *relay = context;
+    char *copy = strdup(line);
+    if (!copy)
+        return;
+    free(relay->pipeline);
+    relay->pipeline = copy;
+}
+
+/* Without it a relay would be left over that nobody knows of. */
+static void on_supervisor_gone(void *context)
+{
+    struct relay *relay = context;
+    relay->stopping = true;
+    event_base_loopbreak(relay->base);
+}
+
+static enum mp_error open_control(struct relay *relay, struct fault *fault)
+{
+    struct control_settings settings = {.context = relay, .line = on_line, .ended = on_supervisor_gone};
+    if (relay->settings->control < 0)
+        return MP_OK;
+    return control_open(relay->base, relay->settings->control, &settings, &relay->control, fault);
 }
 
 /* ---- signals and time ----------------------------------------------------------------------------------------- */
@@ -268,6 +315,8 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
         .unsent = unsent,
         .trust = trust,
         .describe = describe,
+        .control = pass_on,
+        .pipeline = pipeline,
         .trouble = core_trouble,
     };
     return core_new(engine, &settings, clock_moment(), &relay->core, fault);
@@ -313,6 +362,8 @@ static void relay_close(struct relay *relay)
         if (relay->signals[i])
             event_free(relay->signals[i]);
     alarm_free(relay->alarm);
+    control_free(relay->control);
+    free(relay->pipeline);
     if (relay->base)
         event_base_free(relay->base);
 }
@@ -350,8 +401,9 @@ enum mp_error relay_serve(const struct relay_settings *settings, struct fault *f
     signal(SIGPIPE, SIG_IGN);
     relay.base = event_base_new();
     enum mp_error error = relay.base ? set_name(&relay, fault) : fault_memory(fault);
-    if (error || (error = open_events(&relay, fault)) || (error = open_core(&relay, fault)) ||
-        (error = open_server(&relay, fault)) || (error = listen_all(&relay, fault))) {
+    if (error || (error = open_events(&relay, fault)) || (error = open_control(&relay, fault)) ||
+        (error = open_core(&relay, fault)) || (error = open_server(&relay, fault)) ||
+        (error = listen_all(&relay, fault))) {
         notify_ready(settings->ready, error, fault_text(fault));
         relay_close(&relay);
         return error;

@@ -22,7 +22,8 @@ struct relay_settings {
     uint32_t lease;           /* milliseconds; 0: 30,000 */
     unsigned max_connections; /* 0: as many as descriptors allow */
     double client_rate;       /* messages a second that one client may publish; 0: as many as it likes */
-    int ready;                /* a descriptor to tell when it serves ("ready\n") or why not; -1: none */
+    int control; /* a descriptor to what supervises it (base/control.h); when that goes, it stops; -1: none */
+    int ready;   /* a descriptor to tell when it serves ("ready\n") or why not; -1: none */
 };
 
 /*
@@ -39,6 +40,9 @@ enum mp_error relay_serve(const struct relay_settings *settings, struct fault *f
  * that of the new process, in its words.
  */
 enum mp_error relay_background(char *const *arguments, const char *log, int *pid, struct fault *fault);
+
+/* The variable that holds the number of a supervisor's descriptor: relay_settings.control. */
+#define RELAY_CONTROL "MSGPIPE_CONTROL_FD"
 
 /* The descriptor that relay_background() gave to this process, or -1. For relay_settings.ready. */
 int relay_ready_descriptor(void);

@@ -269,6 +269,10 @@ unit_tests += %D%/test_core_time
 %C%_test_core_time_SOURCES = %D%/test_core_time.c %D%/core_rig.c %D%/core_rig.h
 %C%_test_core_time_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_core_pipeline
+%C%_test_core_pipeline_SOURCES = %D%/test_core_pipeline.c %D%/core_rig.c %D%/core_rig.h
+%C%_test_core_pipeline_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_command
 %C%_test_command_SOURCES = %D%/test_command.c
 %C%_test_command_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
