@@ -232,7 +232,10 @@ static const struct option_spec specs[] = {
      .section = "Dead letters",
      .completion = OPTION_COMPLETE_TOPIC,
      .verbs = OPTION_NO_VERB,
-     .help = "send hopeless messages to TOPIC of a relay"},
+     .help = "send hopeless messages to TOPIC of a relay",
+     .man = "Send messages that are hopeless to\n.Ar TOPIC\nof a relay, and go on with the others.\nIt is made as a "
+            "dead-letter topic, which patterns do not match, and\n.Nm Cm list\nand the other verbs work on it.\nWith\n"
+            ".Fl t\nit becomes the dead-letter topic of the group."},
 
     {.name = "came-from",
      .kind = OPTION_TEXT,

@@ -2,9 +2,10 @@
 #include "cli/retry_post.h"
 
 #include "base/clock.h"
-#include "cli/letters_topic.h"
+#include "cli/exit.h"
 #include "message/attributes.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,9 +28,15 @@ static void on_answered(void *context, enum mp_error status, const char *text, s
 {
     struct retry_post *post = context;
     post->ready = status == MP_OK;
-    if (status != MP_OK)
+    if (status != MP_OK) {
         fault_set(&post->fault, status, "cannot send dead letters to %s: %.*s", post->topic,
                   (int)(size < FAULT_TEXT ? size : FAULT_TEXT), text);
+        return;
+    }
+    json_t *answer = json_loadb(text, size, 0, NULL);
+    if (json_is_false(json_object_get(answer, "letters")))
+        tell("topic %s was there before, with other messages: patterns match the dead letters in it, too", post->topic);
+    json_decref(answer);
 }
 
 enum mp_error retry_post_open(struct retry_post *post, struct loop *loop, const char *relay, const char *topic,
@@ -67,10 +74,8 @@ void retry_post_close(struct retry_post *post)
 /* Has the topic made, with the group that mretry's verbs look at it by. */
 static enum mp_error ask(struct retry_post *post, struct fault *fault)
 {
-    char request[NAME_MAX_BYTES + 80];
-    int size =
-        snprintf(request, sizeof(request),
-                 "{\"verb\":\"set\",\"topic\":\"%s\",\"group\":\"" LETTERS_GROUP "\",\"settings\":{}}", post->topic);
+    char request[NAME_MAX_BYTES + 40];
+    int size = snprintf(request, sizeof(request), "{\"verb\":\"letters\",\"topic\":\"%s\"}", post->topic);
     post->asked = true;
     return client_ask(post->client, request, (size_t)size, fault);
 }

@@ -254,6 +254,12 @@ struct engine_operations {
     enum mp_error (*configure_group)(struct engine *engine, const char *topic, size_t topic_size, bool pattern,
                                      const char *group, size_t group_size, const struct group_settings *settings,
                                      struct fault *fault);
+    /*
+     * Has TOPIC hold dead letters that a client sends: it is made as a dead-letter topic if it is not there, with the group
+     * `mretry`. One that has other messages gets the group, and stays what it is: *LETTERS false. MP_ERR_TOO_LARGE.
+     */
+    enum mp_error (*keep_letters)(struct engine *engine, const char *topic, size_t size, bool *letters,
+                                  struct fault *fault);
     /* What they were told, or the defaults. MP_ERR_NOT_FOUND. */
     enum mp_error (*topic_settings)(struct engine *engine, const char *topic, size_t size,
                                     struct topic_settings *settings, struct fault *fault);

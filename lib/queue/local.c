@@ -348,6 +348,7 @@ static const struct engine_operations operations = {
     .forget = local_forget,
     .configure_topic = local_configure_topic,
     .configure_group = local_configure_group,
+    .keep_letters = local_keep_letters,
     .topic_settings = local_topic_settings,
     .group_settings = local_group_settings,
     .grant = local_grant,

@@ -562,6 +562,8 @@ enum mp_error local_ids_load(struct local *local, struct fault *fault);
 /* local_config.c */
 enum mp_error local_configure_topic(struct engine *engine, const char *topic, size_t size,
                                     const struct topic_settings *settings, struct fault *fault);
+enum mp_error local_keep_letters(struct engine *engine, const char *name, size_t size, bool *letters,
+                                 struct fault *fault);
 enum mp_error local_configure_group(struct engine *engine, const char *topic, size_t topic_size, bool pattern,
                                     const char *group, size_t group_size, const struct group_settings *settings,
                                     struct fault *fault);

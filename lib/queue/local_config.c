@@ -51,6 +51,26 @@ enum mp_error local_letters_topic(struct local *local, const char *name, size_t 
     return error;
 }
 
+enum mp_error local_keep_letters(struct engine *engine, const char *name, size_t size, bool *letters,
+                                 struct fault *fault)
+{
+    struct local *local = local_of(engine);
+    struct topic *topic = local_topic(local, name, size);
+    struct engine_subscription *mretry;
+    if (!topic && local->next_topic >= TOPICS_MAX)
+        return fault_set(fault, MP_ERR_TOO_LARGE, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
+    *letters = !topic || topic->letters || topic->end == 0;
+    enum mp_error error = local_write(local, fault);
+    if (error)
+        return error;
+    if (*letters)
+        return local_letters_topic(local, name, size, &topic, fault);
+    error = local_subscribe(engine, name, size, false, "mretry", 6, 0, ENGINE_FROM_DEFAULT, 0, &mretry, fault);
+    if (!error)
+        mretry->created = false; /* nobody asked for it */
+    return error;
+}
+
 /* ---- topics --------------------------------------------------------------------------------------------------- */
 
 enum mp_error local_configure_topic(struct engine *engine, const char *name, size_t size,

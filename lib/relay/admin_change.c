@@ -8,6 +8,7 @@
  *     {"verb":"set","topic":T,"settings":{KEY:VALUE…}}
  *                                               {"made":true if T was not there,"nearest":N}; N as `nearest` gives it
  *     {"verb":"set","topic":T,"group":G,"settings":{KEY:VALUE…}}
+ *     {"verb":"letters","topic":T}              {"letters":true}: T holds dead letters from now on; false: it has others
  *     {"verb":"seek","topic":T,"group":G,"from":WHERE,"force":F}
  *                                               {}; WHERE as client_from() takes it
  *     {"verb":"delete","topic":T,"force":F}     {"messages":N} that went with it
@@ -208,6 +209,21 @@ enum mp_error core_admin_settle_on(struct core *core, json_t *named, bool check,
     return error;
 }
 
+/* For clients that send dead letters of their own. */
+static enum mp_error keep_letters(struct change *change, json_t *answer)
+{
+    const struct target *target = &change->target;
+    struct engine *engine = change->core->engine;
+    bool letters;
+    if (target->group)
+        return fault_set(&change->detail, MP_ERR_INVALID, "the request names a group, and is about a topic");
+    enum mp_error error =
+        engine->operations->keep_letters(engine, target->topic, target->topic_size, &letters, &change->detail);
+    if (error)
+        return error;
+    return json_object_set_new(answer, "letters", json_boolean(letters)) ? MP_ERR_MEMORY : MP_OK;
+}
+
 /* ---- moving and removing -------------------------------------------------------------------------------------- */
 
 static bool is_forced(const struct change *change)
@@ -291,8 +307,8 @@ static const struct {
     const char *verb;
     enum mp_error (*run)(struct change *change, json_t *answer);
 } changes[] = {
-    {"settings", show_settings}, {"set", set_settings},  {"seek", seek_group},
-    {"delete", delete_one},      {"purge", purge_topic},
+    {"settings", show_settings}, {"set", set_settings},  {"letters", keep_letters},
+    {"seek", seek_group},        {"delete", delete_one}, {"purge", purge_topic},
 };
 
 /* Whether ERROR says what is wrong with the request, and not that half of it was done. */

@@ -53,6 +53,20 @@ setting() {
     assert_equal "$(setting jobs work retry.initial_interval)" 100ms
 }
 
+@test "a dead topic that stdin's letters make is one: patterns do not match it" {
+    start_relay
+    mrecv -t '>' -g all -e
+    mretry --max-retries 0 --dead-topic bad -- false <<<one 2>/dev/null || assert_equal $? 65
+    assert_equal "$(mrelay topics --json | jq -c '.topics[] | [.name, .letters, .messages]')" '["bad",true,1]'
+    assert_equal "$(mrelay groups --json | jq -c '.groups[] | [.topic, .group, .waiting]')" '["bad","mretry",1]'
+    assert_equal "$(mrecv -t '>' -e)" ''
+    msend -t orders -d mine
+    run --separate-stderr mretry --max-retries 0 --dead-topic orders -- false <<<one
+    assert_equal "$status" 65
+    assert_regex "$stderr" 'topic orders was there before, with other messages'
+    assert_equal "$(mretry list -t orders --reason retries | wc -l)" 1
+}
+
 @test "several share the work of a group" {
     start_relay
     seq 100 | msend -t jobs

@@ -136,6 +136,29 @@ static void a_dead_letter_topic_is_made_with_mretry_and_without_patterns(void **
     assert_string_equal(group_of(rig, "orders.*", "all").dead_letter, "orders.dead");
 }
 
+static void a_clients_dead_letters_have_a_topic_of_their_own(void **state)
+{
+    struct rig *rig = *state;
+    bool letters[3];
+    rig_publish(rig, "orders.new", 1);
+    rig_begin(rig);
+    assert_int_equal(configure_topic(rig, "orders.empty", "ttl", "5s"), MP_OK);
+    const char *const names[] = {"orders.dead", "orders.empty", "orders.new"};
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(
+            rig->engine->operations->keep_letters(rig->engine, names[i], strlen(names[i]), &letters[i], &rig->fault),
+            MP_OK);
+    rig_commit(rig);
+    assert_true(letters[0] && letters[1]);
+    assert_false(letters[2]);
+    for (unsigned i = 0; i < 3; i++)
+        rig_publish(rig, names[i], 1);
+    rig_restart(rig);
+    assert_int_equal(rig_read(rig, "orders.*"), 2); /* of the one that had messages before */
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(rig_fetch(rig, 3 + i, names[i], "mretry", 0), i == 2 ? 2 : 1);
+}
+
 /* As a pipeline does it: all topics are made, and only then it is said which of them is for dead letters. */
 static void a_pattern_that_had_a_topic_loses_it_to_the_dead(void **state)
 {
@@ -215,6 +238,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_makes_no_sense_changes_nothing, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_dead_letter_topic_is_made_with_mretry_and_without_patterns, rig_set_up,
                                         rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_clients_dead_letters_have_a_topic_of_their_own, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_pattern_that_had_a_topic_loses_it_to_the_dead, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_deleted_group_takes_its_settings_along, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(the_nearest_name_is_offered, rig_set_up, rig_tear_down),
