@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "cli/exit.h"
 #include "cli/output.h"
+#include "client/link.h"
 #include "transport/address.h"
 
 #include <errno.h>
@@ -22,9 +23,8 @@ enum {
 
 struct relay_link {
     struct loop *loop;
-    struct channel *channel; /* the client's */
-    struct client *client;
-    struct event *readable;
+    struct client_link *link;
+    struct client *client; /* the link's */
     struct address address;
     const char *relay;
     int64_t wait;
@@ -36,18 +36,7 @@ struct relay_link {
 
 bool relay_link_connected(const struct relay_link *link)
 {
-    for (int lane = 0; lane < CHANNEL_LANES; lane++)
-        if (link->channel->operations->connected(link->channel, (enum channel_lane)lane))
-            return true;
-    return false;
-}
-
-static void on_readable(evutil_socket_t descriptor, short what, void *context)
-{
-    (void)descriptor;
-    (void)what;
-    struct relay_link *link = context;
-    client_process(link->client, clock_monotonic());
+    return client_link_connected(link->link);
 }
 
 /* When to give up on the first greeting. */
@@ -85,23 +74,15 @@ enum mp_error relay_link_open(const struct relay_link_settings *settings, struct
     enum mp_error error = address_of_relay(link->relay, &link->address, fault);
     if (error)
         goto fail;
-    error = channel_open(link->address.text, &link->channel, fault);
-    if (error)
-        goto fail;
     struct client_settings client = settings->client;
     char name[80];
     snprintf(name, sizeof(name), "%s %ld", exit_tool(), (long)getpid());
     if (!client.name)
         client.name = name;
-    error = client_open(link->channel, &client, link->opened, &link->client, fault);
+    error = client_link_open(link->loop->base, link->address.text, &client, &link->link, fault);
     if (error)
         goto fail;
-    link->readable =
-        event_new(link->loop->base, client_descriptor(link->client), EV_READ | EV_PERSIST, on_readable, link);
-    if (!link->readable || event_add(link->readable, NULL)) {
-        error = fault_memory(fault);
-        goto fail;
-    }
+    link->client = client_link_client(link->link);
     link->loop->due = link_due;
     link->loop->due_context = link;
     *result = link;
@@ -118,10 +99,7 @@ void relay_link_close(struct relay_link *link)
         return;
     if (link->loop->due_context == link)
         link->loop->due = NULL;
-    if (link->readable)
-        event_free(link->readable);
-    if (link->client)
-        client_close(link->client);
+    client_link_close(link->link);
     free(link);
 }
 

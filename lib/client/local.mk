@@ -15,6 +15,7 @@ noinst_LTLIBRARIES += %D%/libclient.la
 	%D%/library_consume.c \
 	%D%/library_message.c \
 	%D%/library_publish.c \
+	%D%/link.c %D%/link.h \
 	%D%/private.h \
 	%D%/protocol.c %D%/protocol.h \
 	%D%/protocol_fetch.c \
