@@ -186,10 +186,10 @@ static enum mp_error set_expiry(struct send_dress *dress, struct fault *fault)
 {
     enum { EXACTNESS = 1000 };
     char text[UNITS_TIME_TEXT];
-    int64_t now = clock_wall();
     int64_t ttl = dress->settings->ttl;
     if (ttl <= 0)
         return MP_OK;
+    int64_t now = clock_wall(); /* no sooner: without --ttl a message is not to cost the reading of a clock */
     int64_t expiry = now > FRAME_TIME_MAX - ttl ? FRAME_TIME_MAX : now + ttl;
     if (dress->expiry && expiry >= dress->expiry && expiry - dress->expiry < EXACTNESS)
         return MP_OK;
