@@ -29,14 +29,15 @@ expect_red() {
     run -1 "$checker" history
     assert_output --partial "1 $1"
     local class
-    for class in lost phantom altered duplicated reordered; do
+    for class in lost phantom altered duplicated reordered untimely charged overfull miscounted; do
         [ "$class" = "$1" ] || assert_output --partial "0 $class"
     done
 }
 
 expect_green() {
     run -0 "$checker" "$@" history
-    assert_output --partial '0 lost, 0 phantom, 0 altered, 0 duplicated, 0 reordered'
+    assert_output --partial \
+        '0 lost, 0 phantom, 0 altered, 0 duplicated, 0 reordered, 0 untimely, 0 charged, 0 overfull, 0 miscounted'
 }
 
 @test "what was acknowledged and came once is well" {
@@ -94,7 +95,7 @@ expect_green() {
 }
 
 @test "duplicated: again, and nothing explains it" {
-    history "$one" "$two" 'got 300 c2 g t 1 2 p1 2 bb'
+    history "$one" "$two" 'got 300 c2 g t 1 1 p1 2 bb'
     expect_red duplicated
 }
 
@@ -134,6 +135,241 @@ expect_green() {
 @test "reordered: stored before one that was sent earlier" {
     history 'got 200 c1 g t 1 1 p1 1 aa' 'got 201 c1 g t 0 1 p1 2 bb'
     expect_red reordered
+}
+
+# ---- dead letters and attempts -------------------------------------------------
+
+# A history of these lines alone.
+only() {
+    printf '%s\n' "$@" >history
+}
+
+x=eaf06c6480b2cd11 # the hash of the body "x"
+rule='group 1 g t retries=1'
+sent=("send 100 p1 t 1 $x" 'ok 110 p1 1 1')
+first="got 200 c1 g t 0 1 p1 1 $x i1"
+second="got 300 c1 g t 0 2 p1 1 $x i1"
+wish='retried 210 c1 g t 0'
+died=("$rule" "${sent[@]}" "$first" "$wish" "$second" 'retried 310 c1 g t 0')
+letter='letter 1 g t 0 retries 2 i1 x'
+rejected=("$rule" "${sent[@]}" "$first" 'doing 210 c1 g t 0 reject')
+
+@test "what failed as often as the policy says is dead, and so is what was rejected" {
+    only "${died[@]}" "$letter" 'drained 500 g'
+    expect_green
+    assert_output --partial '1 dead'
+    only "${rejected[@]}" 'letter 1 g t 0 rejected 1 i1 x' 'drained 500 g'
+    expect_green
+}
+
+@test "lost: dead, and no letter tells of it" {
+    only "${rejected[@]}" 'drained 500 g'
+    expect_red lost
+    only "${died[@]}" 'drained 500 g'
+    expect_red lost
+}
+
+@test "lost: given out, and it never ended" {
+    only "$rule" "${sent[@]}" "$first" 'kill 250 c1' 'drained 500 g'
+    expect_red lost
+}
+
+@test "phantom: a letter of what nobody got" {
+    only "${died[@]}" "$letter" 'letter 1 g t 7 rejected 1 i1 x'
+    expect_red phantom
+}
+
+@test "altered: a letter with other bytes, or another id" {
+    only "${died[@]}" 'letter 1 g t 0 retries 2 i1 y'
+    expect_red altered
+    only "${died[@]}" 'letter 1 g t 0 retries 2 i2 x'
+    expect_red altered
+}
+
+@test "duplicated: two letters of one death, or a letter of what was done" {
+    only "${died[@]}" "$letter" "$letter"
+    expect_red duplicated
+    only "${died[@]}" "$letter" 'acked 320 c1 g t 0'
+    expect_red duplicated
+}
+
+@test "charged: a letter with fewer attempts than the policy gives, or than there were" {
+    only "$rule" "${sent[@]}" "$first" "$wish" 'letter 1 g t 0 retries 1 i1 x'
+    expect_red charged
+    only "${died[@]:1}" 'letter 1 g t 0 retries 1 i1 x'
+    expect_red charged
+}
+
+@test "charged: nobody rejected it, or it is dead for no reason that there was" {
+    only "${died[@]}" 'letter 1 g t 0 rejected 2 i1 x'
+    expect_red charged
+    only "${died[@]}" 'letter 1 g t 0 overflow 2 i1 x'
+    expect_red charged
+}
+
+@test "charged: an attempt counts that nobody made" {
+    only "$rule" "${sent[@]}" "$second"
+    expect_red charged
+}
+
+@test "charged: a message that kills pays for itself, not its neighbours" {
+    only "$rule" "${sent[@]}" "$first" 'doing 210 c1 g t 0 die' "$second" 'acked 310 c1 g t 0'
+    expect_green
+    only "$rule" "${sent[@]}" "send 101 p1 t 2 $x" 'ok 111 p1 2 2' "$first" 'doing 210 c1 g t 0 die' "$second" \
+        "got 301 c1 g t 1 2 p1 2 $x" 'acked 310 c1 g t 0'
+    expect_red charged
+}
+
+@test "charged: a kill explains one attempt, of the group that it hit" {
+    only "$rule" "${sent[@]}" "$first" 'kill 250 c1 g' "$second"
+    expect_green
+    only "$rule" "${sent[@]}" "$first" 'kill 250 relay -' "$second"
+    expect_red charged
+    only "$rule" "${sent[@]}" "send 101 p1 t 2 $x" 'ok 111 p1 2 2' "$first" 'kill 250 c1 g' "$second" \
+        "got 301 c1 g t 1 2 p1 2 $x"
+    expect_red charged
+}
+
+# ---- replays ---------------------------------------------------------------------
+
+replayed=("${died[@]}" "$letter" 'calm 400 all')
+again="got 410 c1 g t 5 1 p1 1 $x i1"
+
+@test "a replay comes to its group, once" {
+    only "${replayed[@]}" "$again" 'acked 420 c1 g t 5' 'replayed 450 all' 'drained 500 g'
+    expect_green
+}
+
+@test "lost: replayed, and it never came" {
+    only "${replayed[@]}" 'replayed 450 all'
+    expect_red lost
+}
+
+@test "duplicated: replayed twice, or without a death" {
+    only "${replayed[@]}" "$again" "got 411 c1 g t 6 1 p1 1 $x i1"
+    expect_red duplicated
+    only "${sent[@]}" "$first" "$again"
+    expect_red duplicated
+}
+
+@test "phantom: another group gets the replay" {
+    only "${replayed[@]}" 'group 1 h t' "got 204 c2 h t 0 1 p1 1 $x i1" "$again" "got 412 c2 h t 5 1 p1 1 $x i1"
+    expect_red phantom
+}
+
+@test "altered: replayed under another id" {
+    only "${replayed[@]}" "got 410 c1 g t 5 1 p1 1 $x i2"
+    expect_red altered
+}
+
+# ---- order by key ----------------------------------------------------------------
+
+keyed=('group 1 g t order' 'send 100 p1 t 1 aa key=k' 'send 101 p1 t 2 bb key=k' 'send 102 p1 t 3 cc key=l'
+    'ok 110 p1 1 3' "$one")
+
+@test "one message of a key at a time, other keys beside it" {
+    only "${keyed[@]}" 'got 201 c2 g t 2 1 p1 3 cc' 'doing 202 c1 g t 0 ack' 'got 203 c2 g t 1 1 p1 2 bb'
+    expect_green
+}
+
+@test "reordered: a message before an earlier one of its key was done" {
+    only "${keyed[@]}" 'got 201 c2 g t 1 1 p1 2 bb' 'got 202 c2 g t 2 1 p1 3 cc'
+    expect_red reordered
+    only "${keyed[@]}" 'retried 201 c1 g t 0' 'got 202 c2 g t 1 1 p1 2 bb' 'got 203 c2 g t 2 1 p1 3 cc'
+    expect_red reordered
+}
+
+@test "reordered: a later message of the key came first" {
+    only "${keyed[@]/$one/}" 'got 150 c1 g t 1 1 p1 2 bb' 'doing 151 c1 g t 1 ack' "$one" 'got 203 c2 g t 2 1 p1 3 cc'
+    sed -i '/^$/d' history
+    expect_red reordered
+}
+
+@test "reordered: a key that is held" {
+    local told=("${keyed[@]}" "got 201 c2 g t 2 1 p1 3 cc" 'doing 202 c1 g t 0 reject')
+    only "${told[@]}" 'got 203 c2 g t 1 1 p1 2 bb' 'letter 1 g t 0 rejected 1 i1 x'
+    sed -i "s/ aa\\b/ $x/" history
+    expect_green
+    sed -i 's/order$/order hold/' history
+    expect_red reordered
+}
+
+# ---- times, ids, limits ----------------------------------------------------------
+
+@test "untimely: before the end of its delay" {
+    only 'send 100 p1 t 1 aa delay=1' 'ok 110 p1 1 1' 'got 1100 c1 g t 0 1 p1 1 aa'
+    expect_green
+    sed -i 's/1100/1099/' history
+    expect_red untimely
+}
+
+@test "a delayed message is in nobody's order" {
+    only 'send 100 p1 t 1 aa delay=1' 'send 101 p1 t 2 bb' 'ok 110 p1 1 2' 'got 200 c1 g t 0 1 p1 2 bb' \
+        'got 2000 c1 g t 1 1 p1 1 aa'
+    expect_green
+}
+
+@test "what has expired need not come; what has not must" {
+    only 'topic 1 t ttl=5' "${sent[@]}" "$rule" 'drained 6000 g'
+    expect_green
+    assert_output --partial '1 expired'
+    only 'topic 1 t ttl=5' "${sent[@]}" "$rule" 'drained 5000 g'
+    expect_red untimely
+    only "${sent[@]}" "$rule" 'drained 6000 g'
+    expect_red lost
+}
+
+@test "untimely: given out after it had expired" {
+    only 'topic 1 t ttl=5' "${sent[@]}" 'late 2000000 g' "got 2000100 c1 g t 0 1 p1 1 $x"
+    expect_red untimely
+    only 'topic 1 t ttl=5000' "${sent[@]}" 'late 2000000 g' "got 2000100 c1 g t 0 1 p1 1 $x"
+    expect_green
+}
+
+twins=('topic 1 t window=1' 'send 100 p1 t 1 aa id=i' 'send 200 p2 t 1 bb id=i' 'ok 210 p1 1 1' 'ok 210 p2 1 1')
+
+@test "of messages with one id one comes, as long as the window is open" {
+    only "${twins[@]}" 'got 300 c1 g t 0 1 p2 1 bb i'
+    expect_green
+    assert_output --partial '1 duplicates'
+    only "${twins[@]}" 'send 1500 p1 t 2 cc id=i' 'ok 1510 p1 2 2' 'got 300 c1 g t 0 1 p2 1 bb i' \
+        'got 1600 c1 g t 1 1 p1 2 cc i'
+    expect_green
+}
+
+@test "duplicated: two with one id in the window" {
+    only "${twins[@]}" 'got 300 c1 g t 0 1 p2 1 bb i' 'got 301 c1 g t 1 1 p1 1 aa i'
+    expect_red duplicated
+}
+
+@test "lost: taken for a duplicate, and nothing with its id is there" {
+    only "${twins[@]}" 'send 90 p3 t 1 dd' 'ok 91 p3 1 1' 'got 300 c1 g t 0 1 p3 1 dd'
+    run -1 "$checker" history
+    assert_output --partial '2 lost'
+    only "${twins[@]}" 'send 1500 p1 t 2 cc id=i' 'ok 1510 p1 2 2' 'got 300 c1 g t 0 1 p2 1 bb i'
+    expect_red lost
+}
+
+@test "overfull: more than the limit" {
+    only 'topic 1 t max=5' 'depth 10 t g 5'
+    expect_green
+    only 'topic 1 t max=5' 'depth 10 t g 6'
+    expect_red overfull
+}
+
+@test "miscounted: the relay's numbers are not what happened" {
+    local told=("${sent[@]}" "$first" 'acked 210 c1 g t 0')
+    only "${told[@]}" 'state 500 t g 0 1 0 0 0 0 0 1' 'kept 500 t 0'
+    expect_green
+    local numbers
+    for numbers in '0 1 0 0 0 0 0 2' '0 1 1 0 0 0 0 2' '0 0 0 1 0 0 0 1' '0 1 0 0 1 0 0 2' '0 1 0 0 0 1 0 2' \
+        '1 1 0 0 0 0 0 2'; do
+        only "${told[@]}" "state 500 t g $numbers"
+        run -1 "$checker" history
+        refute_output --partial ' 0 miscounted'
+    done
+    only "${told[@]}" 'kept 500 t 1'
+    expect_red miscounted
 }
 
 @test "histories may be many, and a line that a kill cut short tells nothing" {

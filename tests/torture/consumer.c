@@ -1,10 +1,12 @@
 /*
  * consumer: a member of a group, which writes down what it got and what the relay said of it.
  *
- *     consumer RELAY NAME GROUP TOPIC-OR-PATTERN HISTORY
+ *     consumer RELAY NAME GROUP TOPIC-OR-PATTERN HISTORY [calm]
  *
- * A few messages are given back, to come again. SIGTERM: it leaves and exits 0.
+ * It does what the messages' fates say (fate.h), and gives a few others back, to come again; when it is to be calm, it
+ * acknowledges all. SIGTERM: it leaves and exits 0.
  */
+#include "fate.h"
 #include "history.h"
 
 #include <msgpipe.h>
@@ -14,6 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+struct consumer {
+    struct mp_client *client;
+    const char *name, *group;
+    int history;
+    bool calm;
+    unsigned count;
+};
 
 static volatile sig_atomic_t stopping;
 
@@ -29,76 +39,84 @@ static int give_up(const struct mp_client *client, const char *what)
     return 1;
 }
 
-/* Who the message says that it is; a body that says nothing is somebody whom nobody sent. */
-static void identify(const struct mp_message *message, char name[64], uint64_t *sequence, uint64_t *hash)
+/*
+ * Settles MESSAGE as ACT says; an error other than a lost lease ends the program. What is to be is written before:
+ * somebody else may have the message, or the next of its key, before the answer is here.
+ */
+static enum mp_error settle(struct consumer *consumer, struct mp_message *message, const char *place, enum fate_act act)
 {
-    char head[128];
-    size_t size;
-    const void *body = mp_message_body(message, &size);
-    size_t some = size < sizeof head - 1 ? size : sizeof head - 1;
-    memcpy(head, body, some);
-    head[some] = '\0';
-    if (sscanf(head, "%63[a-z0-9.] %" SCNu64 " ", name, sequence) != 2) {
-        snprintf(name, 64, "nobody");
-        *sequence = 0;
+    int64_t delay = consumer->count % 3 == 0 ? history_now() % 200 : -1; /* its own, or the policy's */
+    enum mp_error error;
+    if (act == ACT_RETRY) {
+        history_write(consumer->history, "retried", "%s", place);
+        error = mp_retry(consumer->client, message, delay);
+    } else {
+        history_write(consumer->history, "doing", "%s %s", place,
+                      act == ACT_ACK      ? "ack"
+                      : act == ACT_REJECT ? "reject"
+                                          : "die");
+        if (act == ACT_DIE)
+            kill(getpid(), SIGKILL);
+        error = act == ACT_ACK ? mp_ack(consumer->client, message) : mp_reject(consumer->client, message, "its fate");
     }
-    *hash = history_hash(body, size);
-}
-
-/* Settles MESSAGE one way or another; an error other than a lost lease ends the program. */
-static enum mp_error settle(struct mp_client *client, struct mp_message *message, const char *place, int history,
-                            bool retry)
-{
-    if (retry) /* before: somebody else may have it before the answer is here */
-        history_write(history, "retried", "%s", place);
-    enum mp_error error = retry ? mp_retry(client, message, (int64_t)(history_now() % 200)) : mp_ack(client, message);
-    if (error == MP_OK) {
-        if (!retry)
-            history_write(history, "acked", "%s", place);
-    } else if (error == MP_ERR_STALE) {
-        history_write(history, "stale", "%s", place);
+    if (error == MP_OK && act == ACT_ACK)
+        history_write(consumer->history, "acked", "%s", place);
+    if (error == MP_ERR_STALE) {
+        history_write(consumer->history, "stale", "%s", place);
         mp_message_free(message);
         error = MP_OK;
     }
     return error;
 }
 
+static enum mp_error handle(struct consumer *consumer, struct mp_message *message)
+{
+    char name[HISTORY_NAME], place[400], fate;
+    uint64_t sequence;
+    size_t size;
+    const char *body = mp_message_body(message, &size), *id = mp_message_get(message, "id");
+    unsigned attempt = mp_message_attempt(message);
+    history_identify(body, size, name, &sequence, &fate);
+    snprintf(place, sizeof place, "%s %s %s %" PRIu64, consumer->name, consumer->group, mp_message_topic(message),
+             mp_message_offset(message));
+    history_write(consumer->history, "got", "%s %u %s %" PRIu64 " %016" PRIx64 " %s", place, attempt, name, sequence,
+                  history_hash(body, size), id ? id : "");
+    if (++consumer->count % 7 == 0) /* work that takes its time: a kill can come in the middle */
+        poll(NULL, 0, (int)(history_now() % 30));
+    enum fate_act act = consumer->calm ? ACT_ACK : fate_act(fate, attempt, consumer->group);
+    if (fate == FATE_GOOD && !consumer->calm && consumer->count % 61 == 0 && attempt == 1)
+        act = ACT_RETRY;
+    return settle(consumer, message, place, act);
+}
+
 int main(int argc, char **argv)
 {
-    struct mp_client *client;
     struct mp_message *message;
-    if (argc != 6)
+    if (argc < 6)
         return 64;
-    int history = history_open(argv[5]);
-    unsigned count = (unsigned)getpid();
+    struct consumer consumer = {.name = argv[2],
+                                .group = argv[3],
+                                .history = history_open(argv[5]),
+                                .calm = argc > 6,
+                                .count = (unsigned)getpid()};
     struct sigaction action = {.sa_handler = stop};
     sigaction(SIGTERM, &action, NULL);
-    enum mp_error opened = mp_open(&client, argv[1], 30000);
+    enum mp_error opened = mp_open(&consumer.client, argv[1], 30000);
     if (opened == MP_ERR_INTERRUPTED && stopping)
         return 0; /* told to end before it began */
     if (opened != MP_OK)
         return give_up(NULL, "no relay");
-    if (mp_subscribe(client, argv[4], argv[3], NULL) != MP_OK)
-        return give_up(client, "subscribe");
+    if (mp_subscribe(consumer.client, argv[4], consumer.group, NULL) != MP_OK)
+        return give_up(consumer.client, "subscribe");
     while (!stopping) {
-        char name[64], place[400];
-        uint64_t sequence, hash;
-        enum mp_error error = mp_receive(client, &message, 1000);
+        enum mp_error error = mp_receive(consumer.client, &message, 1000);
         if (error == MP_ERR_TIMEOUT || error == MP_ERR_INTERRUPTED)
             continue;
         if (error != MP_OK)
-            return give_up(client, "receive");
-        identify(message, name, &sequence, &hash);
-        snprintf(place, sizeof place, "%s %s %s %" PRIu64, argv[2], argv[3], mp_message_topic(message),
-                 mp_message_offset(message));
-        history_write(history, "got", "%s %u %s %" PRIu64 " %016" PRIx64, place, mp_message_attempt(message), name,
-                      sequence, hash);
-        if (++count % 19 == 0) /* work that takes its time: a kill can come in the middle */
-            poll(NULL, 0, (int)(history_now() % 30));
-        bool retry = count % 61 == 0 && mp_message_attempt(message) < 4;
-        if (settle(client, message, place, history, retry) != MP_OK)
-            return give_up(client, "settle");
+            return give_up(consumer.client, "receive");
+        if (handle(&consumer, message) != MP_OK)
+            return give_up(consumer.client, "settle");
     }
-    mp_close(client);
+    mp_close(consumer.client);
     return 0;
 }

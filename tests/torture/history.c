@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 #define XXH_INLINE_ALL
@@ -28,7 +29,7 @@ int64_t history_now(void)
 
 void history_write(int history, const char *event, const char *format, ...)
 {
-    char line[600];
+    char line[HISTORY_LINE];
     int size = snprintf(line, sizeof line, "%s %" PRId64 " ", event, history_now());
     va_list arguments;
     va_start(arguments, format);
@@ -46,4 +47,17 @@ void history_write(int history, const char *event, const char *format, ...)
 uint64_t history_hash(const void *bytes, uint64_t size)
 {
     return XXH3_64bits(bytes, (size_t)size);
+}
+
+void history_identify(const char *body, uint64_t size, char name[HISTORY_NAME], uint64_t *sequence, char *fate)
+{
+    char head[128];
+    size_t some = size < sizeof head - 1 ? (size_t)size : sizeof head - 1;
+    memcpy(head, body, some);
+    head[some] = '\0';
+    if (sscanf(head, "%63[a-z0-9.] %" SCNu64 " %c ", name, sequence, fate) != 3) {
+        snprintf(name, HISTORY_NAME, "nobody");
+        *sequence = 0;
+        *fate = '.';
+    }
 }

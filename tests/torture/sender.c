@@ -3,9 +3,10 @@
  *
  *     sender MSEND RELAY NAME TOPIC HISTORY [LINES A SECOND]
  *
- * A line is "NAME SEQUENCE " and filler. msend's 0 acknowledges all of its lines; after anything else nothing is known.
+ * A line is "NAME SEQUENCE FATE " and filler (fate.h). Some runs are delayed (--delay). msend's 0 acknowledges all of its lines; after anything else nothing is known.
  * Some of the msend processes are killed by this program itself. SIGTERM: it ends after the run, with 0.
  */
+#include "fate.h"
 #include "history.h"
 
 #include <errno.h>
@@ -39,10 +40,12 @@ static uint32_t below(uint32_t limit)
 }
 
 /* Starts msend with a pipe as its input; its pid, and in *INPUT the pipe's other end. */
-static pid_t start(char **argv, int *input)
+static pid_t start(char **argv, unsigned delay, int *input)
 {
     posix_spawn_file_actions_t actions;
-    char *words[] = {argv[1], "-r", argv[2], "-t", argv[4], "--wait", "60s", NULL};
+    char delayed[24];
+    snprintf(delayed, sizeof delayed, "--delay=%ums", delay);
+    char *words[] = {argv[1], "-r", argv[2], "-t", argv[4], "--wait", "60s", delay ? delayed : NULL, NULL};
     int ends[2];
     pid_t pid;
     if (pipe(ends) != 0) {
@@ -63,15 +66,25 @@ static pid_t start(char **argv, int *input)
     return pid;
 }
 
-/* Writes one line; false when nobody reads any more. */
-static bool write_line(int input, int history, char **argv, uint64_t sequence)
+static char choose_fate(void)
 {
-    char line[LINE_BYTES];
-    size_t size = (size_t)snprintf(line, sizeof line, "%s %" PRIu64 " ", argv[3], sequence);
+    uint32_t chance = below(1000);
+    if (chance >= 110)
+        return FATE_GOOD;
+    return chance < 60 ? FATE_ONCE : chance < 100 ? FATE_TWICE : chance < 105 ? FATE_REJECTED : FATE_HOPELESS;
+}
+
+/* Writes one line; false when nobody reads any more. */
+static bool write_line(int input, int history, char **argv, uint64_t sequence, unsigned delay)
+{
+    char line[LINE_BYTES], words[24] = "";
+    size_t size = (size_t)snprintf(line, sizeof line, "%s %" PRIu64 " %c ", argv[3], sequence, choose_fate());
     for (uint32_t filler = below(LINE_BYTES - 100); filler > 0; filler--)
         line[size++] = (char)(' ' + 1 + below(94));
-    history_write(history, "send", "%s %s %" PRIu64 " %016" PRIx64, argv[3], argv[4], sequence,
-                  history_hash(line, size));
+    if (delay > 0)
+        snprintf(words, sizeof words, " delay=%u", delay);
+    history_write(history, "send", "%s %s %" PRIu64 " %016" PRIx64 "%s", argv[3], argv[4], sequence,
+                  history_hash(line, size), words);
     line[size++] = '\n';
     for (size_t done = 0; done < size;) {
         ssize_t some = write(input, line + done, size - done);
@@ -95,14 +108,16 @@ int main(int argc, char **argv)
     for (uint64_t sequence = 1; !stopping;) {
         int input, status = 0;
         uint64_t first = sequence;
-        pid_t pid = start(argv, &input);
+        unsigned delay = below(4) == 0 ? 1 + below(2000) : 0;
+        pid_t pid = start(argv, delay, &input);
+        bool flood = below(3) == 0;
         uint32_t lines = 1 + below(RUN_LINES), deadly = below(5) == 0 ? below(lines) : RUN_LINES;
-        for (uint32_t i = 0; i < lines && write_line(input, history, argv, sequence); i++, sequence++) {
+        for (uint32_t i = 0; i < lines && write_line(input, history, argv, sequence, delay); i++, sequence++) {
             if (i == deadly) {
-                history_write(history, "kill", "msend");
+                history_write(history, "kill", "msend -");
                 kill(pid, SIGKILL);
             }
-            if (i % 20 == 19)
+            if (i % 20 == 19 && !flood)
                 poll(NULL, 0, (int)(20000 / rate)); /* a rate, not a wait for something */
         }
         close(input);

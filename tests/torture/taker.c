@@ -1,10 +1,11 @@
 /*
- * taker: the command that mrecv runs for a message: writes down that it came.
+ * taker: the command that mrecv or mretry runs for a message: writes down that it came, and does what its fate says.
  *
- *     mrecv -t TOPIC -g GROUP -- taker GROUP HISTORY
+ *     mrecv -t TOPIC -g GROUP -- taker GROUP HISTORY [calm]
  *
- * Some it wants again: exit code 75.
+ * Some others it wants again: exit code 75.
  */
+#include "fate.h"
 #include "history.h"
 
 #include <stdio.h>
@@ -15,26 +16,30 @@
 int main(int argc, char **argv)
 {
     static char body[65536];
-    char name[64];
+    char name[HISTORY_NAME], place[400], fate;
     uint64_t sequence;
     size_t size = 0;
     ssize_t some;
-    const char *topic = getenv("MSG_TOPIC"), *offset = getenv("MSG_OFFSET"), *attempt = getenv("MSG_ATTEMPT");
-    if (argc != 3 || !topic || !offset || !attempt)
+    const char *topic = getenv("MSG_TOPIC"), *offset = getenv("MSG_OFFSET"), *number = getenv("MSG_ATTEMPT");
+    const char *id = getenv("MSG_ID");
+    if (argc < 3 || !topic || !offset || !number || !id)
         return 64;
     while (size < sizeof body - 1 && (some = read(0, body + size, sizeof body - 1 - size)) > 0)
         size += (size_t)some;
     if (size > 0 && body[size - 1] == '\n')
         size--;
-    if (sscanf(body, "%63[a-z0-9.] %" SCNu64 " ", name, &sequence) != 2) {
-        snprintf(name, sizeof name, "nobody");
-        sequence = 0;
-    }
+    history_identify(body, size, name, &sequence, &fate);
     int history = history_open(argv[2]);
-    history_write(history, "got", "take%ld %s %s %s %s %s %" PRIu64 " %016" PRIx64, (long)getppid(), argv[1], topic,
-                  offset, attempt, name, sequence, history_hash(body, size));
-    if (history_now() % 37 != 0 || attempt[0] != '1')
-        return 0;
-    history_write(history, "retried", "take%ld %s %s %s", (long)getppid(), argv[1], topic, offset);
-    return 75;
+    unsigned attempt = (unsigned)strtoul(number, NULL, 10);
+    snprintf(place, sizeof place, "take%ld %s %s %s", (long)getppid(), argv[1], topic, offset);
+    history_write(history, "got", "%s %u %s %" PRIu64 " %016" PRIx64 " %s", place, attempt, name, sequence,
+                  history_hash(body, size), id);
+    enum fate_act act = argc > 3 ? ACT_ACK : fate_act(fate, attempt, argv[1]);
+    if (fate == FATE_GOOD && argc <= 3 && history_now() % 37 == 0 && attempt == 1)
+        act = ACT_RETRY;
+    if (act == ACT_RETRY)
+        history_write(history, "retried", "%s", place);
+    else
+        history_write(history, "doing", "%s %s", place, act == ACT_REJECT ? "reject" : "ack");
+    return act == ACT_ACK ? 0 : act == ACT_REJECT ? 65 : 75;
 }

@@ -1,0 +1,154 @@
+/*
+ * checker.h: what the checker's files share: what it knows of topics, groups, messages and deliveries, and what it found.
+ *
+ * Everything is allocated once, kept in maps, and freed with the checker.
+ */
+#ifndef CHECKER_H
+#define CHECKER_H
+
+#include "history.h"
+
+#include "base/map.h"
+
+enum { WORD = 80, KEY = 3 * WORD + 24, ID = 48 };
+
+enum fault_class { LOST, PHANTOM, ALTERED, DUPLICATED, REORDERED, UNTIMELY, CHARGED, OVERFULL, MISCOUNTED, CLASSES };
+
+struct topic {
+    char name[WORD];
+    uint64_t max;        /* 0: no limit */
+    int64_t ttl, window; /* µs; 0: none */
+};
+
+#define RETRIES_UNKNOWN UINT64_MAX
+
+struct group {
+    char name[WORD], pattern[WORD];
+    bool order, hold;
+    uint64_t retries;
+    int64_t late, drained; /* 0: never */
+    uint64_t excuses;      /* kills and lapses, each of which may have charged one message */
+    uint64_t charges;      /* attempts that were counted, and nobody's wish or death explains them */
+};
+
+struct message {
+    struct message *next; /* of its producer, newest first */
+    struct message *twin; /* of the same id in the same topic, newest first */
+    char key[2 * WORD];   /* producer and sequence */
+    char topic[WORD];
+    char partition[24], id[ID]; /* "": none */
+    uint64_t sequence, hash;
+    int64_t sent, acknowledged, delay, ttl, first_got; /* µs; 0: none */
+    bool ok, failed;
+    bool stored; /* somebody got it: OFFSET is known */
+    uint64_t offset;
+};
+
+struct producer {
+    char name[WORD];
+    struct message *messages;
+};
+
+struct letter {
+    struct letter *next; /* all of them */
+    struct delivery *delivery;
+    char reason[16], id[ID];
+    uint64_t attempts, hash;
+    bool replayed;
+};
+
+/* What a group knows of an offset. */
+struct delivery {
+    char key[KEY]; /* group, topic, offset */
+    struct group *group;
+    struct message *message;
+    struct letter *letter;
+    struct delivery *open; /* the next of its chain that may be with a consumer */
+    char topic[WORD], id[ID];
+    uint64_t offset;
+    unsigned times;
+    uint64_t attempt;
+    uint64_t wishes, deaths, charges;
+    int64_t last;
+    bool acked;    /* the relay has recorded that it is done */
+    bool done;     /* its consumer is through with it, and perhaps the relay knows */
+    bool rejected; /* that was how */
+    bool again;    /* it was given back */
+    bool lapsed;   /* a lease of it had ended: its holder hears that later than the next one gets it */
+    bool replay;
+};
+
+/* The messages of one key in a group that orders by it. */
+struct chain {
+    char key[3 * WORD];
+    bool any;
+    uint64_t highest;
+    struct delivery *open;
+    uint64_t held; /* the lowest offset that holds the key; UINT64_MAX: none */
+};
+
+struct place {
+    char key[2 * WORD]; /* topic, offset */
+    const struct message *message;
+    const struct group *target; /* a replay: who alone is to see it */
+};
+
+/* What became of a topic's messages in a group, counted from the histories. */
+struct tally {
+    char key[2 * WORD]; /* group, topic */
+    uint64_t confirmed, done, letters;
+};
+
+struct checker {
+    struct map topics, groups, messages, producers, deliveries, places, chains, twins, tallies;
+    struct letter *letters;
+    int64_t *kills;
+    size_t kills_count, kills_capacity;
+    uint64_t any_kills; /* those that may have been anybody's */
+    unsigned wanted_groups;
+    int64_t calm, replayed; /* 0: never */
+    uint64_t sent, ok, failed, got, explained, wished, dead, expired, repeated;
+    uint64_t found[CLASSES];
+};
+
+/* One finding; the first ones of each class are printed. */
+void checker_find(struct checker *checker, enum fault_class class, const char *text, const char *key);
+
+void *checker_allocate(size_t size);
+void checker_put(struct map *map, const char *key, void *value);
+
+/* The group of this name; made when it is not there: then it is to have all messages. */
+struct group *checker_group(struct checker *checker, const char *name);
+struct topic *checker_topic(struct checker *checker, const char *name);
+struct delivery *checker_delivery(struct checker *checker, const char *group, const char *topic, uint64_t offset,
+                                  bool make);
+struct message *checker_message(const struct checker *checker, const char *producer, uint64_t sequence);
+
+/* How long MESSAGE has to live, by itself or its topic; 0: for ever. */
+int64_t checker_ttl(const struct checker *checker, const struct message *message);
+
+/* checker_sent.c: events of what was sent, and of what is to hold. REST: the words behind those named. */
+void checker_see_send(struct checker *checker, int64_t time, const char *producer, const char *topic, uint64_t sequence,
+                      uint64_t hash, char *rest);
+bool checker_see_outcome(struct checker *checker, int64_t time, const char *producer, uint64_t first, uint64_t last,
+                         bool ok);
+void checker_see_topic(struct checker *checker, const char *name, char *rest);
+void checker_see_group(struct checker *checker, const char *name, const char *pattern, char *rest);
+void checker_see_letter(struct checker *checker, const char *group, const char *topic, uint64_t offset,
+                        const char *reason, uint64_t attempts, const char *id, const char *body);
+
+/* checker_got.c: events of what came; they are seen in the order of time. */
+struct checker_got {
+    const char *group, *topic, *producer, *id;
+    uint64_t offset, attempt, sequence, hash;
+};
+void checker_see_got(struct checker *checker, int64_t time, const struct checker_got *got);
+bool checker_see_end(struct checker *checker, const char *event, const char *what, const char *group, const char *topic,
+                     uint64_t offset);
+
+/* checker_end.c: when all was seen. */
+void checker_tally(struct checker *checker);
+void checker_see_state(struct checker *checker, const char *topic, const char *group, const uint64_t numbers[8]);
+void checker_verdict(struct checker *checker);
+
+#endif

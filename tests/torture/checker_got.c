@@ -1,0 +1,205 @@
+#include "checker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What a consumer that came late gets a second after its time is no matter of when a clock was read. */
+enum { EXPIRY_SLACK = 1000000 };
+
+static bool was_killed_between(const struct checker *checker, int64_t from, int64_t to)
+{
+    for (size_t i = 0; i < checker->kills_count; i++)
+        if (checker->kills[i] >= from && checker->kills[i] <= to)
+            return true;
+    return false;
+}
+
+/* ---- places ---------------------------------------------------------------------------------------------------- */
+
+/* MESSAGE came again, elsewhere: that can be its replay, once, for the group in which it had died. */
+static void check_replay(struct checker *checker, struct delivery *delivery, const struct message *message,
+                         struct place *place)
+{
+    struct delivery *dead = checker_delivery(checker, delivery->group->name, message->topic, message->offset, false);
+    if (!dead || !dead->letter)
+        checker_find(checker, DUPLICATED, "stored twice", message->key);
+    else if (dead->letter->replayed)
+        checker_find(checker, DUPLICATED, "replayed twice", message->key);
+    else {
+        dead->letter->replayed = true;
+        delivery->replay = true;
+        place->target = delivery->group;
+        if (delivery->id[0] && dead->id[0] && strcmp(delivery->id, dead->id) != 0)
+            checker_find(checker, ALTERED, "replayed with another id", message->key);
+    }
+}
+
+/* One message has one place, and a place one message. */
+static void check_place(struct checker *checker, struct delivery *delivery, struct message *message)
+{
+    char key[2 * WORD];
+    snprintf(key, sizeof key, "%.79s %" PRIu64, delivery->topic, delivery->offset);
+    struct place *place = map_get(&checker->places, key, strlen(key));
+    if (strcmp(message->topic, delivery->topic) != 0) {
+        checker_find(checker, PHANTOM, "in a topic that it was not sent to", message->key);
+        return;
+    }
+    if (place) {
+        if (place->message != message)
+            checker_find(checker, ALTERED, "two messages at one offset", delivery->key);
+        else if (place->target && place->target != delivery->group)
+            checker_find(checker, PHANTOM, "another group's replay", delivery->key);
+        return;
+    }
+    place = checker_allocate(sizeof *place);
+    memcpy(place->key, key, sizeof key);
+    place->message = message;
+    checker_put(&checker->places, place->key, place);
+    if (message->stored)
+        check_replay(checker, delivery, message, place);
+    else {
+        message->stored = true;
+        message->offset = delivery->offset;
+    }
+}
+
+/* ---- order by key ---------------------------------------------------------------------------------------------- */
+
+static struct chain *chain_of(struct checker *checker, const struct delivery *delivery)
+{
+    char key[3 * WORD];
+    snprintf(key, sizeof key, "%.79s %.79s %s", delivery->group->name, delivery->topic, delivery->message->partition);
+    struct chain *chain = map_get(&checker->chains, key, strlen(key));
+    if (!chain) {
+        chain = checker_allocate(sizeof *chain);
+        memcpy(chain->key, key, sizeof key);
+        chain->held = UINT64_MAX;
+        checker_put(&checker->chains, chain->key, chain);
+    }
+    return chain;
+}
+
+static bool is_over(const struct delivery *delivery)
+{
+    return delivery->done || delivery->acked || (delivery->letter && delivery->attempt >= delivery->letter->attempts);
+}
+
+/* DELIVERY has come: nothing before it may be open, nothing behind it may have come. */
+static void check_chain(struct checker *checker, struct delivery *delivery, int64_t time)
+{
+    struct chain *chain = chain_of(checker, delivery);
+    bool calm = checker->calm > 0 && time >= checker->calm;
+    for (struct delivery **at = &chain->open; *at;) {
+        struct delivery *other = *at;
+        if (other != delivery && !is_over(other)) {
+            if (other->offset < delivery->offset)
+                checker_find(checker, REORDERED, "given out before an earlier one of its key was done", delivery->key);
+            at = &other->open;
+            continue;
+        }
+        if (other != delivery && other->letter && delivery->group->hold && other->offset < chain->held)
+            chain->held = other->offset;
+        *at = other->open;
+    }
+    if (chain->held < delivery->offset && !calm)
+        checker_find(checker, REORDERED, "given out though its key was held", delivery->key);
+    if (delivery->times == 1 && chain->any && delivery->offset < chain->highest)
+        checker_find(checker, REORDERED, "given out after a later one of its key", delivery->key);
+    if (!chain->any || delivery->offset > chain->highest)
+        chain->highest = delivery->offset;
+    chain->any = true;
+    delivery->open = chain->open;
+    chain->open = delivery;
+}
+
+/* ---- deliveries ------------------------------------------------------------------------------------------------ */
+
+static void check_again(struct checker *checker, struct delivery *delivery, int64_t time, uint64_t attempt)
+{
+    if (delivery->acked)
+        checker_find(checker, DUPLICATED, "given out again after its acknowledgement", delivery->key);
+    else if (delivery->again)
+        checker->wished++;
+    else if (delivery->lapsed || was_killed_between(checker, delivery->last, time))
+        checker->explained++;
+    else
+        checker_find(checker, DUPLICATED, "given out again, and nothing explains it", delivery->key);
+    if (attempt < delivery->attempt)
+        checker_find(checker, DUPLICATED, "given out again, as an earlier attempt", delivery->key);
+}
+
+static void check_times(struct checker *checker, const struct delivery *delivery, const struct message *message,
+                        int64_t time)
+{
+    int64_t ttl = checker_ttl(checker, message), late = delivery->group->late;
+    if (delivery->replay)
+        return;
+    if (time < message->sent + message->delay)
+        checker_find(checker, UNTIMELY, "before its time", message->key);
+    if (late > 0 && ttl > 0 && message->ok && message->acknowledged - message->sent < EXPIRY_SLACK &&
+        message->delay == 0 && late > message->acknowledged + ttl + EXPIRY_SLACK)
+        checker_find(checker, UNTIMELY, "after its time", message->key);
+}
+
+/* What nobody wished and no death explains was charged: by a kill, once a kill. */
+static void note_charges(struct delivery *delivery, uint64_t failures)
+{
+    uint64_t explained = delivery->wishes + delivery->deaths;
+    if (failures > explained && failures - explained > delivery->charges) {
+        delivery->group->charges += failures - explained - delivery->charges;
+        delivery->charges = failures - explained;
+    }
+}
+
+void checker_see_got(struct checker *checker, int64_t time, const struct checker_got *got)
+{
+    struct message *message = checker_message(checker, got->producer, got->sequence);
+    struct delivery *delivery = checker_delivery(checker, got->group, got->topic, got->offset, true);
+    checker->got++;
+    if (!message) {
+        checker_find(checker, PHANTOM, "got, and never sent", delivery->key);
+        delivery->done = true;
+        return;
+    }
+    if (message->failed)
+        checker_find(checker, PHANTOM, "got, though it was refused", message->key);
+    if (message->hash != got->hash)
+        checker_find(checker, ALTERED, "got with other bytes", message->key);
+    snprintf(delivery->id, sizeof delivery->id, "%s", got->id);
+    if (message->id[0] && got->id[0] && strcmp(message->id, got->id) != 0)
+        checker_find(checker, ALTERED, "got with another id", message->key);
+    check_place(checker, delivery, message);
+    if (delivery->times++ > 0)
+        check_again(checker, delivery, time, got->attempt);
+    if (message->first_got == 0)
+        message->first_got = time;
+    delivery->message = message;
+    delivery->attempt = got->attempt;
+    delivery->last = time;
+    delivery->again = delivery->done = delivery->rejected = false;
+    check_times(checker, delivery, message, time);
+    note_charges(delivery, got->attempt > 0 ? got->attempt - 1 : 0);
+    if (delivery->group->order && message->partition[0])
+        check_chain(checker, delivery, time);
+}
+
+bool checker_see_end(struct checker *checker, const char *event, const char *what, const char *group, const char *topic,
+                     uint64_t offset)
+{
+    struct delivery *delivery = checker_delivery(checker, group, topic, offset, false);
+    if (!delivery)
+        return false;
+    if (strcmp(event, "acked") == 0)
+        delivery->acked = delivery->done = true;
+    else if (strcmp(event, "retried") == 0) {
+        delivery->again = true;
+        delivery->wishes++;
+    } else if (strcmp(event, "doing") == 0 && strcmp(what, "die") == 0) {
+        delivery->again = true;
+        delivery->deaths++;
+    } else if (strcmp(event, "doing") == 0) {
+        delivery->done = true;
+        delivery->rejected = strcmp(what, "reject") == 0;
+    }
+    return true;
+}

@@ -1,0 +1,192 @@
+#include "kills.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+enum { LETTERS_MAX = 32, PATIENCE = 120 /* seconds */ };
+
+static int64_t number_of(json_t *object, const char *name)
+{
+    return (int64_t)json_integer_value(json_object_get(object, name));
+}
+
+/* The topics of dead letters. */
+static unsigned letter_topics(struct torture *torture, char names[LETTERS_MAX][128])
+{
+    json_t *topics = plan_ask(torture, "topics"), *topic;
+    unsigned count = 0;
+    size_t i;
+    json_array_foreach(topics, i, topic)
+    {
+        if (json_is_true(json_object_get(topic, "letters")) && count < LETTERS_MAX)
+            snprintf(names[count++], 128, "%s", json_string_value(json_object_get(topic, "name")));
+    }
+    json_decref(topics);
+    return count;
+}
+
+/* Waits until group NAME (NULL: each but those of letters) has none in STATE. */
+static void wait_for_none(struct torture *torture, const char *name, const char *state)
+{
+    int64_t end = history_now() + PATIENCE * INT64_C(1000000), left;
+    do {
+        json_t *groups = plan_ask(torture, "groups"), *group;
+        size_t i;
+        left = 0;
+        json_array_foreach(groups, i, group)
+        {
+            const char *own = json_string_value(json_object_get(group, "group"));
+            if (name ? strcmp(own, name) == 0 : strcmp(own, "mretry") != 0)
+                left += number_of(group, state);
+        }
+        json_decref(groups);
+        if (left > 0)
+            poll(NULL, 0, 50);
+    } while (left > 0 && history_now() < end);
+    if (left > 0)
+        torture_give_up(torture, "messages stay with consumers that are no more");
+}
+
+static void wait_for_group(struct torture *torture, const struct plan_group *plan)
+{
+    char path[TOOL_BYTES], group[64], topic[64], text[120];
+    torture_tool(torture, path, "mrelay");
+    snprintf(group, sizeof group, "%s", plan->name);
+    snprintf(topic, sizeof topic, "%s", plan->pattern);
+    char *words[] = {path, "wait", "-r", "torture", "-t", topic, "-g", group, "--wait", "120s", NULL};
+    snprintf(text, sizeof text, "group %s did not work off its topics", plan->name);
+    if (torture_run(torture, words, "wait") != 0)
+        torture_give_up(torture, text);
+    history_write(torture->history, "drained", "%s", plan->name);
+}
+
+static bool holds(const struct plan_group *group)
+{
+    return strstr(group->rule, "hold") != NULL;
+}
+
+/* What the letters of TOPIC say becomes a history. */
+static void read_letters(struct torture *torture, char *topic)
+{
+    char path[TOOL_BYTES];
+    torture_tool(torture, path, "mrecv");
+    char *words[] = {
+        path,         "-r",
+        "torture",    "-t",
+        topic,        "-e",
+        "--template", "letter 1 %{deadgroup} %{deadtopic} %{deadoffset} %{deadreason} %{deadattempts} %{id} %{body}\\n",
+        NULL};
+    if (torture_run(torture, words, "histories/letters") != 0)
+        torture_give_up(torture, "letters could not be read");
+}
+
+/* One replay of one topic's letters, or one of the others, is killed. */
+static void kill_while_replaying(struct torture *torture, struct program *replay)
+{
+    poll(NULL, 0, (int)(5 + torture_below(torture, 250))); /* the moment of a kill is chance */
+    torture_check_all(torture);
+    uint32_t chance = torture_below(torture, 10);
+    struct program *victim = replay;
+    if (chance < 3)
+        victim = &torture->programs[0];
+    else if (chance < 5)
+        victim = &torture->programs[1 + torture_below(torture, torture->programs_count - 1)];
+    if (victim->pid > 0)
+        torture_kill(torture, victim);
+}
+
+/* Has the letters of TOPIC replayed; KILLS: so many times something is killed meanwhile. */
+static void replay_topic(struct torture *torture, struct program *replay, const char *topic, unsigned kills)
+{
+    int64_t end = history_now() + PATIENCE * INT64_C(1000000);
+    snprintf(replay->topic, sizeof replay->topic, "%s", topic);
+    for (unsigned i = 0; i < kills; i++) {
+        if (replay->pid == 0)
+            torture_start(torture, replay);
+        kill_while_replaying(torture, replay);
+        int status;
+        if (replay->pid > 0 && waitpid(replay->pid, &status, WNOHANG) == replay->pid)
+            replay->pid = 0;
+    }
+    if (replay->pid > 0)
+        torture_wait_for(replay);
+    for (int code = 1; code != 0;) { /* a killed one's letters are with it until its leases end */
+        char path[TOOL_BYTES], name[128];
+        torture_tool(torture, path, "mretry");
+        snprintf(name, sizeof name, "%s", topic);
+        char *words[] = {path, "replay", "-r", "torture", "-t", name, "--all", "--wait", "20s", NULL};
+        code = torture_run(torture, words, "replay.log");
+        if (history_now() > end)
+            torture_give_up(torture, "letters could not be replayed");
+    }
+}
+
+static void replay_all(struct torture *torture)
+{
+    char topics[LETTERS_MAX][128];
+    unsigned count = letter_topics(torture, topics), kills = torture->kills / 4 + 3;
+    for (unsigned i = 0; i < count; i++)
+        read_letters(torture, topics[i]);
+    plan_add_members(torture, false);
+    plan_add_members(torture, true);
+    struct program *replay = torture_add(torture, REPLAY, 0, NULL);
+    for (unsigned i = 0; i < count; i++)
+        replay_topic(torture, replay, topics[i], kills / count + (i < kills % count));
+    wait_for_none(torture, "mretry", "waiting");
+    wait_for_none(torture, "mretry", "leased");
+    history_write(torture->history, "replayed", "%s", "all");
+}
+
+/* The relay's last words on all groups and topics. */
+static void note_numbers(struct torture *torture)
+{
+    json_t *groups = plan_ask(torture, "groups"), *topics = plan_ask(torture, "topics"), *item;
+    size_t i;
+    json_array_foreach(groups, i, item)
+    {
+        const char *group = json_string_value(json_object_get(item, "group"));
+        if (strcmp(group, "mretry") == 0)
+            continue;
+        history_write(
+            torture->history, "state",
+            "%s %s %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64,
+            json_string_value(json_object_get(item, "topic")), group,
+            number_of(item, "waiting") + number_of(item, "leased") + number_of(item, "delayed"),
+            number_of(item, "acked"), number_of(item, "dead"), number_of(item, "expired"), number_of(item, "dropped"),
+            number_of(item, "duplicates"), number_of(item, "foreign"), number_of(item, "given_to"));
+    }
+    json_array_foreach(topics, i, item)
+        history_write(torture->history, "kept", "%s %" PRId64, json_string_value(json_object_get(item, "name")),
+                      number_of(item, "messages"));
+    json_decref(groups);
+    json_decref(topics);
+}
+
+void end_wind_up(struct torture *torture)
+{
+    static const enum role consumers[] = {CONSUMER, MRECV, MRETRY};
+    torture_tell(torture, PRODUCER);
+    torture_tell(torture, SENDER);
+    for (unsigned i = 0; i < plan_groups_count; i++)
+        if (plan_groups[i].late)
+            history_write(torture->history, "late", "%s", plan_groups[i].name);
+    plan_add_members(torture, true);
+    for (unsigned i = 0; i < plan_groups_count; i++)
+        if (!holds(&plan_groups[i]))
+            wait_for_group(torture, &plan_groups[i]);
+    for (unsigned i = 0; i < 3; i++)
+        torture_tell(torture, consumers[i]);
+    wait_for_none(torture, NULL, "leased");
+    torture->programs_count = 1; /* the relay */
+    torture->calm = true;
+    history_write(torture->history, "calm", "%s", "all");
+    replay_all(torture);
+    for (unsigned i = 0; i < plan_groups_count; i++)
+        wait_for_group(torture, &plan_groups[i]);
+    for (unsigned i = 0; i < 3; i++)
+        torture_tell(torture, consumers[i]);
+    note_numbers(torture);
+    torture_tell(torture, RELAY);
+}

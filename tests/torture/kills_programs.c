@@ -1,0 +1,208 @@
+#include "kills.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+const char *torture_role(enum role role)
+{
+    static const char *const names[] = {"relay", "producer", "consumer", "sender", "mrecv", "mretry", "replay"};
+    return names[role];
+}
+
+void torture_end_all(struct torture *torture)
+{
+    for (unsigned i = 0; i < torture->programs_count; i++)
+        if (torture->programs[i].pid > 0) {
+            kill(torture->programs[i].pid, SIGKILL);
+            waitpid(torture->programs[i].pid, NULL, 0);
+            torture->programs[i].pid = 0;
+        }
+}
+
+/* Who ends this program ends what it has started. */
+static struct torture *running;
+
+static void on_signal(int number)
+{
+    for (unsigned i = 0; i < running->programs_count; i++)
+        if (running->programs[i].pid > 0)
+            kill(running->programs[i].pid, SIGKILL);
+    _exit(128 + number);
+}
+
+void torture_catch_signals(struct torture *torture)
+{
+    running = torture;
+    signal(SIGTERM, on_signal);
+    signal(SIGINT, on_signal);
+}
+
+_Noreturn void torture_give_up(struct torture *torture, const char *what)
+{
+    printf("kills: %s; what is there to see is in %s\n", what, torture->folder);
+    torture_end_all(torture);
+    exit(1);
+}
+
+/* OUTPUT: the file in the folder to which its output is appended; errors go to one beside it. */
+static pid_t spawn(struct torture *torture, char *const words[], const char *output)
+{
+    posix_spawn_file_actions_t actions;
+    char path[PATH_BYTES + 40], errors[PATH_BYTES + 40];
+    pid_t pid;
+    snprintf(path, sizeof path, "%s/%s", torture->folder, output);
+    snprintf(errors, sizeof errors, "%s/%s.err", torture->folder, output);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 1, path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    posix_spawn_file_actions_addopen(&actions, 2, errors, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    int error = posix_spawnp(&pid, words[0], &actions, NULL, words, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error) {
+        errno = error;
+        perror(words[0]);
+        torture_give_up(torture, "a program cannot be started");
+    }
+    return pid;
+}
+
+void torture_tool(const struct torture *torture, char path[TOOL_BYTES], const char *name)
+{
+    snprintf(path, TOOL_BYTES, "%s%s%s", torture->tools, torture->tools[0] ? "/" : "", name);
+}
+
+/* mrecv or mretry, which runs the taker for each message. */
+static void start_tool(struct torture *torture, struct program *program, char *history, const char *log)
+{
+    char path[TOOL_BYTES], taker[TOOL_BYTES], topic[64], group[64];
+    char *calm = torture->calm ? "calm" : NULL;
+    snprintf(taker, sizeof taker, "%s/taker", torture->here);
+    snprintf(topic, sizeof topic, "%s", program->group->pattern);
+    snprintf(group, sizeof group, "%s", program->group->name);
+    torture_tool(torture, path, torture_role(program->role));
+    char *words[] = {path, "-r", "torture", "-t",  topic,   "-g", group, "--workers",
+                     "2",  "--", taker,     group, history, calm, NULL};
+    program->pid = spawn(torture, words, log);
+}
+
+static void start_replay(struct torture *torture, struct program *program, const char *log)
+{
+    char path[TOOL_BYTES];
+    torture_tool(torture, path, "mretry");
+    char *words[] = {path,    "replay", "-r",     "torture", "-t",  program->topic,
+                     "--all", "--rate", "1000/s", "--wait",  "20s", NULL};
+    program->pid = spawn(torture, words, log);
+}
+
+void torture_start(struct torture *torture, struct program *program)
+{
+    char path[TOOL_BYTES], name[48], group[64], pattern[64], history[PATH_BYTES], rate[16], log[48], other[TOOL_BYTES];
+    char features[400];
+    program->life++;
+    snprintf(name, sizeof name, "%s%u.%u", torture_role(program->role), program->number, program->life);
+    snprintf(history, sizeof history, "%s/%s", torture->histories, name);
+    snprintf(log, sizeof log, "%s%u.log", torture_role(program->role), program->number);
+    snprintf(rate, sizeof rate, "%u", torture->rate);
+    if (program->role == RELAY) {
+        torture_tool(torture, path, "mrelay");
+        char *words[] = {path, "-r", "torture", "--lease", "2s", NULL};
+        program->pid = spawn(torture, words, log);
+    } else if (program->role == PRODUCER) {
+        snprintf(path, sizeof path, "%s/producer", torture->here);
+        plan_features(features, sizeof features);
+        char *words[] = {path, "torture", name, features, history, rate, NULL};
+        program->pid = spawn(torture, words, log);
+    } else if (program->role == CONSUMER) {
+        snprintf(path, sizeof path, "%s/consumer", torture->here);
+        snprintf(group, sizeof group, "%s", program->group->name);
+        snprintf(pattern, sizeof pattern, "%s", program->group->pattern);
+        char *words[] = {path, "torture", name, group, pattern, history, torture->calm ? "calm" : NULL, NULL};
+        program->pid = spawn(torture, words, log);
+    } else if (program->role == SENDER) {
+        snprintf(path, sizeof path, "%s/sender", torture->here);
+        torture_tool(torture, other, "msend");
+        char *words[] = {path, other, "torture", name, "tools.lines", history, rate, NULL};
+        program->pid = spawn(torture, words, log);
+    } else if (program->role == REPLAY)
+        start_replay(torture, program, log);
+    else
+        start_tool(torture, program, history, log);
+}
+
+struct program *torture_add(struct torture *torture, enum role role, unsigned number, const struct plan_group *group)
+{
+    if (torture->programs_count == PROGRAMS_MAX)
+        torture_give_up(torture, "too many programs");
+    struct program *program = &torture->programs[torture->programs_count++];
+    *program = (struct program){.role = role, .number = number, .group = group};
+    if (role != REPLAY)
+        torture_start(torture, program);
+    return program;
+}
+
+int torture_wait_for(struct program *program)
+{
+    int status = 0;
+    while (waitpid(program->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    program->pid = 0;
+    return status;
+}
+
+int torture_run(struct torture *torture, char *const words[], const char *output)
+{
+    int status;
+    pid_t pid = spawn(torture, words, output);
+    while (waitpid(pid, &status, WNOHANG) != pid) {
+        poll(NULL, 0, 3); /* its end is looked for, beside that of the others */
+        torture_check_all(torture);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Programs end only when they are told, or of a message that kills: whoever else is gone has failed. */
+void torture_check_all(struct torture *torture)
+{
+    for (unsigned i = 0; i < torture->programs_count; i++) {
+        struct program *program = &torture->programs[i];
+        int status;
+        char text[120];
+        if (program->pid == 0 || program->role == REPLAY || waitpid(program->pid, &status, WNOHANG) != program->pid)
+            continue;
+        program->pid = 0;
+        if (program->role == CONSUMER && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+            torture->died++;
+            torture_start(torture, program);
+            continue;
+        }
+        snprintf(text, sizeof text, "%s %u has ended by itself, with status %d", torture_role(program->role),
+                 program->number, status);
+        torture_give_up(torture, text);
+    }
+}
+
+void torture_tell(struct torture *torture, enum role role)
+{
+    for (unsigned i = 0; i < torture->programs_count; i++)
+        if (torture->programs[i].role == role && torture->programs[i].pid > 0)
+            kill(torture->programs[i].pid, SIGTERM);
+    for (unsigned i = 0; i < torture->programs_count; i++) {
+        if (torture->programs[i].role != role || torture->programs[i].pid == 0)
+            continue;
+        int status = torture_wait_for(&torture->programs[i]);
+        /* The tools tidy up and die by the signal; so does what was started a moment ago and has not got to catching it. */
+        bool by_signal = WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
+        if (status != 0 && !by_signal)
+            torture_give_up(torture, "a program did not end well when it was told to");
+    }
+}
