@@ -35,6 +35,9 @@ bool admin_has(const json_t *array, const char *key, const char *word);
 /* The name under KEY in ARRAY that WORD was meant to be, or NULL. */
 const char *admin_nearest(const json_t *array, const char *key, const char *word);
 
+/* Says that TOPIC (or what a pattern matches) is not in ALL, with the name that may have been meant. The exit code. */
+int admin_tell_no_topic(const char *topic, const json_t *all);
+
 /* What the first operand of `topics` and `groups` leads to. The other operands are names. */
 int admin_list_topics(const struct admin_settings *settings);
 int admin_list_groups(const struct admin_settings *settings);

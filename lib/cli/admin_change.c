@@ -261,11 +261,8 @@ static int find_topic(const struct admin_settings *settings, const char *name, j
         if (!strcmp(admin_string(item, "name"), name))
             *topic = json_incref(item);
     }
-    if (!*topic) {
-        const char *near = admin_nearest(topics, "name", name);
-        tell("there is no topic %s%s%s%s", name, near ? ": did you mean " : "", near ? near : "", near ? "?" : "");
-        code = EXIT_FAILED;
-    }
+    if (!*topic)
+        code = admin_tell_no_topic(name, topics);
     json_decref(answer);
     return code;
 }

@@ -327,15 +327,14 @@ static void print_names(const json_t *array, const char *key)
 
 /* ---- verbs ---------------------------------------------------------------------------------------------------- */
 
-/* Nothing was found that was asked for by name: says so, with the name that may have been meant. */
-static int tell_no_topic(const char *topic, const json_t *all)
+int admin_tell_no_topic(const char *topic, const json_t *all)
 {
     const char *near = admin_nearest(all, "name", topic);
     if (strpbrk(topic, "*>"))
         tell("no topic matches %s", topic);
     else
         tell("there is no topic %s%s%s%s", topic, near ? ": did you mean " : "", near ? near : "", near ? "?" : "");
-    return EXIT_FAILED;
+    return EXIT_NO_INPUT;
 }
 
 static int tell_no_group(const struct admin_settings *settings, const json_t *all)
@@ -349,7 +348,7 @@ static int tell_no_group(const struct admin_settings *settings, const json_t *al
         near = admin_nearest(all, "topic", topic);
     tell("there is no group%s%s%s%s%s%s%s", group ? " " : "", group ? group : "", topic ? " on " : "",
          topic ? topic : "", near ? ": did you mean " : "", near ? near : "", near ? "?" : "");
-    return EXIT_FAILED;
+    return EXIT_NO_INPUT;
 }
 
 static int ask_verb(const struct admin_settings *settings, const char *verb, json_t **answer)
@@ -387,7 +386,7 @@ int admin_list_topics(const struct admin_settings *settings)
     else if (settings->json)
         admin_print_json(answer);
     else if (settings->topic && !json_array_size(topics))
-        code = tell_no_topic(settings->topic, all);
+        code = admin_tell_no_topic(settings->topic, all);
     else if (settings->names)
         print_names(topics, "name");
     else

@@ -40,6 +40,7 @@ int exit_code_of(enum mp_error error)
     case MP_ERR_CLOSED:
         return EXIT_IO;
     case MP_ERR_NOT_FOUND:
+        return EXIT_NO_INPUT;
     case MP_ERR_MEMORY:
     case MP_ERR_SESSION:
     case MP_ERR_STALE:

@@ -13,7 +13,7 @@ enum exit_code {
     EXIT_FAILED = 1,
     EXIT_USAGE = 64,    /* a wrong command line */
     EXIT_REJECTED = 65, /* finished, but messages were rejected or dead-lettered */
-    EXIT_NO_INPUT = 66, /* an input cannot be read */
+    EXIT_NO_INPUT = 66, /* an input cannot be read; what was named is not there */
     EXIT_NO_RELAY = 69, /* no relay, or nobody answers */
     EXIT_IO = 74,       /* input or output error */
     EXIT_LATER = 75,    /* topic full, store in use */

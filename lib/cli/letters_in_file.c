@@ -9,13 +9,6 @@
 #include <inttypes.h>
 #include <unistd.h>
 
-/* The exit code for an error of reading or changing the file, which is told. */
-static int fail(const struct fault *fault)
-{
-    tell("%s", fault_text(fault));
-    return fault->code == MP_ERR_NOT_FOUND ? EXIT_NO_INPUT : exit_code_of(fault->code);
-}
-
 /* Finds out which ids are meant. The exit code, or -1 to go on. */
 static int resolve(struct letters *letters, struct letters_file *file)
 {
@@ -27,12 +20,11 @@ static int resolve(struct letters *letters, struct letters_file *file)
     while (!error && (error = letters_file_next(file, &entry, &fault)) == MP_OK)
         error = letter_filter_see(&letters->filter, &entry);
     if (error != MP_ERR_CLOSED)
-        return fail(&fault);
+        return tell_fault(&fault);
     letters_file_rewind(file);
     if (letter_filter_resolve(&letters->filter, &fault) == MP_OK)
         return -1;
-    tell("%s", fault_text(&fault));
-    return fault.code == MP_ERR_NOT_FOUND ? EXIT_FAILED : exit_code_of(fault.code);
+    return tell_fault(&fault);
 }
 
 static void tell_torn(const struct letters *letters, const struct letters_file *file)
@@ -54,7 +46,7 @@ static int print(struct letters *letters, struct letters_file *file)
     if (fault.code == MP_ERR_CLOSED)
         return exit_by_pipe();
     if (error != MP_ERR_CLOSED)
-        return fail(&fault);
+        return tell_fault(&fault);
     tell_torn(letters, file);
     if (letters->printer.printed == 0 && letters->printer.terminal)
         tell("no dead letters%s", letter_filter_is_narrow(&letters->filter) ? " are like that" : "");
@@ -81,7 +73,7 @@ static int discard(struct letters *letters, struct letters_file *file)
     enum mp_error error = count(letters, file, &fault);
     uint64_t meant = letters->left;
     if (error)
-        return fail(&fault);
+        return tell_fault(&fault);
     if (meant == 0) {
         tell("no dead letters are like that: nothing was done");
         return EXIT_DONE;
@@ -100,7 +92,7 @@ static int discard(struct letters *letters, struct letters_file *file)
         }
     if (!error || error == MP_ERR_CLOSED)
         error = letters_file_rewrite(file, &fault);
-    return error ? fail(&fault) : EXIT_DONE;
+    return error ? tell_fault(&fault) : EXIT_DONE;
 }
 
 /* What can be said before anything is done. */
@@ -127,7 +119,7 @@ static int replay(struct letters *letters, struct letters_file *file)
     code =
         letters->settings->letters.to ? letters_publish_file(letters, file) : letters_replay_by_command(letters, file);
     if (letters_file_rewrite(file, &fault))
-        return fail(&fault);
+        return tell_fault(&fault);
     tell_torn(letters, file);
     if (letters->left || letters->signal || output_is_terminal(STDERR_FILENO))
         tell("%" PRIu64 " %s replayed%s", letters->done, letters->done == 1 ? "letter was" : "letters were",
@@ -143,7 +135,7 @@ int letters_in_file(struct letters *letters)
         letters->verb == LETTERS_DISCARD || (letters->verb == LETTERS_REPLAY && !letters->settings->letters.dry_run);
     int code = EXIT_FAILED;
     if (letters_file_open(&file, letters->settings->dead_file, changes, &fault))
-        code = fail(&fault);
+        code = tell_fault(&fault);
     else if ((code = resolve(letters, &file)) < 0)
         code = letters->verb == LETTERS_DISCARD  ? discard(letters, &file)
                : letters->verb == LETTERS_REPLAY ? replay(letters, &file)

@@ -12,8 +12,6 @@ bool letters_link_fail(struct letters_link *link, const struct fault *fault)
 {
     if (link->exit < 0)
         link->exit = relay_link_tell(link->relay, fault);
-    if (fault->code == MP_ERR_NOT_FOUND)
-        link->exit = EXIT_NO_INPUT;
     return false;
 }
 

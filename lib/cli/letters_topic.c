@@ -2,16 +2,18 @@
 #include "cli/letters_topic.h"
 
 #include "base/memory.h"
+#include "cli/admin_ask.h"
 #include "cli/confirm.h"
 #include "cli/exit.h"
 #include "cli/retry.h"
 #include "message/names.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { LOOK_BYTES = 1024 * 1024, BATCH = 65536 };
+enum { LOOK_BYTES = 1024 * 1024, BATCH = 65536, NAMES_SHOWN = 5 };
 
 /* ---- looking -------------------------------------------------------------------------------------------------- */
 
@@ -288,19 +290,75 @@ static int change(struct letters_topic *topic)
     return code;
 }
 
+/* ---- whether it is there ---------------------------------------------------------------------------------------- */
+
+static const json_t *find(const json_t *topics, const char *name)
+{
+    const json_t *row;
+    size_t i;
+    json_array_foreach(topics, i, row)
+    {
+        if (!strcmp(admin_string(row, "name"), name))
+            return row;
+    }
+    return NULL;
+}
+
+/* Says why there can be no letters in a topic that is there. */
+static int tell_no_letters(const json_t *topics, const char *name)
+{
+    char letters[NAME_MAX_BYTES + sizeof ".dead"];
+    snprintf(letters, sizeof(letters), "%s.dead", name);
+    if (find(topics, letters)) {
+        tell("topic %s is no dead-letter topic: did you mean %s?", name, letters);
+        return EXIT_NO_INPUT;
+    }
+    char all[NAMES_SHOWN * (NAME_MAX_BYTES + 2)] = "";
+    size_t used = 0, count = 0, i;
+    const json_t *row;
+    json_array_foreach(topics, i, row)
+    {
+        if (json_is_true(json_object_get(row, "letters")) && count++ < NAMES_SHOWN)
+            used +=
+                (size_t)snprintf(all + used, sizeof(all) - used, "%s%s", used ? ", " : "", admin_string(row, "name"));
+    }
+    tell("topic %s is no dead-letter topic%s%s%s", name, count ? ": those are " : ", and there is none here", all,
+         count > NAMES_SHOWN ? " and others" : "");
+    return EXIT_NO_INPUT;
+}
+
+/* Looks whether there are letters to be found at all, in better words than the relay would. False: it is over. */
+static bool check_topic(struct letters_topic *topic)
+{
+    struct letters_link *link = &topic->link;
+    struct letters_accounts accounts;
+    struct letters_account account;
+    if (letters_accounts_ask(topic, &accounts)) {
+        const json_t *topics = json_object_get(accounts.topics, "topics");
+        const json_t *row = find(topics, topic->topic);
+        if (!row)
+            link->exit = admin_tell_no_topic(topic->topic, topics);
+        else if (!topic->letters->settings->group && !json_is_true(json_object_get(row, "letters")) &&
+                 !letters_accounts_of(&accounts, topic->topic, topic->group, &account))
+            link->exit = tell_no_letters(topics, topic->topic);
+    }
+    letters_accounts_free(&accounts);
+    return link->exit < 0;
+}
+
 /* ---- all of it ------------------------------------------------------------------------------------------------ */
 
 static int run(struct letters_topic *topic)
 {
     struct letters *letters = topic->letters;
     struct fault fault = {0};
+    if (!check_topic(topic))
+        return topic->link.exit;
     if (letters->filter.wanted_count) {
         if (!letters_topic_walk(topic, see))
             return topic->link.exit;
-        if (letter_filter_resolve(&letters->filter, &fault)) {
-            tell("%s", fault_text(&fault));
-            return fault.code == MP_ERR_NOT_FOUND ? EXIT_FAILED : exit_code_of(fault.code);
-        }
+        if (letter_filter_resolve(&letters->filter, &fault))
+            return tell_fault(&fault);
     }
     if (letters->verb == LETTERS_LIST || letters->verb == LETTERS_SHOW || letters->settings->letters.dry_run)
         return print_all(topic);

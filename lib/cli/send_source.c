@@ -404,7 +404,7 @@ int send_source_exit(const struct send_source *source, enum mp_error error)
 {
     if (source && source->exit >= 0)
         return source->exit;
-    return error == MP_ERR_NOT_FOUND ? EXIT_NO_INPUT : exit_code_of(error);
+    return exit_code_of(error);
 }
 
 const struct send_source_counts *send_source_counts(const struct send_source *source)

@@ -482,7 +482,7 @@ int send_spool_status(const char *directory)
     struct fault fault = {0};
     char size[24], age[24] = "";
     if (spool_look(directory, &status, &fault))
-        return tell_fault(&fault) == EXIT_FAILED ? EXIT_NO_INPUT : exit_code_of(fault.code);
+        return tell_fault(&fault);
     if (status.messages == 0) {
         printf("nothing waits in %s\n", directory);
     } else {

@@ -112,12 +112,12 @@ void core_admin_hint(struct core *core, const char *topic, const char *group, st
     if (name && strcmp(name, topic) == 0)
         name = NULL; /* it is there, and has no such group */
     if (near)
-        fault_set(fault, MP_ERR_NOT_FOUND, "no group %s on %s: did you mean %s on %s?", group, topic, near->group,
-                  near->topic);
+        fault_set(fault, MP_ERR_NOT_FOUND, "there is no group %s on %s: did you mean %s on %s?", group, topic,
+                  near->group, near->topic);
     else
-        fault_set(fault, MP_ERR_NOT_FOUND, "no %s%s%s%s%s%s%s", group ? "group " : "topic ", group ? group : topic,
-                  group ? " on " : "", group ? topic : "", name ? ": did you mean " : "", name ? name : "",
-                  name ? "?" : "");
+        fault_set(fault, MP_ERR_NOT_FOUND, "there is no %s%s%s%s%s%s%s", group ? "group " : "topic ",
+                  group ? group : topic, group ? " on " : "", group ? topic : "", name ? ": did you mean " : "",
+                  name ? name : "", name ? "?" : "");
 }
 
 /* True when the request was answered. A second call for the same request is the last: its wait is over. */

@@ -1,4 +1,4 @@
-#include "relay/private.h"
+#include "relay/admin.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,7 +103,10 @@ static enum mp_error check_group(struct core *core, const struct request *reques
         return MP_OK;
     snprintf(topic, sizeof topic, "%.*s", (int)fetch->topic_size, fetch->topic);
     snprintf(group, sizeof group, "%.*s", (int)fetch->group_size, fetch->group);
-    return core->engine->operations->drained(core->engine, topic, group, &drained, detail);
+    enum mp_error error = core->engine->operations->drained(core->engine, topic, group, &drained, detail);
+    if (error == MP_ERR_NOT_FOUND)
+        core_admin_hint(core, topic, group, detail);
+    return error;
 }
 
 static int by_topic(const void *one, const void *other)

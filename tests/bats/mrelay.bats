@@ -215,19 +215,19 @@ is_gone() {
     msend -t orders.new -d 1
     mrecv -t orders.new -g bill -n 1
     run mrelay topics -t orders.nwe
-    assert_failure 1
+    assert_failure 66
     assert_output 'mrelay: there is no topic orders.nwe: did you mean orders.new?'
     run mrelay topics -t 'x.*' --names
-    assert_failure 1
+    assert_failure 66
     assert_output 'mrelay: no topic matches x.*'
     run mrelay groups -g bil
-    assert_failure 1
+    assert_failure 66
     assert_output 'mrelay: there is no group bil: did you mean bill?'
     run mrelay groups -t order.new -g bill
-    assert_failure 1
+    assert_failure 66
     assert_output 'mrelay: there is no group bill on order.new: did you mean orders.new?'
     run mrelay topics delete orders.nwe --yes
-    assert_failure 1
+    assert_failure 66
     assert_output 'mrelay: there is no topic orders.nwe: did you mean orders.new?'
 }
 

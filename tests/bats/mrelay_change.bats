@@ -69,8 +69,8 @@ teardown() {
     run mrelay set topic orders.new max_messages=1 max_messages=2
     assert_failure 64
     run mrelay set topic orders.nwe
-    assert_failure 1
-    assert_output 'mrelay: no topic orders.nwe: did you mean orders.new?'
+    assert_failure 66
+    assert_output 'mrelay: there is no topic orders.nwe: did you mean orders.new?'
     run mrelay set topic orders.nwe max_messages=3
     assert_success
     assert_output 'mrelay: topic orders.nwe was not there and has been made (there is also orders.new)'
@@ -115,8 +115,8 @@ teardown() {
     run mrelay groups seek t g --from nowhere
     assert_failure 64
     run mrelay groups seek t gg --from start
-    assert_failure 1
-    assert_output 'mrelay: no group gg on t: did you mean g on t?'
+    assert_failure 66
+    assert_output 'mrelay: there is no group gg on t: did you mean g on t?'
 }
 
 @test "a group that is in use is deleted with --force only, and its consumer is told" {
@@ -133,7 +133,7 @@ teardown() {
     run mrelay groups --names
     assert_output ''
     run mrelay groups delete t g
-    assert_failure 1
+    assert_failure 66
 }
 
 @test "a group that nobody uses expires" {
@@ -207,12 +207,12 @@ teardown() {
     msend -t a.one -d 1
     mrecv -t 'a.*' -g g -n 1
     run mrelay wait -t a.one -g g
-    assert_failure 1
-    assert_output 'mrelay: no group g on a.one: did you mean g on a.*?'
+    assert_failure 66
+    assert_output 'mrelay: there is no group g on a.one: did you mean g on a.*?'
     run mrelay wait -t 'a.*' -g gg
-    assert_failure 1
-    assert_output 'mrelay: no group gg on a.*: did you mean g on a.*?'
+    assert_failure 66
+    assert_output 'mrelay: there is no group gg on a.*: did you mean g on a.*?'
     run mrelay wait -t 'zzzzzz' -g bill
-    assert_failure 1
-    assert_output 'mrelay: no group bill on zzzzzz'
+    assert_failure 66
+    assert_output 'mrelay: there is no group bill on zzzzzz'
 }

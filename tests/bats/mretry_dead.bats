@@ -76,7 +76,7 @@ ids() {
     run mretry show --dead-file dead abc abd
     assert_success
     run mretry show --dead-file dead q
-    assert_failure 1
+    assert_failure 66
     assert_output "mretry: no dead letter there has an id that begins with 'q'"
 }
 

@@ -295,7 +295,13 @@ taken_by() {
     assert_output ''
     run mretry list -t nope
     assert_failure 66
-    assert_output 'mretry: no group mretry on topic nope'
+    assert_output 'mretry: there is no topic nope'
+    run mretry list -t jobs
+    assert_failure 66
+    assert_output 'mretry: topic jobs is no dead-letter topic: did you mean jobs.dead?'
+    run mretry list -t jobs.daed
+    assert_failure 66
+    assert_output 'mretry: there is no topic jobs.daed: did you mean jobs.dead?'
     run mretry list -t jobs.dead --wait 10ms -r none
     assert_failure 69
 }
