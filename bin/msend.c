@@ -155,7 +155,7 @@ static const struct option_spec specs[] = {
      .section = "When",
      .help = "each message is worth nothing after TIME: 30s, 5m",
      .man = "Nobody is given a message that is older than\n.Ar TIME :\nit counts as expired.\nIt gets the attribute\n"
-            ".Va expirytime ."},
+            ".Va expirytime .\nThe time that it waits in a\n.Fl \\-spool\ncounts, by the clock of this machine."},
     {.name = "delay",
      .kind = OPTION_DURATION,
      .at = AT(delay),

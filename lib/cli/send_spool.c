@@ -10,6 +10,7 @@
 #include "cli/relay_link.h"
 #include "cli/send_engine.h"
 #include "cli/spool.h"
+#include "message/attributes.h"
 #include "message/formats.h"
 #include "message/letter.h"
 
@@ -35,6 +36,7 @@ struct send_spool {
     const char *directory;
 
     struct frame_builder filling;
+    struct buffer block; /* attributes of one message */
     int64_t filled_from;
     bool full; /* the next item is for another frame */
     bool idle; /* the input has nothing now */
@@ -44,7 +46,9 @@ struct send_spool {
     struct relay_link *link;
     uint64_t link_segment; /* whose session the link has */
     struct frame_builder outgoing;
-    uint32_t flying; /* messages of the frame that is under way */
+    uint32_t flying;   /* messages of the frame that is under way */
+    uint32_t too_late; /* of these: that had expired before */
+    uint64_t expired;
     uint64_t refused;
     bool topic_full;
     bool told;
@@ -80,6 +84,31 @@ static void give_up(struct send_spool *send, const struct fault *fault)
 
 /* ---- taking --------------------------------------------------------------------------------------------------- */
 
+/*
+ * A message with an expirytime says when it was taken: its frame will get the time of its delivery, by which the relay
+ * knows how much of its life is left.
+ */
+static enum mp_error keep_time(struct send_spool *send)
+{
+    struct send_item *item = &send->engine->item;
+    struct buffer *block = &send->block;
+    struct attribute attribute;
+    char text[UNITS_TIME_TEXT];
+    if (!attribute_find(item->attributes, item->attributes_size, "expirytime", 10, &attribute) ||
+        attribute_find(item->attributes, item->attributes_size, "time", 4, &attribute))
+        return MP_OK;
+    block->size = 0;
+    units_time_text(clock_wall(), text);
+    enum mp_error error = buffer_append(block, item->attributes, item->attributes_size);
+    if (!error)
+        error = attributes_set(block, ATTRIBUTE_STRING, "time", 4, text, strlen(text), NULL);
+    if (error)
+        return error == MP_ERR_MEMORY ? error : MP_OK; /* it has no room for one */
+    item->attributes = block->data;
+    item->attributes_size = block->size;
+    return MP_OK;
+}
+
 /* Fills the frame as far as the source and its size allow. */
 static enum mp_error fill(struct send_spool *send, int64_t now, int64_t *due, struct fault *fault)
 {
@@ -92,6 +121,8 @@ static enum mp_error fill(struct send_spool *send, int64_t now, int64_t *due, st
         send->idle = error == MP_ERR_AGAIN;
         if (error == MP_ERR_AGAIN || error == MP_ERR_CLOSED)
             return MP_OK;
+        if (!error && keep_time(send))
+            return fault_memory(fault);
         if (!error && frame->count == 0) {
             uint64_t producer, sequence;
             error = spool_origin(send->spool, &producer, &sequence, fault);
@@ -150,6 +181,8 @@ static enum mp_error take(struct send_spool *send, int64_t now, int64_t *due, st
 static void delivered(struct send_spool *send, uint64_t messages)
 {
     send->flying = 0;
+    send->expired += send->too_late;
+    send->too_late = 0;
     send->since = clock_monotonic();
     send->engine->done += messages;
 }
@@ -325,6 +358,24 @@ static bool leave(struct send_spool *send, int64_t now, int64_t *due)
     return true;
 }
 
+/*
+ * What lives for a time only does not begin anew at the relay, which goes by how far its expirytime is ahead of the time
+ * of its frame: FRAME becomes one of now. A clock that was set back makes nobody live longer.
+ */
+static void renew_time(struct send_spool *send, struct frame_builder *frame, const struct frame *opened)
+{
+    struct frame_cursor cursor = frame_cursor(opened);
+    struct record record;
+    int64_t now = clock_wall(), expiry;
+    if (now < opened->time)
+        now = opened->time;
+    frame->flags = opened->flags;
+    frame_finish(frame, now);
+    send->too_late = 0;
+    while (frame_next(&cursor, &record))
+        send->too_late += frame_record_expiry(&record, &expiry) && expiry <= now;
+}
+
 static enum mp_error publish(struct send_spool *send, const struct spool_entry *entry, struct fault *fault)
 {
     struct frame_builder *frame = &send->outgoing;
@@ -335,6 +386,8 @@ static enum mp_error publish(struct send_spool *send, const struct spool_entry *
         publication.value = entry->at;
     }
     enum mp_error error = frame_open(&opened, entry->data, entry->size, false, fault);
+    if (!error && opened.flags & FRAME_TIMED)
+        error = frame_open(&opened, entry->data, entry->size, true, fault); /* it is walked */
     if (error)
         return error;
     frame->bytes.size = 0;
@@ -345,6 +398,8 @@ static enum mp_error publish(struct send_spool *send, const struct spool_entry *
     frame->count = opened.count;
     frame->longest = opened.longest;
     frame->attributes = opened.attributes;
+    if (opened.flags & FRAME_TIMED)
+        renew_time(send, frame, &opened);
     error = client_publish(relay_link_client(send->link), &publication, frame, fault);
     if (!error)
         send->flying = entry->count;
@@ -468,6 +523,10 @@ int send_by_spool(struct send_engine *engine)
     spool_close(send.spool);
     frame_builder_free(&send.filling);
     frame_builder_free(&send.outgoing);
+    buffer_free(&send.block);
+    if (send.expired)
+        tell("%" PRIu64 " %s expired in %s before the relay could be reached: nobody is given %s", send.expired,
+             send.expired == 1 ? "message had" : "messages had", send.directory, send.expired == 1 ? "it" : "them");
     if (engine->exit >= 0)
         return engine->exit;
     send_source_summary(engine->source);

@@ -49,6 +49,26 @@ arrived() {
     assert_output "$(seq 5000)"
 }
 
+@test "what has waited for longer than its --ttl expires, and that is said" {
+    run msend --spool out -t t --ttl 300ms --wait 10ms -d old
+    assert_failure 75
+    run msend --spool out -t t --ttl 1h --wait 10ms -d young
+    assert_failure 75
+    taken=$(date +%s.%N)
+    sleep 0.4
+    start_relay
+    mrecv -t t -g g -e
+    run -0 msend --spool out
+    assert_output 'msend: 1 message had expired in out before the relay could be reached: nobody is given it'
+    run -0 mrecv -t t -g g -e --template '%{body} %{time} %{expirytime}\n'
+    [[ $output == "young "* ]]
+    read -r _ time expiry <<<"$output"
+    # It says when it was taken, not when it was delivered, and lives from then on.
+    assert [ "$(date -d "$time" +%s%3N)" -le "$(date -d "@$taken" +%s%3N)" ]
+    assert_equal $(($(date -d "$expiry" +%s) - $(date -d "$time" +%s))) 3600
+    assert_equal "$(mrelay groups -t t -g g --json | jq '.groups[0].expired')" 1
+}
+
 @test "killed in any state, it loses nothing and sends nothing twice" {
     seq 20000 >input
     start_relay
