@@ -37,7 +37,6 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/receive.c %D%/receive.h %D%/receive_engine.h \
 	%D%/receive_direct.c \
 	%D%/receive_output.c %D%/receive_output.h \
-	%D%/receive_parcel.c %D%/receive_parcel.h \
 	%D%/receive_relay.c \
 	%D%/receive_runner.c %D%/receive_runner.h \
 	%D%/receive_sink.c %D%/receive_sink.h \

@@ -42,7 +42,7 @@ uint64_t receive_engine_wanted(const struct receive_engine *engine)
 /* ---- messages on their way ------------------------------------------------------------------------------------ */
 
 /* The output handed messages over: they are done. */
-static void on_handed(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count)
+static void on_handed(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count)
 {
     struct receive_engine *engine = context;
     engine->done += count;
@@ -51,7 +51,7 @@ static void on_handed(void *context, struct receive_parcel *parcel, uint32_t ind
 }
 
 /* A command worked upon messages. */
-static void on_worked(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count,
+static void on_worked(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count,
                       const struct protocol_settlement *how)
 {
     struct receive_engine *engine = context;
@@ -75,13 +75,13 @@ static void on_worked(void *context, struct receive_parcel *parcel, uint32_t ind
     engine->settle(engine->context, parcel, index, count, how);
 }
 
-static void on_answered(void *context, struct receive_parcel *parcel, uint32_t index, const void *output, size_t size)
+static void on_answered(void *context, struct stage_parcel *parcel, uint32_t index, const void *output, size_t size)
 {
     struct receive_engine *engine = context;
     engine->answer(engine->context, parcel, index, output, size);
 }
 
-void receive_engine_add(struct receive_engine *engine, struct receive_parcel *parcel, int64_t now)
+void receive_engine_add(struct receive_engine *engine, struct stage_parcel *parcel, int64_t now)
 {
     struct fault fault = {0};
     enum mp_error error = MP_OK;
@@ -93,7 +93,7 @@ void receive_engine_add(struct receive_engine *engine, struct receive_parcel *pa
     else
         error = receive_output_add(engine->output, parcel, &fault);
     if (error) {
-        receive_parcel_free(parcel);
+        stage_parcel_free(parcel);
         receive_engine_fail(engine, &fault);
     }
 }

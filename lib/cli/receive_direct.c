@@ -49,7 +49,7 @@ static void free_bytes(void *owner)
 }
 
 /* Hands PARCEL on, or as much of it as is wanted. */
-static void add(struct receive_direct *direct, struct receive_parcel *parcel, const struct peer_token *token)
+static void add(struct receive_direct *direct, struct stage_parcel *parcel, const struct peer_token *token)
 {
     uint64_t wanted = receive_engine_wanted(direct->engine);
     if (parcel->count > wanted) {
@@ -60,14 +60,14 @@ static void add(struct receive_direct *direct, struct receive_parcel *parcel, co
     if (parcel->count)
         receive_engine_add(direct->engine, parcel, clock_monotonic());
     else
-        receive_parcel_free(parcel);
+        stage_parcel_free(parcel);
 }
 
 /* A parcel of COUNT records at CURSOR, with bytes of its own. */
 static void add_part(struct receive_direct *direct, struct frame_cursor *cursor, uint32_t count,
                      const struct peer_token *token)
 {
-    struct receive_parcel *parcel = receive_parcel_new();
+    struct stage_parcel *parcel = stage_parcel_new();
     struct buffer *bytes = memory_allocate(sizeof(*bytes));
     if (!parcel || !bytes || frame_cut(cursor, count, SIZE_MAX, bytes)) {
         if (bytes)
@@ -78,7 +78,7 @@ static void add_part(struct receive_direct *direct, struct frame_cursor *cursor,
     }
     struct frame frame;
     frame_trust(&frame, bytes->data, bytes->size);
-    receive_parcel_frame(parcel, &frame);
+    stage_parcel_frame(parcel, &frame);
     parcel->release = free_bytes;
     parcel->owner = bytes;
     add(direct, parcel, token);
@@ -113,13 +113,13 @@ static void add_frame(struct receive_direct *direct, struct peer_message *messag
         peer_message_free(message);
         return;
     }
-    struct receive_parcel *parcel = receive_parcel_new();
+    struct stage_parcel *parcel = stage_parcel_new();
     if (!parcel) {
         peer_message_free(message);
         fail_memory(direct);
         return;
     }
-    receive_parcel_frame(parcel, frame);
+    stage_parcel_frame(parcel, frame);
     parcel->release = free_message;
     parcel->owner = message;
     add(direct, parcel, token);
@@ -147,13 +147,13 @@ static void on_received(void *context, struct peer_message *message, const struc
             tell("what came looks like a frame, but is none (%s): taken as a bare body", fault_text(&fault));
         direct->warned = true;
     }
-    struct receive_parcel *parcel = receive_parcel_new();
+    struct stage_parcel *parcel = stage_parcel_new();
     if (!parcel) {
         peer_message_free(message);
         fail_memory(direct);
         return;
     }
-    receive_parcel_bare(parcel, data, size, clock_wall());
+    stage_parcel_bare(parcel, data, size, clock_wall());
     parcel->release = free_message;
     parcel->owner = message;
     add(direct, parcel, token);
@@ -169,7 +169,7 @@ static void on_finished(void *context, const struct peer_result *result)
 /* ---- answers -------------------------------------------------------------------------------------------------- */
 
 /* The reply to a frame is a frame, with an answer to each of its messages in their order. */
-static enum mp_error frame_of_answers(struct receive_direct *direct, const struct receive_parcel *parcel,
+static enum mp_error frame_of_answers(struct receive_direct *direct, const struct stage_parcel *parcel,
                                       struct frame_builder *frame)
 {
     enum mp_error error = frame_begin(frame, direct->producer, direct->sequence);
@@ -182,7 +182,7 @@ static enum mp_error frame_of_answers(struct receive_direct *direct, const struc
     return MP_OK;
 }
 
-static enum mp_error reply(struct receive_direct *direct, const struct receive_parcel *parcel, struct fault *fault)
+static enum mp_error reply(struct receive_direct *direct, const struct stage_parcel *parcel, struct fault *fault)
 {
     struct frame_builder frame = {0};
     const struct buffer *bytes = &parcel->answers[0];
@@ -209,7 +209,7 @@ static size_t trimmed(const struct receive_direct *direct, const uint8_t *output
 }
 
 /* Answers when there is one for each message of the request. Without a command's success there is none. */
-static void answer(void *context, struct receive_parcel *parcel, uint32_t index, const void *output, size_t size)
+static void answer(void *context, struct stage_parcel *parcel, uint32_t index, const void *output, size_t size)
 {
     struct receive_direct *direct = context;
     struct fault fault = {0};
@@ -224,7 +224,7 @@ static void answer(void *context, struct receive_parcel *parcel, uint32_t index,
         tell("%s", fault_text(&fault));
 }
 
-static void settle(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count,
+static void settle(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how)
 {
     (void)context;

@@ -8,7 +8,7 @@
 #include "cli/output.h"
 #include "cli/receive.h"
 #include "cli/receive_output.h"
-#include "cli/receive_parcel.h"
+#include "stage/parcel.h"
 
 struct receive_runner;
 
@@ -33,10 +33,10 @@ struct receive_engine {
     bool pipe;     /* stdout's reader has gone: die by SIGPIPE at the end */
 
     /* How COUNT messages of PARCEL, from INDEX on, are settled where they came from. */
-    void (*settle)(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count,
+    void (*settle)(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how);
     /* The output of a command is the answer to message INDEX of PARCEL: only for peers that ask. */
-    void (*answer)(void *context, struct receive_parcel *parcel, uint32_t index, const void *output, size_t size);
+    void (*answer)(void *context, struct stage_parcel *parcel, uint32_t index, const void *output, size_t size);
     void *context;
 };
 
@@ -55,7 +55,7 @@ void receive_engine_fail(struct receive_engine *engine, const struct fault *faul
 uint64_t receive_engine_wanted(const struct receive_engine *engine);
 
 /* Takes PARCEL, which came now. */
-void receive_engine_add(struct receive_engine *engine, struct receive_parcel *parcel, int64_t now);
+void receive_engine_add(struct receive_engine *engine, struct stage_parcel *parcel, int64_t now);
 
 /* Lets output or commands do what they can now. *DUE as in a step. Ends the tool when that fails. */
 void receive_engine_pump(struct receive_engine *engine, int64_t now, int64_t *due);

@@ -31,13 +31,13 @@ struct receive_output {
     struct buffer scratch;
     struct buffer block;
 
-    struct receive_queue queue;     /* what is not wholly handed over */
-    struct receive_parcel *filling; /* the first of them that is not wholly taken */
-    uint32_t window;                /* messages that may be in the pipe at once; 0: any number */
-    uint32_t begun;                 /* how many were put there since it was empty */
-    uint64_t made;                  /* bytes put into `buffer` and `large` since the start */
-    uint64_t freed;                 /* where the last message of the parcels ends that are done with */
-    int64_t look_at;                /* when to look at the pipe again */
+    struct stage_queue queue;     /* what is not wholly handed over */
+    struct stage_parcel *filling; /* the first of them that is not wholly taken */
+    uint32_t window;              /* messages that may be in the pipe at once; 0: any number */
+    uint32_t begun;               /* how many were put there since it was empty */
+    uint64_t made;                /* bytes put into `buffer` and `large` since the start */
+    uint64_t freed;               /* where the last message of the parcels ends that are done with */
+    int64_t look_at;              /* when to look at the pipe again */
     int64_t pause;
 };
 
@@ -74,16 +74,16 @@ void receive_output_free(struct receive_output *output)
     buffer_free(&output->buffer);
     buffer_free(&output->scratch);
     buffer_free(&output->block);
-    receive_queue_free(&output->queue);
+    stage_queue_free(&output->queue);
     memory_release(output);
 }
 
-enum mp_error receive_output_add(struct receive_output *output, struct receive_parcel *parcel, struct fault *fault)
+enum mp_error receive_output_add(struct receive_output *output, struct stage_parcel *parcel, struct fault *fault)
 {
     parcel->ends = memory_allocate_array(parcel->count, sizeof(*parcel->ends));
     if (!parcel->ends)
         return fault_memory(fault);
-    receive_queue_add(&output->queue, parcel);
+    stage_queue_add(&output->queue, parcel);
     if (!output->filling)
         output->filling = parcel;
     return MP_OK;
@@ -186,18 +186,18 @@ static enum mp_error fill(struct receive_output *output, struct fault *fault)
 {
     bool plain = is_plain(output);
     while (output->filling && !output->large && !window_is_full(output)) {
-        struct receive_parcel *parcel = output->filling;
+        struct stage_parcel *parcel = output->filling;
         struct frame_cursor cursor = parcel->cursor;
         struct record record;
         if (!plain && output->buffer.size >= BUFFER / 2)
             return MP_OK;
         uint32_t index = parcel->taken;
-        if (!receive_parcel_take(parcel, &record)) {
+        if (!stage_parcel_take(parcel, &record)) {
             output->filling = parcel->next;
             continue;
         }
         if (!plain) {
-            struct format_item item = receive_parcel_item(parcel, &record, index);
+            struct format_item item = stage_parcel_item(parcel, &record, index);
             enum mp_error error = put_item(output, &item, fault);
             if (error)
                 return error;
@@ -265,7 +265,7 @@ static enum mp_error write_all(struct receive_output *output, struct fault *faul
 static void hand_over(struct receive_output *output, uint64_t bytes)
 {
     while (output->queue.first) {
-        struct receive_parcel *parcel = output->queue.first;
+        struct stage_parcel *parcel = output->queue.first;
         uint32_t before = parcel->passed;
         uint32_t passed = before;
         while (passed < parcel->taken && parcel->ends[passed] <= bytes)
@@ -278,7 +278,7 @@ static void hand_over(struct receive_output *output, uint64_t bytes)
         if (output->filling == parcel)
             output->filling = parcel->next;
         output->freed = parcel->ends[parcel->count - 1];
-        receive_parcel_free(receive_queue_shift(&output->queue));
+        stage_parcel_free(stage_queue_shift(&output->queue));
     }
 }
 
@@ -319,7 +319,7 @@ enum mp_error receive_output_pump(struct receive_output *output, int64_t now, in
     enum mp_error count_error =
         receive_sink_handed(&output->sink, output->settings.sync, &bytes, error ? &other : fault);
     if (!count_error) {
-        struct receive_parcel *first = output->queue.first;
+        struct stage_parcel *first = output->queue.first;
         uint32_t passed = first->passed;
         hand_over(output, bytes);
         look_later(output, bytes, output->queue.first != first || first->passed != passed, now, due);
@@ -336,7 +336,7 @@ void receive_output_stop(struct receive_output *output)
     output->filling = NULL;
     uint64_t before = output->freed;
     /* The message at which `written` stands is the last one. */
-    for (struct receive_parcel *parcel = output->queue.first; parcel; parcel = parcel->next) {
+    for (struct stage_parcel *parcel = output->queue.first; parcel; parcel = parcel->next) {
         uint32_t index = parcel->passed;
         while (index < parcel->taken && parcel->ends[index] <= output->sink.written)
             index++;

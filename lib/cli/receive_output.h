@@ -15,7 +15,7 @@
 #define CLI_RECEIVE_OUTPUT_H
 
 #include "cli/loop.h"
-#include "cli/receive_parcel.h"
+#include "stage/parcel.h"
 
 struct receive_output;
 
@@ -27,7 +27,7 @@ struct receive_output_settings {
     bool slow_start;
     void *context;
     /* COUNT messages of PARCEL from INDEX on were handed over: each is told once, in order. */
-    void (*handed)(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count);
+    void (*handed)(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count);
 };
 
 /* MP_ERR_IO: stdout is closed. MP_ERR_MEMORY. */
@@ -36,7 +36,7 @@ enum mp_error receive_output_open(const struct receive_output_settings *settings
 void receive_output_free(struct receive_output *output);
 
 /* Takes PARCEL, and keeps it until its last message is handed over (or the output is freed). MP_ERR_MEMORY: not taken. */
-enum mp_error receive_output_add(struct receive_output *output, struct receive_parcel *parcel, struct fault *fault);
+enum mp_error receive_output_add(struct receive_output *output, struct stage_parcel *parcel, struct fault *fault);
 
 /*
  * Writes what can be written now, and tells what was handed over. *DUE is brought forward to when it is to be called

@@ -60,7 +60,7 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
 {
     struct receive_relay *relay = context;
     struct receive_engine *engine = relay->engine;
-    struct receive_parcel *parcel = receive_parcel_new();
+    struct stage_parcel *parcel = stage_parcel_new();
     if (!parcel) {
         struct fault fault = {0};
         fault_memory(&fault);
@@ -68,14 +68,14 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
         receive_engine_fail(engine, &fault);
         return;
     }
-    receive_parcel_frame(parcel, frame);
+    stage_parcel_frame(parcel, frame);
     parcel->release = free_hold;
     parcel->owner = hold;
-    receive_parcel_chunk(parcel, chunk);
+    stage_parcel_chunk(parcel, chunk);
     parcel->lease = lease;
     relay->fetched += frame->count;
     if (relay->phase != PHASE_RUN)
-        receive_parcel_free(parcel); /* it goes back when we leave */
+        stage_parcel_free(parcel); /* it goes back when we leave */
     else
         receive_engine_add(engine, parcel, clock_monotonic());
 }
@@ -177,7 +177,7 @@ static void on_failed(void *context, enum mp_error error, const char *text)
 /* ---- settling ------------------------------------------------------------------------------------------------- */
 
 /* What was passed over between two messages is not leased: spans that reach over it can be joined. */
-static void settle(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count,
+static void settle(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how)
 {
     struct receive_relay *relay = context;
@@ -186,9 +186,9 @@ static void settle(void *context, struct receive_parcel *parcel, uint32_t index,
     struct protocol_settlement settlement = *how;
     settlement.group = parcel->group;
     settlement.lease = parcel->lease;
-    settlement.first = receive_parcel_offset(parcel, index);
+    settlement.first = stage_parcel_offset(parcel, index);
     settlement.count = count;
-    settlement.span = (uint32_t)(receive_parcel_offset(parcel, index + count) - settlement.first);
+    settlement.span = (uint32_t)(stage_parcel_offset(parcel, index + count) - settlement.first);
     enum mp_error error = client_settle(relay_link_client(relay->link), &settlement);
     if (error && error != MP_ERR_CLOSED) {
         struct fault fault = {0};

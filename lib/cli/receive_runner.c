@@ -35,7 +35,7 @@ extern char **environ;
 
 /* Messages of one parcel. */
 struct part {
-    struct receive_parcel *parcel;
+    struct stage_parcel *parcel;
     uint32_t index;
     uint32_t count;
 };
@@ -67,9 +67,9 @@ struct receive_runner {
     char *const *argv;
     struct worker *workers;
     unsigned running;
-    struct worker *speaker;     /* whose output is being written */
-    struct receive_queue queue; /* parcels with messages that no command has */
-    uint64_t held;              /* messages that are here and not settled */
+    struct worker *speaker;   /* whose output is being written */
+    struct stage_queue queue; /* parcels with messages that no command has */
+    uint64_t held;            /* messages that are here and not settled */
     bool stopped;
     bool ending; /* running commands were told to end */
     int64_t end_at;
@@ -89,12 +89,12 @@ static void note_group(const struct worker *worker)
 /* COUNT messages of PARCEL are done with; it goes when it has no others. */
 static void settle_part(struct receive_runner *runner, const struct part *part, const struct protocol_settlement *how)
 {
-    struct receive_parcel *parcel = part->parcel;
+    struct stage_parcel *parcel = part->parcel;
     runner->settings.worked(runner->settings.context, parcel, part->index, part->count, how);
     parcel->settled += part->count;
     runner->held -= part->count;
     if (parcel->settled == parcel->count)
-        receive_parcel_free(parcel);
+        stage_parcel_free(parcel);
 }
 
 void receive_runner_limit(struct receive_runner *runner, uint32_t max_retries)
@@ -102,7 +102,7 @@ void receive_runner_limit(struct receive_runner *runner, uint32_t max_retries)
     runner->max_retries = max_retries;
 }
 
-bool receive_runner_is_last(const struct receive_runner *runner, const struct receive_parcel *parcel,
+bool receive_runner_is_last(const struct receive_runner *runner, const struct stage_parcel *parcel,
                             const struct protocol_settlement *how)
 {
     return runner && parcel->lease && !parcel->letters && how->action == PROTOCOL_RETRY &&
@@ -111,7 +111,7 @@ bool receive_runner_is_last(const struct receive_runner *runner, const struct re
 
 static void tell_outcome(const struct worker *worker, const struct protocol_settlement *how)
 {
-    const struct receive_parcel *parcel = worker->parts[0].parcel;
+    const struct stage_parcel *parcel = worker->parts[0].parcel;
     const struct stage_result *result = &worker->result;
     char what[120];
     char which[NAME_MAX_BYTES + 64];
@@ -315,7 +315,7 @@ static enum mp_error reap(struct receive_runner *runner, struct fault *fault)
 
 /* ---- starting ------------------------------------------------------------------------------------------------- */
 
-static enum mp_error add_part(struct worker *worker, struct receive_parcel *parcel, uint32_t index)
+static enum mp_error add_part(struct worker *worker, struct stage_parcel *parcel, uint32_t index)
 {
     struct part *last = worker->parts_count ? &worker->parts[worker->parts_count - 1] : NULL;
     if (last && last->parcel == parcel) {
@@ -354,9 +354,9 @@ static enum mp_error put(struct worker *worker, const struct format_item *item, 
 }
 
 /* Whether another message may join those that the worker has. */
-static bool joins(const struct worker *worker, const struct receive_parcel *parcel)
+static bool joins(const struct worker *worker, const struct stage_parcel *parcel)
 {
-    const struct receive_parcel *first = worker->parts[0].parcel;
+    const struct stage_parcel *first = worker->parts[0].parcel;
     return first == parcel || (first->attempt == parcel->attempt && strcmp(first->topic, parcel->topic) == 0);
 }
 
@@ -374,18 +374,18 @@ static enum mp_error take(struct worker *worker, struct format_item *first, stru
     worker->messages = 0;
     worker->input.size = 0;
     while (!error && worker->messages < most && runner->queue.first) {
-        struct receive_parcel *parcel = runner->queue.first;
+        struct stage_parcel *parcel = runner->queue.first;
         struct record record;
         uint32_t index = parcel->taken;
         if (worker->messages && !joins(worker, parcel))
             break;
-        receive_parcel_take(parcel, &record);
+        stage_parcel_take(parcel, &record);
         if (parcel->taken == parcel->count)
-            receive_queue_shift(&runner->queue);
+            stage_queue_shift(&runner->queue);
         error = add_part(worker, parcel, index);
         if (error)
             return fault_memory(fault);
-        struct format_item item = receive_parcel_item(parcel, &record, index);
+        struct format_item item = stage_parcel_item(parcel, &record, index);
         if (worker->messages++ == 0)
             *first = item;
         if (as_it_is)
@@ -562,7 +562,7 @@ static void drop(struct worker *worker)
         struct part *part = &worker->parts[i];
         part->parcel->settled += part->count;
         if (part->parcel->settled == part->parcel->count)
-            receive_parcel_free(part->parcel);
+            stage_parcel_free(part->parcel);
     }
     memory_release(worker->parts);
     buffer_free(&worker->input);
@@ -576,7 +576,7 @@ void receive_runner_free(struct receive_runner *runner)
     for (unsigned i = 0; runner->workers && i < runner->settings.workers; i++)
         if (runner->workers[i].runner)
             drop(&runner->workers[i]);
-    receive_queue_free(&runner->queue);
+    stage_queue_free(&runner->queue);
     if (runner->has_sink)
         receive_sink_close(&runner->sink);
     stage_environment_free(&runner->environment);
@@ -585,9 +585,9 @@ void receive_runner_free(struct receive_runner *runner)
     memory_release(runner);
 }
 
-void receive_runner_add(struct receive_runner *runner, struct receive_parcel *parcel)
+void receive_runner_add(struct receive_runner *runner, struct stage_parcel *parcel)
 {
-    receive_queue_add(&runner->queue, parcel);
+    stage_queue_add(&runner->queue, parcel);
     runner->held += parcel->count;
 }
 

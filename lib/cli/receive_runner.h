@@ -11,7 +11,7 @@
 
 #include "cli/loop.h"
 #include "cli/receive.h"
-#include "cli/receive_parcel.h"
+#include "stage/parcel.h"
 
 struct receive_runner;
 
@@ -31,10 +31,10 @@ struct receive_runner_settings {
     bool keep_error;        /* stderr is passed on, and its tail settled with a message that failed */
     void *context;
     /* COUNT messages of PARCEL from INDEX on are to be settled as HOW says (all but which they are). */
-    void (*worked)(void *context, struct receive_parcel *parcel, uint32_t index, uint32_t count,
+    void (*worked)(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how);
     /* `answers`: the output of a command that ended with 0, for message INDEX of PARCEL; comes before worked(). */
-    void (*answered)(void *context, struct receive_parcel *parcel, uint32_t index, const void *output, size_t size);
+    void (*answered)(void *context, struct stage_parcel *parcel, uint32_t index, const void *output, size_t size);
 };
 
 /* MP_ERR_MEMORY. */
@@ -46,11 +46,11 @@ void receive_runner_free(struct receive_runner *runner);
 /* A message that has failed MAX_RETRIES times before, and fails again, is dead: as far as is known here. */
 void receive_runner_limit(struct receive_runner *runner, uint32_t max_retries);
 /* Whether HOW, for messages of PARCEL, is a failure that was the last. RUNNER may be NULL. */
-bool receive_runner_is_last(const struct receive_runner *runner, const struct receive_parcel *parcel,
+bool receive_runner_is_last(const struct receive_runner *runner, const struct stage_parcel *parcel,
                             const struct protocol_settlement *how);
 
 /* Takes PARCEL. */
-void receive_runner_add(struct receive_runner *runner, struct receive_parcel *parcel);
+void receive_runner_add(struct receive_runner *runner, struct stage_parcel *parcel);
 
 /*
  * Starts commands for what waits. An error with *EXIT set: the command cannot be run (126, 127, 75), its messages were

@@ -7,6 +7,7 @@ noinst_LTLIBRARIES += %D%/libstage.la
 %C%_libstage_la_SOURCES = \
 	%D%/command.c %D%/command.h \
 	%D%/environment.c %D%/environment.h \
+	%D%/parcel.c %D%/parcel.h \
 	%D%/steps.h \
 	%D%/tail.c %D%/tail.h \
 	%D%/work.h \

@@ -1,19 +1,19 @@
 /*
- * receive_parcel.h: messages on their way through mrecv: what came in one piece (a frame, or one bare body), and how
- * far each of its messages has got. Private to mrecv's engine.
+ * parcel.h: messages on their way through a consumer: what came in one piece (a frame, or one bare body), and how far
+ * each of its messages has got.
  *
  * A parcel owns the bytes that came; it is freed when its last message is settled.
  */
-#ifndef CLI_RECEIVE_PARCEL_H
-#define CLI_RECEIVE_PARCEL_H
+#ifndef STAGE_PARCEL_H
+#define STAGE_PARCEL_H
 
 #include "client/protocol.h"
 #include "message/formats.h"
 #include "message/frame.h"
 #include "transport/peer.h"
 
-struct receive_parcel {
-    struct receive_parcel *next;
+struct stage_parcel {
+    struct stage_parcel *next;
     struct frame frame;
     struct frame_cursor cursor; /* on the next message to take */
     bool bare;                  /* no frame: BODY is the one message */
@@ -28,7 +28,7 @@ struct receive_parcel {
     uint32_t span;       /* of offsets; 0: as many as messages */
     const uint8_t *mask; /* which of them its messages have (client/protocol.h), in bytes that OWNER holds; NULL: all */
     uint32_t at;         /* a message whose offset is known, */
-    uint64_t offset;     /* and it; found out by receive_parcel_offset() */
+    uint64_t offset;     /* and it; found out by stage_parcel_offset() */
     uint64_t lease;      /* 0: none */
     uint32_t group;
     unsigned attempt;
@@ -49,21 +49,21 @@ struct receive_parcel {
 };
 
 /* Parcels in order. Zeroed it is empty. */
-struct receive_queue {
-    struct receive_parcel *first;
-    struct receive_parcel *last;
+struct stage_queue {
+    struct stage_parcel *first;
+    struct stage_parcel *last;
     size_t bytes;
     uint64_t messages; /* not yet taken */
 };
 
 /* An empty parcel; NULL: no memory. The caller fills it with one of the next two. */
-struct receive_parcel *receive_parcel_new(void);
-void receive_parcel_frame(struct receive_parcel *parcel, const struct frame *frame);
-void receive_parcel_bare(struct receive_parcel *parcel, const uint8_t *body, size_t size, int64_t time);
-void receive_parcel_free(struct receive_parcel *parcel);
+struct stage_parcel *stage_parcel_new(void);
+void stage_parcel_frame(struct stage_parcel *parcel, const struct frame *frame);
+void stage_parcel_bare(struct stage_parcel *parcel, const uint8_t *body, size_t size, int64_t time);
+void stage_parcel_free(struct stage_parcel *parcel);
 
 /* Takes the next message; false when all are taken. */
-static inline bool receive_parcel_take(struct receive_parcel *parcel, struct record *record)
+static inline bool stage_parcel_take(struct stage_parcel *parcel, struct record *record)
 {
     if (parcel->taken == parcel->count)
         return false;
@@ -76,16 +76,16 @@ static inline bool receive_parcel_take(struct receive_parcel *parcel, struct rec
 }
 
 /* What came from a relay as CHUNK. */
-void receive_parcel_chunk(struct receive_parcel *parcel, const struct protocol_chunk *chunk);
+void stage_parcel_chunk(struct stage_parcel *parcel, const struct protocol_chunk *chunk);
 /* The offset of message INDEX; of INDEX count, where the parcel's offsets end. Quick when asked in ascending order. */
-uint64_t receive_parcel_offset(struct receive_parcel *parcel, uint32_t index);
+uint64_t stage_parcel_offset(struct stage_parcel *parcel, uint32_t index);
 
 /* What a writer knows of the message RECORD, number INDEX of PARCEL. */
-struct format_item receive_parcel_item(struct receive_parcel *parcel, const struct record *record, uint32_t index);
+struct format_item stage_parcel_item(struct stage_parcel *parcel, const struct record *record, uint32_t index);
 
-void receive_queue_add(struct receive_queue *queue, struct receive_parcel *parcel);
+void stage_queue_add(struct stage_queue *queue, struct stage_parcel *parcel);
 /* Takes the first parcel out; it must be there. */
-struct receive_parcel *receive_queue_shift(struct receive_queue *queue);
-void receive_queue_free(struct receive_queue *queue);
+struct stage_parcel *stage_queue_shift(struct stage_queue *queue);
+void stage_queue_free(struct stage_queue *queue);
 
 #endif

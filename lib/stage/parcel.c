@@ -1,14 +1,14 @@
-/* Messages on their way through mrecv. */
-#include "cli/receive_parcel.h"
+/* Messages on their way through a consumer. */
+#include "stage/parcel.h"
 
 #include "base/memory.h"
 
-struct receive_parcel *receive_parcel_new(void)
+struct stage_parcel *stage_parcel_new(void)
 {
-    return memory_allocate(sizeof(struct receive_parcel));
+    return memory_allocate(sizeof(struct stage_parcel));
 }
 
-void receive_parcel_frame(struct receive_parcel *parcel, const struct frame *frame)
+void stage_parcel_frame(struct stage_parcel *parcel, const struct frame *frame)
 {
     parcel->frame = *frame;
     parcel->cursor = frame_cursor(&parcel->frame);
@@ -17,7 +17,7 @@ void receive_parcel_frame(struct receive_parcel *parcel, const struct frame *fra
     parcel->time = frame->time;
 }
 
-void receive_parcel_bare(struct receive_parcel *parcel, const uint8_t *body, size_t size, int64_t time)
+void stage_parcel_bare(struct stage_parcel *parcel, const uint8_t *body, size_t size, int64_t time)
 {
     parcel->bare = true;
     parcel->body = (struct record){.body = body, .size = size};
@@ -26,7 +26,7 @@ void receive_parcel_bare(struct receive_parcel *parcel, const uint8_t *body, siz
     parcel->time = time;
 }
 
-void receive_parcel_free(struct receive_parcel *parcel)
+void stage_parcel_free(struct stage_parcel *parcel)
 {
     if (parcel->release)
         parcel->release(parcel->owner);
@@ -37,7 +37,7 @@ void receive_parcel_free(struct receive_parcel *parcel)
     memory_release(parcel);
 }
 
-void receive_parcel_chunk(struct receive_parcel *parcel, const struct protocol_chunk *chunk)
+void stage_parcel_chunk(struct stage_parcel *parcel, const struct protocol_chunk *chunk)
 {
     size_t size = chunk->name_size < NAME_MAX_BYTES ? chunk->name_size : NAME_MAX_BYTES;
     memcpy(parcel->topic, chunk->name, size);
@@ -49,7 +49,7 @@ void receive_parcel_chunk(struct receive_parcel *parcel, const struct protocol_c
     parcel->at = UINT32_MAX;
 }
 
-uint64_t receive_parcel_offset(struct receive_parcel *parcel, uint32_t index)
+uint64_t stage_parcel_offset(struct stage_parcel *parcel, uint32_t index)
 {
     const struct protocol_chunk chunk = {
         .first = parcel->first, .count = parcel->count, .span = parcel->span, .mask = parcel->mask};
@@ -68,18 +68,18 @@ uint64_t receive_parcel_offset(struct receive_parcel *parcel, uint32_t index)
     return parcel->offset;
 }
 
-struct format_item receive_parcel_item(struct receive_parcel *parcel, const struct record *record, uint32_t index)
+struct format_item stage_parcel_item(struct stage_parcel *parcel, const struct record *record, uint32_t index)
 {
     return (struct format_item){
         .record = *record,
         .topic = parcel->topic,
-        .offset = receive_parcel_offset(parcel, index),
+        .offset = stage_parcel_offset(parcel, index),
         .attempt = parcel->attempt,
         .time = parcel->time,
     };
 }
 
-void receive_queue_add(struct receive_queue *queue, struct receive_parcel *parcel)
+void stage_queue_add(struct stage_queue *queue, struct stage_parcel *parcel)
 {
     parcel->next = NULL;
     if (queue->last)
@@ -91,9 +91,9 @@ void receive_queue_add(struct receive_queue *queue, struct receive_parcel *parce
     queue->messages += parcel->count;
 }
 
-struct receive_parcel *receive_queue_shift(struct receive_queue *queue)
+struct stage_parcel *stage_queue_shift(struct stage_queue *queue)
 {
-    struct receive_parcel *parcel = queue->first;
+    struct stage_parcel *parcel = queue->first;
     queue->first = parcel->next;
     if (!queue->first)
         queue->last = NULL;
@@ -102,9 +102,9 @@ struct receive_parcel *receive_queue_shift(struct receive_queue *queue)
     return parcel;
 }
 
-void receive_queue_free(struct receive_queue *queue)
+void stage_queue_free(struct stage_queue *queue)
 {
     while (queue->first)
-        receive_parcel_free(receive_queue_shift(queue));
-    *queue = (struct receive_queue){0};
+        stage_parcel_free(stage_queue_shift(queue));
+    *queue = (struct stage_queue){0};
 }
