@@ -539,7 +539,7 @@ enum mp_error receive_runner_open(const struct receive_runner_settings *settings
     if (!error)
         error = stage_children_open(settings->loop->base, &runner->children, fault);
     if (!error)
-        error = stage_environment_open(&runner->environment, environ, fault);
+        error = stage_environment_open(&runner->environment, environ, NULL, fault);
     if (!error) {
         runner->has_sink = true;
         error = receive_sink_open(&runner->sink, settings->loop, fault);

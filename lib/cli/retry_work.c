@@ -319,7 +319,7 @@ enum mp_error retry_work_open(struct retry_work *work, struct fault *fault)
     if (!error)
         error = retry_workers_open(work, fault);
     if (!error)
-        error = stage_environment_open(&work->environment, environ, fault);
+        error = stage_environment_open(&work->environment, environ, NULL, fault);
     if (!error) {
         work->has_sink = true;
         error = receive_sink_open(&work->sink, work->loop, fault);

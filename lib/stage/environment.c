@@ -27,18 +27,45 @@ static enum mp_error reserve(struct stage_environment *environment, size_t count
     return MP_OK;
 }
 
-enum mp_error stage_environment_open(struct stage_environment *environment, char *const *own, struct fault *fault)
+/* Whether one of ENTRIES is of the same variable as ENTRY. */
+static bool has_same(char *const *entries, const char *entry)
+{
+    size_t size = strcspn(entry, "=") + 1;
+    for (; entries && *entries; entries++)
+        if (strncmp(*entries, entry, size) == 0)
+            return true;
+    return false;
+}
+
+/* Takes those of ENTRIES that are no message's, and not among REPLACED. */
+static enum mp_error take(struct stage_environment *environment, char *const *entries, char *const *replaced)
+{
+    for (; entries && *entries; entries++) {
+        if (is_ours(*entries) || has_same(replaced, *entries))
+            continue;
+        enum mp_error error = reserve(environment, environment->own + 1);
+        if (error)
+            return error;
+        environment->entries[environment->own++] = *entries;
+    }
+    return MP_OK;
+}
+
+enum mp_error stage_environment_open(struct stage_environment *environment, char *const *own, char *const *added,
+                                     struct fault *fault)
 {
     *environment = (struct stage_environment){0};
-    for (; *own; own++) {
-        if (is_ours(*own))
-            continue;
-        if (reserve(environment, environment->own + 1)) {
-            stage_environment_free(environment);
-            return fault_memory(fault);
-        }
-        environment->entries[environment->own++] = *own;
+    enum mp_error error = take(environment, own, added);
+    if (!error)
+        error = take(environment, added, NULL);
+    if (!error)
+        error = reserve(environment, environment->own);
+    if (error) {
+        stage_environment_free(environment);
+        return fault_memory(fault);
     }
+    environment->entries[environment->own] = NULL;
+    environment->count = environment->own;
     return MP_OK;
 }
 

@@ -19,8 +19,12 @@ struct stage_environment {
     struct buffer text; /* of the others */
 };
 
-/* Takes the program's environment, OWN (ends with NULL), whose strings stay there. MP_ERR_MEMORY. */
-enum mp_error stage_environment_open(struct stage_environment *environment, char *const *own, struct fault *fault);
+/*
+ * Takes the program's environment, OWN, and what is ADDED to it in place of variables of the same names (NULL: nothing);
+ * both end with NULL, and their strings stay there. MP_ERR_MEMORY.
+ */
+enum mp_error stage_environment_open(struct stage_environment *environment, char *const *own, char *const *added,
+                                     struct fault *fault);
 void stage_environment_free(struct stage_environment *environment);
 
 /*

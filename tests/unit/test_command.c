@@ -531,7 +531,7 @@ static void a_message_is_told_in_variables(void **state)
     set(&block, "x-Colour_1", "b l\"u'e");
     set(&block, "topic", "not this one");
     struct format_item item = item_of(&block);
-    assert_int_equal(stage_environment_open(&environment, own, &fault), MP_OK);
+    assert_int_equal(stage_environment_open(&environment, own, NULL, &fault), MP_OK);
     assert_int_equal(stage_environment_set(&environment, &item, 0, &fault), MP_OK);
     assert_string_equal(value_of(&environment, "PATH"), "/bin");
     assert_string_equal(value_of(&environment, "MSGPIPE_RELAY"), "r");
@@ -566,7 +566,7 @@ static void the_next_message_has_nothing_of_the_last_one(void **state)
     set(&second, "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     set(&second, "tracestate", "a=b");
     struct format_item item = item_of(&first);
-    assert_int_equal(stage_environment_open(&environment, own, &fault), MP_OK);
+    assert_int_equal(stage_environment_open(&environment, own, NULL, &fault), MP_OK);
     assert_int_equal(stage_environment_set(&environment, &item, 0, &fault), MP_OK);
     item = item_of(&second);
     assert_int_equal(stage_environment_set(&environment, &item, 0, &fault), MP_OK);
@@ -590,7 +590,7 @@ static void a_batch_is_told_what_holds_for_all(void **state)
     struct buffer block = {0};
     set(&block, "partitionkey", "k");
     struct format_item item = item_of(&block);
-    assert_int_equal(stage_environment_open(&environment, own, &fault), MP_OK);
+    assert_int_equal(stage_environment_open(&environment, own, NULL, &fault), MP_OK);
     assert_int_equal(stage_environment_set(&environment, &item, 7, &fault), MP_OK);
     assert_string_equal(value_of(&environment, "MSG_COUNT"), "7");
     assert_string_equal(value_of(&environment, "MSG_TOPIC"), "orders.new");
