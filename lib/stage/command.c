@@ -3,17 +3,18 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "stage/command_spawn.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { READ_SIZE = 64 * 1024, EXIT_LATER_CODE = 75, EXIT_CANNOT_RUN_CODE = 126, EXIT_NOT_FOUND_CODE = 127 };
-
-extern char **environ;
+enum {
+    READ_SIZE = 64 * 1024,     /* bytes of a read at least */
+    READ_AT_ONCE = 1024 * 1024 /* bytes after which others get their turn */
+};
 
 struct stage_children {
     struct event_base *base;
@@ -63,21 +64,32 @@ static void stream_close(struct stream *stream)
 
 /* ---- its pipes ------------------------------------------------------------------------------------------------ */
 
-/* Writes what the pipe takes now, and closes it when that was the last. */
+/* Writes what the pipe takes of SIZE bytes now, and closes it when the command does not read any more. */
+static size_t pour(struct stage_command *command, const char *data, size_t size)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t some = write(command->input.descriptor, data + done, size - done);
+        if (some > 0)
+            done += (size_t)some;
+        else if (some < 0 && errno == EAGAIN)
+            break;
+        else if (some >= 0 || errno != EINTR) {
+            stream_close(&command->input);
+            break;
+        }
+    }
+    return done;
+}
+
+/* Writes of the input what the pipe takes now, and closes it when that was the last. */
 static void feed(struct stage_command *command)
 {
     const struct stage_command_settings *settings = &command->settings;
-    while (command->written < settings->input_size) {
-        ssize_t size = write(command->input.descriptor, (const char *)settings->input + command->written,
-                             settings->input_size - command->written);
-        if (size > 0)
-            command->written += (size_t)size;
-        else if (size < 0 && errno == EAGAIN)
-            return;
-        else if (size >= 0 || errno != EINTR)
-            break; /* it does not read any more, which is its own affair */
-    }
-    stream_close(&command->input);
+    size_t left = settings->input_size - command->written;
+    command->written += pour(command, (const char *)settings->input + command->written, left);
+    if (command->written == settings->input_size && !settings->stays)
+        stream_close(&command->input);
 }
 
 /* Has `ended` called from the loop, when nothing stands in its way. */
@@ -95,16 +107,20 @@ static void read_output(struct stage_command *command)
     struct buffer *kept = &command->kept;
     size_t before = kept->size;
     while (command->output.descriptor >= 0 && kept->size < command->settings.output_limit) {
-        size_t room = command->settings.output_limit - kept->size;
-        room = room < READ_SIZE ? room : READ_SIZE;
-        if (buffer_reserve(kept, room) != MP_OK)
+        size_t limit = command->settings.output_limit - kept->size;
+        if (buffer_reserve(kept, limit < READ_SIZE ? limit : READ_SIZE) != MP_OK)
             break;
+        size_t room = kept->capacity - kept->size;
+        room = room < limit ? room : limit;
         ssize_t size = read(command->output.descriptor, kept->data + kept->size, room);
         if (size > 0)
             kept->size += (size_t)size;
         else if (size == 0 || (errno != EINTR && (errno != EAGAIN || command->exited)))
             stream_close(&command->output);
         else if (errno == EAGAIN)
+            break;
+        /* Less than there was room for: more is not there now. */
+        if (!command->exited && size > 0 && ((size_t)size < room || kept->size - before >= READ_AT_ONCE))
             break;
     }
     if (command->output.descriptor >= 0 && kept->size >= command->settings.output_limit)
@@ -131,7 +147,14 @@ static void on_input(evutil_socket_t descriptor, short what, void *context)
 {
     (void)descriptor;
     (void)what;
-    feed(context);
+    struct stage_command *command = context;
+    if (!command->settings.stays) {
+        feed(command);
+        return;
+    }
+    /* Whoever has more to write says so again. */
+    event_del(command->input.event);
+    command->settings.writable(command->settings.context);
 }
 
 static void on_output(evutil_socket_t descriptor, short what, void *context)
@@ -251,103 +274,6 @@ void stage_children_free(struct stage_children *children)
 
 /* ---- starting ------------------------------------------------------------------------------------------------- */
 
-/* The ends of the pipes that the child gets; -1: the program's own. */
-struct ends {
-    int input, output, error;
-};
-
-/* Makes a pipe: OURS (the writing end if we WRITE) does not block. */
-static bool make_pipe(struct stream *stream, int *theirs, bool we_write)
-{
-    int pair[2];
-    if (pipe(pair) != 0)
-        return false;
-    int ours = pair[we_write ? 1 : 0];
-    *theirs = pair[we_write ? 0 : 1];
-    stream->descriptor = ours;
-    return fcntl(ours, F_SETFD, FD_CLOEXEC) == 0 && fcntl(*theirs, F_SETFD, FD_CLOEXEC) == 0 &&
-           fcntl(ours, F_SETFL, O_NONBLOCK) == 0;
-}
-
-static void close_ends(struct ends *ends)
-{
-    int *all[] = {&ends->input, &ends->output, &ends->error};
-    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
-        if (*all[i] >= 0)
-            close(*all[i]);
-        *all[i] = -1;
-    }
-}
-
-static bool make_pipes(struct stage_command *command, struct ends *ends)
-{
-    return make_pipe(&command->input, &ends->input, true) &&
-           (!command->settings.output_limit || make_pipe(&command->output, &ends->output, false)) &&
-           (!command->settings.keep_error || make_pipe(&command->error, &ends->error, false));
-}
-
-static int default_signals(posix_spawnattr_t *attributes)
-{
-    sigset_t all;
-    sigset_t none;
-    sigfillset(&all);
-    sigdelset(&all, SIGKILL);
-    sigdelset(&all, SIGSTOP);
-    sigemptyset(&none);
-    int error = posix_spawnattr_setsigdefault(attributes, &all);
-    return error ? error : posix_spawnattr_setsigmask(attributes, &none);
-}
-
-static int redirect(posix_spawn_file_actions_t *actions, int descriptor, int target)
-{
-    return descriptor < 0 ? 0 : posix_spawn_file_actions_adddup2(actions, descriptor, target);
-}
-
-static int spawn(struct stage_command *command, const struct ends *ends)
-{
-    const struct stage_command_settings *settings = &command->settings;
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    if (posix_spawn_file_actions_init(&actions))
-        return ENOMEM;
-    if (posix_spawnattr_init(&attributes)) {
-        posix_spawn_file_actions_destroy(&actions);
-        return ENOMEM;
-    }
-    int error = redirect(&actions, ends->input, STDIN_FILENO);
-    if (!error)
-        error = redirect(&actions, ends->output, STDOUT_FILENO);
-    if (!error)
-        error = redirect(&actions, ends->error, STDERR_FILENO);
-    if (!error)
-        error = settings->signals ? settings->signals(&attributes) : default_signals(&attributes);
-    if (!error)
-        error = posix_spawnattr_setpgroup(&attributes, 0);
-    if (!error)
-        error = posix_spawnattr_setflags(&attributes,
-                                         POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-    if (!error)
-        error = posix_spawnp(&command->pid, settings->argv[0], &actions, &attributes, settings->argv,
-                             settings->environment ? settings->environment : environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return error;
-}
-
-static enum mp_error explain(int number, const char *name, int *exit_code, struct fault *fault)
-{
-    if (number == ENOENT || number == ENOTDIR) {
-        *exit_code = EXIT_NOT_FOUND_CODE;
-        return fault_set(fault, MP_ERR_NOT_FOUND, "cannot run %s: there is no such command", name);
-    }
-    if (number == EAGAIN || number == ENOMEM || number == EMFILE || number == ENFILE) {
-        *exit_code = EXIT_LATER_CODE;
-        return fault_system(fault, MP_ERR_BUSY, number, "cannot run %s now", name);
-    }
-    *exit_code = EXIT_CANNOT_RUN_CODE;
-    return fault_system(fault, MP_ERR_IO, number, "cannot run %s", name);
-}
-
 /* Watches what there is to watch. False: no memory. */
 static bool watch(struct stage_command *command)
 {
@@ -366,7 +292,10 @@ static bool watch(struct stage_command *command)
         if (stream->descriptor < 0)
             continue;
         stream->event = event_new(base, stream->descriptor, streams[i].what, streams[i].call, command);
-        if (!stream->event || event_add(stream->event, NULL))
+        if (!stream->event)
+            return false;
+        bool idle = stream == &command->input && command->settings.stays && command->written == 0;
+        if (!idle && event_add(stream->event, NULL))
             return false;
     }
     return true;
@@ -375,33 +304,30 @@ static bool watch(struct stage_command *command)
 enum mp_error stage_command_start(const struct stage_command_settings *settings, struct stage_command **result,
                                   int *exit_code, struct fault *fault)
 {
-    *exit_code = EXIT_LATER_CODE;
-    struct ends ends = {-1, -1, -1};
+    struct command_pipes theirs = {-1, -1, -1};
+    struct command_pipes ours = {-1, -1, -1};
     struct stage_command *command = memory_allocate(sizeof(*command));
     if (!command)
-        return fault_memory(fault);
+        return command_spawn_explain(settings, ENOMEM, exit_code, fault);
     command->settings = *settings;
     command->exited = true; /* there is nothing to be ended yet */
-    command->input.descriptor = command->output.descriptor = command->error.descriptor = -1;
     struct event_base *base = settings->children->base;
     command->timer = evtimer_new(base, on_timer, command);
     command->finish = evtimer_new(base, on_finish, command);
-    enum mp_error error = MP_OK;
-    if (!command->timer || !command->finish)
-        error = fault_memory(fault);
-    else if (!make_pipes(command, &ends))
-        error = explain(errno, settings->argv[0], exit_code, fault);
-    if (error)
-        goto fail;
-
-    /* Most inputs fit into the pipe: then there is nothing to be waited for. */
-    feed(command);
-    int number = watch(command) ? spawn(command, &ends) : ENOMEM;
-    if (number) {
-        error = explain(number, settings->argv[0], exit_code, fault);
-        goto fail;
+    int number = command->timer && command->finish ? command_pipes_make(settings, &ours, &theirs) : ENOMEM;
+    command->input.descriptor = ours.input;
+    command->output.descriptor = ours.output;
+    command->error.descriptor = ours.error;
+    if (!number) {
+        /* Most inputs fit into the pipe: then there is nothing to be waited for. */
+        feed(command);
+        number = watch(command) ? command_spawn(settings, &theirs, &command->pid) : ENOMEM;
     }
-    close_ends(&ends);
+    command_pipes_close(&theirs);
+    if (number) {
+        stage_command_free(command);
+        return command_spawn_explain(settings, number, exit_code, fault);
+    }
     command->exited = false;
     command->started = clock_monotonic();
     command->next = settings->children->first;
@@ -413,11 +339,6 @@ enum mp_error stage_command_start(const struct stage_command_settings *settings,
         set_timer(command->timer, settings->timeout);
     *result = command;
     return MP_OK;
-
-fail:
-    close_ends(&ends);
-    stage_command_free(command);
-    return error;
 }
 
 void stage_command_free(struct stage_command *command)
@@ -457,6 +378,38 @@ void stage_command_taken(struct stage_command *command, size_t size)
     /* An event that is active at once, so that callbacks come from the loop only. */
     event_add(command->output.event, NULL);
     event_active(command->output.event, EV_READ, 0);
+}
+
+void stage_command_take_output(struct stage_command *command, struct buffer *output)
+{
+    *output = command->kept;
+    command->kept = (struct buffer){0};
+}
+
+void stage_command_read(struct stage_command *command)
+{
+    if (command->output.descriptor >= 0)
+        read_output(command);
+}
+
+size_t stage_command_write(struct stage_command *command, const void *data, size_t size)
+{
+    if (command->input.descriptor < 0)
+        return 0;
+    size_t done = pour(command, data, size);
+    if (done < size && command->input.descriptor >= 0)
+        event_add(command->input.event, NULL);
+    return done;
+}
+
+bool stage_command_reads(const struct stage_command *command)
+{
+    return command->input.descriptor >= 0;
+}
+
+void stage_command_close_input(struct stage_command *command)
+{
+    stream_close(&command->input);
 }
 
 void stage_command_end(struct stage_command *command)

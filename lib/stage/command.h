@@ -44,10 +44,13 @@ struct stage_command_settings {
     struct stage_children *children;
     char *const *argv;        /* ends with NULL; argv[0] is looked for in $PATH */
     char *const *environment; /* ends with NULL; NULL: the program's own */
+    const char *directory;    /* where it runs; an argv[0] with a slash is looked for from there; NULL: here */
     /* Gives the child its signals, as loop_child_signals() does; NULL: defaults for all, none blocked. 0 or an errno. */
     int (*signals)(posix_spawnattr_t *attributes);
     const void *input; /* its stdin; must stay where it is until the command has ended */
     size_t input_size;
+    bool stays;          /* stdin stays open for stage_command_write(); `input` is not used */
+    size_t pipe_size;    /* bytes that the pipes of stdin and stdout shall hold; 0: as the system has it */
     size_t output_limit; /* stdout is kept up to so many bytes, then not read until some are taken; 0: the program's */
     bool keep_error;     /* stderr is given to `error`; else it is the program's */
     int64_t timeout;     /* microseconds that it may take; 0: no limit */
@@ -55,6 +58,8 @@ struct stage_command_settings {
     void *context;
     /* There is more in stage_command_output(). May be NULL. */
     void (*output)(void *context);
+    /* `stays`: its stdin takes more, after stage_command_write() had not written all. */
+    void (*writable)(void *context);
     /* Some of its stderr, cut anywhere. */
     void (*error)(void *context, const void *data, size_t size);
     /* It has ended, and all its output was read. The command is to be freed, here or later. */
@@ -75,6 +80,20 @@ void stage_command_free(struct stage_command *command);
 /* What came from its stdout and was not taken. Remove bytes with stage_command_taken(), so that it is read on. */
 const struct buffer *stage_command_output(const struct stage_command *command);
 void stage_command_taken(struct stage_command *command, size_t size);
+/* Once it has ended: all of that, out of COMMAND into the empty buffer OUTPUT, which is the caller's. */
+void stage_command_take_output(struct stage_command *command, struct buffer *output);
+
+/* Looks now what it has printed, without waiting for the loop: `output` is called if there is some. */
+void stage_command_read(struct stage_command *command);
+
+/*
+ * `stays`: writes what its stdin takes of SIZE bytes now, and returns how many; `writable` is called when it takes more.
+ * When it does not read any more, nothing is written and nothing called: stage_command_reads() is false then.
+ */
+size_t stage_command_write(struct stage_command *command, const void *data, size_t size);
+bool stage_command_reads(const struct stage_command *command);
+/* The end of its stdin. */
+void stage_command_close_input(struct stage_command *command);
 
 /* Ends it: SIGTERM to its group, and SIGKILL after the grace. */
 void stage_command_end(struct stage_command *command);

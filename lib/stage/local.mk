@@ -6,6 +6,7 @@
 noinst_LTLIBRARIES += %D%/libstage.la
 %C%_libstage_la_SOURCES = \
 	%D%/command.c %D%/command.h \
+	%D%/command_spawn.c %D%/command_spawn.h \
 	%D%/environment.c %D%/environment.h \
 	%D%/parcel.c %D%/parcel.h \
 	%D%/steps.h \
