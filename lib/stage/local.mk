@@ -11,5 +11,6 @@ noinst_LTLIBRARIES += %D%/libstage.la
 	%D%/parcel.c %D%/parcel.h \
 	%D%/steps.h \
 	%D%/tail.c %D%/tail.h \
-	%D%/work.h \
+	%D%/work.c %D%/work.h %D%/work_private.h \
+	%D%/work_run.c \
 	$(empty)

@@ -277,6 +277,10 @@ unit_tests += %D%/test_command
 %C%_test_command_SOURCES = %D%/test_command.c
 %C%_test_command_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_work
+%C%_test_work_SOURCES = %D%/test_work.c %D%/work_rig.c %D%/work_rig.h
+%C%_test_work_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
