@@ -17,7 +17,7 @@
  */
 
 enum {
-    FREE_BYTES = 4 * 1024 * 1024,         /* kept free for what comes: two turns of publications */
+    FREE_BYTES = 1024 * 1024,             /* kept free for what comes, beside as much as came since the last look */
     TIGHT_BYTES = 96 * 1024 * 1024,       /* on a disk that is nearly full */
     RECLAIM_MOST = 16 * 1024 * 1024,      /* bytes deleted in a turn, exceeded by one frame at most, */
     RECLAIM_ROWS = 256,                   /* and frames */
@@ -297,14 +297,14 @@ static enum mp_error reclaim(struct local *local, uint64_t bytes, struct fault *
     return error ? error : delete_gone(local, &share, fault);
 }
 
-/* What is published next finds free pages. */
+/* What is published next finds free pages, if it is no more than what came last. */
 static enum mp_error reclaim_sometimes(struct local *local, struct fault *fault)
 {
     if (!local->dead && local->gone_count == 0)
         return MP_OK;
     if (++local->reclaim_turns < RECLAIM_TURNS && local->reclaim_bytes < RECLAIM_BYTES)
         return MP_OK;
-    return reclaim(local, FREE_BYTES, fault);
+    return reclaim(local, FREE_BYTES + local->reclaim_bytes, fault);
 }
 
 /* Somebody waits for room on the disk. A snapshot lets everything be deleted that nobody needs. */

@@ -52,6 +52,21 @@ static void frames_go_from_the_oldest_on(void **state)
     buffer_free(&bytes);
 }
 
+/* Bytes 52 and 64 of the file tell (sqlite.org/fileformat2.html, 1.3): without it, deleting a frame reads all its pages. */
+static void a_new_store_has_a_map_of_its_pages(void **state)
+{
+    struct rig *rig = *state;
+    uint8_t head[100];
+    rig_open(rig);
+    rig_close(rig);
+    FILE *file = fopen(rig->path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fread(head, 1, sizeof head, file), sizeof head);
+    fclose(file);
+    assert_true(head[52] | head[53] | head[54] | head[55]);
+    assert_int_equal(head[67], 1); /* pages are moved when they are asked to, not at each commit */
+}
+
 static void topics_of_messages_are_found(void **state)
 {
     struct rig *rig = *state;
@@ -218,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(frames_go_from_the_oldest_on, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_new_store_has_a_map_of_its_pages, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(topics_of_messages_are_found, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(events_go_from_the_oldest_on, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(hashes_go_by_their_time, rig_set_up, rig_tear_down),
