@@ -182,8 +182,9 @@ static void on_finish(evutil_socket_t descriptor, short what, void *context)
     (void)descriptor;
     (void)what;
     struct stage_command *command = context;
+    struct stage_result result = command->result; /* which outlives the command, if that is freed now */
     command->ended = true;
-    command->settings.ended(command->settings.context, &command->result);
+    command->settings.ended(command->settings.context, &result);
 }
 
 /* Sends NUMBER to the whole group; one that is stopped goes on to hear it. */
@@ -388,8 +389,10 @@ void stage_command_take_output(struct stage_command *command, struct buffer *out
 
 void stage_command_read(struct stage_command *command)
 {
-    if (command->output.descriptor >= 0)
-        read_output(command);
+    if (command->output.descriptor < 0)
+        return;
+    read_output(command);
+    finish_later(command);
 }
 
 size_t stage_command_write(struct stage_command *command, const void *data, size_t size)

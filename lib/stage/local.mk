@@ -12,5 +12,7 @@ noinst_LTLIBRARIES += %D%/libstage.la
 	%D%/steps.h \
 	%D%/tail.c %D%/tail.h \
 	%D%/work.c %D%/work.h %D%/work_private.h \
+	%D%/work_answer.c \
 	%D%/work_run.c \
+	%D%/work_stream.c %D%/work_stream.h \
 	$(empty)

@@ -11,6 +11,11 @@ enum { PAUSE_FIRST = 100 * 1000, PAUSE_MAX = 30 * 1000 * 1000 }; /* microseconds
 
 extern char **environ;
 
+static bool is_stream(const struct stage_work *work)
+{
+    return work->settings.mode == STAGE_STREAM;
+}
+
 /* ---- tasks ---------------------------------------------------------------------------------------------------- */
 
 void work_queue_push(struct work_queue *queue, struct stage_task *task)
@@ -82,7 +87,9 @@ static void on_pump(evutil_socket_t descriptor, short what, void *context)
     (void)what;
     struct stage_work *work = context;
     finish_returned(work);
-    if (!work->paused)
+    if (is_stream(work))
+        work_stream_pump(work);
+    else
         work_run_pump(work);
 }
 
@@ -228,11 +235,14 @@ static enum mp_error open_parts(struct stage_work *work, struct fault *fault)
     work->resume = evtimer_new(settings->base, on_resume, work);
     if (!work->workers || !work->pump || !work->resume)
         return fault_memory(fault);
-    for (unsigned i = 0; i < settings->workers; i++) {
+    enum mp_error error = MP_OK;
+    for (unsigned i = 0; i < settings->workers && !error; i++) {
         work->workers[i].work = work;
         work->workers[i].index = i;
+        if (is_stream(work))
+            error = work_stream_open(&work->workers[i], fault);
     }
-    return stage_environment_open(&work->environment, environ, settings->environment, fault);
+    return error ? error : stage_environment_open(&work->environment, environ, settings->environment, fault);
 }
 
 enum mp_error stage_work_open(const struct stage_work_settings *settings, struct stage_work **result,
@@ -242,8 +252,6 @@ enum mp_error stage_work_open(const struct stage_work_settings *settings, struct
         return fault_set(fault, MP_ERR_INVALID,
                          "the format whole tells no message from the next in a stream: take "
                          "lines, null, length or json");
-    if (settings->mode == STAGE_STREAM)
-        return fault_set(fault, MP_ERR_INVALID, "the mode stream cannot be run yet");
     struct stage_work *work = memory_allocate(sizeof(*work));
     if (!work)
         return fault_memory(fault);
@@ -267,6 +275,7 @@ enum mp_error stage_work_open(const struct stage_work_settings *settings, struct
 static void close_worker(struct work_worker *worker)
 {
     stage_command_free(worker->command);
+    work_stream_free(worker);
     buffer_free(&worker->input);
     memory_release(worker->malformed);
 }
@@ -290,7 +299,9 @@ void stage_work_free(struct stage_work *work)
 
 uint32_t stage_work_room(const struct stage_work *work)
 {
-    uint64_t most = (uint64_t)work->settings.workers * 2;
+    uint64_t most = 0;
+    for (unsigned i = 0; i < work->settings.workers; i++)
+        most += is_stream(work) ? work_stream_room(&work->workers[i]) : 2;
     if (work->paused || work->stopped || work->held >= most)
         return 0;
     return (uint32_t)(most - work->held < UINT32_MAX ? most - work->held : UINT32_MAX);
@@ -306,6 +317,8 @@ void stage_work_add(struct stage_work *work, struct stage_task *task)
 void stage_work_return(struct stage_work *work)
 {
     struct stage_task *task;
+    for (unsigned i = 0; is_stream(work) && i < work->settings.workers; i++)
+        work_stream_return(&work->workers[i]);
     while ((task = work_queue_shift(&work->waiting)))
         work_return(work, task);
 }
@@ -314,18 +327,22 @@ void stage_work_stop(struct stage_work *work)
 {
     work->stopped = true;
     stage_work_return(work);
+    for (unsigned i = 0; is_stream(work) && i < work->settings.workers; i++)
+        work_stream_stop(&work->workers[i]);
 }
 
 void stage_work_end(struct stage_work *work)
 {
     for (unsigned i = 0; i < work->settings.workers; i++)
-        if (work->workers[i].command)
+        if (is_stream(work))
+            work_stream_end(&work->workers[i]);
+        else if (work->workers[i].command)
             stage_command_end(work->workers[i].command);
 }
 
 bool stage_work_idle(const struct stage_work *work)
 {
-    return work->held == 0 && work->running == 0;
+    return work->held == 0 && (work->running == 0 || (is_stream(work) && !work->stopped));
 }
 
 unsigned stage_work_running(const struct stage_work *work)

@@ -96,5 +96,14 @@ bool work_ended_words(const struct stage_work *work, const struct stage_result *
 
 /* Begins what can be begun. From the loop only. */
 void work_run_pump(struct stage_work *work);
+void work_stream_pump(struct stage_work *work);
+
+/* A worker's part in the functions of work.h. */
+enum mp_error work_stream_open(struct work_worker *worker, struct fault *fault);
+void work_stream_free(struct work_worker *worker);
+uint64_t work_stream_room(const struct work_worker *worker);
+void work_stream_return(struct work_worker *worker);
+void work_stream_stop(struct work_worker *worker);
+void work_stream_end(struct work_worker *worker);
 
 #endif

@@ -281,6 +281,10 @@ unit_tests += %D%/test_work
 %C%_test_work_SOURCES = %D%/test_work.c %D%/work_rig.c %D%/work_rig.h
 %C%_test_work_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_work_stream
+%C%_test_work_stream_SOURCES = %D%/test_work_stream.c %D%/work_rig.c %D%/work_rig.h
+%C%_test_work_stream_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
