@@ -162,7 +162,22 @@ static const struct option_spec specs[] = {
      .verbs = OPTION_NO_VERB,
      .help = "leave out what was done already, by id or by key",
      .man = "Leave out messages whose\n.Cm id\nor\n.Cm key\nis that of one that was done within the window; while one "
-            "is under way others of that id wait for\nwhat becomes of it.\nThis is known for as long as\n.Nm\nruns."},
+            "is under way others of that id wait for\nwhat becomes of it.\nMessages that died are not done.\nThis is "
+            "known for as long as\n.Nm\nruns, or with\n"
+            ".Fl \\-dedupe-file\nfor the whole window."},
+    {.name = "dedupe-file",
+     .kind = OPTION_TEXT,
+     .at = AT(dedupe_file),
+     .argument = "FILE",
+     .section = "Input",
+     .completion = OPTION_COMPLETE_FILE,
+     .verbs = OPTION_NO_VERB,
+     .help = "keep in FILE what --dedupe remembers, for the next run",
+     .man = "Keep in\n.Ar FILE ,\nwhich is made when it is not there, what was done:\na message that was done is not "
+            "done again within the window, also when\n.Nm\nis started again.\nIt is on the disk before the output of "
+            "the command is printed; a message whose command was under way, or had just ended, when\n.Nm\nwas killed "
+            "is done again.\nThe file takes 32 bytes a message, and is written anew when it has doubled.\nOne\n.Nm\n"
+            "at a time can use it (exit 75)."},
     {.name = "window",
      .kind = OPTION_DURATION,
      .at = AT(window),
@@ -369,6 +384,7 @@ static const struct option_rule rules[] = {
     {OPTION_NEEDS, "edit", {"topic"}, "the letters of a file are changed in the file"},
     {OPTION_EXCLUDES, "canary", {"to"}, "no group is known that would acknowledge it"},
     {OPTION_NEEDS, "window", {"dedupe"}, "it says how long --dedupe remembers"},
+    {OPTION_NEEDS, "dedupe-file", {"dedupe"}, "it keeps what --dedupe remembers"},
     {0},
 };
 

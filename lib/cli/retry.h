@@ -51,8 +51,9 @@ struct retry_settings {
     uint64_t batch; /* messages for one command at most; 0: not given */
     bool unordered;
 
-    int dedupe;     /* enum retry_dedupe */
-    int64_t window; /* microseconds */
+    int dedupe;              /* enum retry_dedupe */
+    int64_t window;          /* microseconds */
+    const char *dedupe_file; /* NULL: none */
 
     const char *dead_file; /* NULL: none */
     const char *dead_topic;

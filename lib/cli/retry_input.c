@@ -4,6 +4,7 @@
 #include "cli/dead_file.h"
 #include "cli/exit.h"
 #include "cli/retry_post.h"
+#include "cli/seen_file.h"
 #include "cli/send_source.h"
 #include "message/attributes.h"
 
@@ -24,6 +25,7 @@ struct retry_input {
     struct retry_post post; /* --dead-topic */
     char place[FAULT_TEXT]; /* where dead messages go, for words */
     struct seen seen;
+    struct seen_file seen_file; /* --dedupe-file */
     uint64_t seed;
     uint64_t producer; /* the run's own: with a message's number its identity */
 };
@@ -97,6 +99,20 @@ static enum mp_error next(void *context, struct retry_message *message, const vo
     return MP_OK;
 }
 
+/* ---- done ones are noted ---------------------------------------------------------------------------------------- */
+
+static enum mp_error note_done(void *context, const struct retry_message *message, struct fault *fault)
+{
+    struct retry_input *input = context;
+    return message->has_id && seen_file_add(&input->seen_file, message->id) ? fault_memory(fault) : MP_OK;
+}
+
+static enum mp_error flush_done(void *context, int64_t now, struct fault *fault)
+{
+    struct retry_input *input = context;
+    return seen_file_flush(&input->seen_file, now, fault);
+}
+
 /* ---- dead ones go out ----------------------------------------------------------------------------------------- */
 
 static enum mp_error to_file(void *context, const struct retry_job *job, struct fault *fault)
@@ -159,6 +175,11 @@ static enum mp_error open_all(struct retry_input *input, const struct options *o
     input->producer = input->producer ? input->producer : 1;
     input->seed = ~input->producer;
     input->seen.window = settings->window;
+    if (!error && settings->dedupe_file) {
+        error = seen_file_open(&input->seen_file, settings->dedupe_file, (uint64_t)settings->dedupe, &input->seen,
+                               clock_monotonic(), fault);
+        input->seed = input->seen_file.seed;
+    }
     snprintf(input->place, sizeof(input->place), "it goes to %s", place_of(settings));
     input->work = (struct retry_work){
         .loop = &input->loop,
@@ -166,6 +187,8 @@ static enum mp_error open_all(struct retry_input *input, const struct options *o
         .source = {.context = input,
                    .next = next,
                    .check = settings->dead_topic ? check_post : NULL,
+                   .done = settings->dedupe_file ? note_done : NULL,
+                   .flush = settings->dedupe_file ? flush_done : NULL,
                    .dead = settings->dead_file    ? to_file
                            : settings->dead_topic ? to_topic
                                                   : NULL,
@@ -231,7 +254,7 @@ static int run(struct retry_input *input, const struct options *options, const s
 int retry_from_input(const struct retry_settings *settings, const struct options *options,
                      const struct retry_policy *policy, int *signal)
 {
-    struct retry_input input = {.settings = settings, .dead_file.descriptor = -1};
+    struct retry_input input = {.settings = settings, .dead_file.descriptor = -1, .seen_file.descriptor = -1};
     struct fault fault = {0};
     int code;
     enum mp_error error = open_source(&input, options, &fault);
@@ -244,6 +267,7 @@ int retry_from_input(const struct retry_settings *settings, const struct options
     retry_work_close(&input.work);
     dead_file_close(&input.dead_file);
     retry_post_close(&input.post);
+    seen_file_close(&input.seen_file);
     seen_free(&input.seen);
     if (input.readable)
         event_free(input.readable);

@@ -292,6 +292,8 @@ bool retry_work_step(void *context, int64_t now, int64_t *due)
     if (work->loop->interrupted && !work->interrupted)
         interrupt(work);
     retry_work_reap(work, now);
+    if (work->source.flush && work->source.flush(work->source.context, now, &fault))
+        retry_work_fail(work, &fault);
     bury(work);
     begin(work, now, due);
     if (collect(work))

@@ -36,6 +36,8 @@ struct retry_source {
     enum mp_error (*check)(void *context, int64_t now, struct fault *fault);
     /* The command did it. May be NULL. */
     enum mp_error (*done)(void *context, const struct retry_message *message, struct fault *fault);
+    /* Called after done(), before anything is printed: what it told is to be on the disk. May be NULL. */
+    enum mp_error (*flush)(void *context, int64_t now, struct fault *fault);
     /* JOB is hopeless, see its reason: MP_OK when it is dead for good. NULL: the first one ends the tool. */
     enum mp_error (*dead)(void *context, const struct retry_job *job, struct fault *fault);
     const char *to;        /* where dead ones go, as in "message 3: ./a exited with 65: it goes to bad.jsonl" */

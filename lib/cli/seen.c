@@ -77,3 +77,15 @@ enum mp_error seen_add(struct seen *seen, struct seen_id id, int64_t now)
     *entry = (struct seen_entry){id, now};
     return MP_OK;
 }
+
+bool seen_next(const struct seen *seen, size_t *at, int64_t now, struct seen_entry *entry)
+{
+    while (*at < seen->capacity) {
+        const struct seen_entry *next = &seen->entries[(*at)++];
+        if (next->time == SEEN_FREE || is_old(seen, next, now))
+            continue;
+        *entry = *next;
+        return true;
+    }
+    return false;
+}

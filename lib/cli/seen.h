@@ -45,4 +45,10 @@ bool seen_has(const struct seen *seen, struct seen_id id, int64_t now);
 /* Adds ID at NOW, or renews it. MP_ERR_MEMORY, with the set as it was. */
 enum mp_error seen_add(struct seen *seen, struct seen_id id, int64_t now);
 
+/*
+ * Goes through what was added less than the window before NOW: *AT is 0 at first. False: that was all. Nothing may be
+ * added meanwhile.
+ */
+bool seen_next(const struct seen *seen, size_t *at, int64_t now, struct seen_entry *entry);
+
 #endif

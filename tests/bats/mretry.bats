@@ -231,6 +231,62 @@ mretry: to go on with the same input: add --skip 1'
     assert_output $'1\n2\n3'
 }
 
+@test "with a dedupe file what was done is not done again when it is started again" {
+    printf '%s\n' a:1 b:2 c:3 >in
+    script='read -r x; [ "$x" = 2 ] && [ ! -e mended ] && exit 65; echo "$x"'
+    file=(-K : --dedupe key --dedupe-file seen)
+    run --separate-stderr mretry "${file[@]}" --dead-file dead -- sh -c "$script" <in
+    assert_equal "$status" 65
+    assert_output $'1\n3'
+    touch mended
+    run --separate-stderr mretry "${file[@]}" --window 1h -- sh -c "$script" <in
+    assert_success
+    assert_output 2
+    run --separate-stderr mretry "${file[@]}" -- sh -c "$script" <in
+    assert_success
+    assert_output ''
+    sleep 0.02
+    run --separate-stderr mretry "${file[@]}" --window 10ms -- sh -c "$script" <in
+    assert_output $'1\n2\n3'
+}
+
+@test "killed at any moment, what had printed its output is not done again" {
+    seq 2000 | sed 's/.*/k&:&/' >in
+    for _ in 1 2 3 4; do
+        start_reading in out mretry -K : --dedupe key --dedupe-file seen --window 1h --workers 2 -- \
+            sh -c 'read -r x; echo "$x"; echo "$x" >>done'
+        until_true has_lines 5 out
+        end "$started_pid" KILL
+        # The end of a line may be torn by the kill.
+        head -n -1 out >>printed
+    done
+    mretry -K : --dedupe key --dedupe-file seen --window 1h --workers 2 -- sh -c 'read -r x; echo "$x"' <in >>printed
+    sort -n printed | uniq -d >twice
+    assert_equal "$(cat twice)" ''
+}
+
+@test "a dedupe file is for one at a time and for one kind" {
+    mkfifo in
+    start_reading in out mretry -F json --dedupe id --dedupe-file seen -- cat
+    exec {feed}>in
+    until_true test -s seen
+    run mretry -F json --dedupe id --dedupe-file seen -- cat <<<one
+    assert_failure 75
+    assert_output 'mretry: seen is in use by another mretry: each needs a file of its own'
+    exec {feed}>&-
+    wait "$started_pid"
+    run mretry -F json --dedupe key --dedupe-file seen -- cat <<<one
+    assert_failure 64
+    assert_output 'mretry: seen was written with another --dedupe: name another file'
+    echo text >other
+    run mretry -F json --dedupe key --dedupe-file other -- cat <<<one
+    assert_failure 64
+    assert_output 'mretry: other is no file of --dedupe-file: name another'
+    run mretry -F json --dedupe key --dedupe-file no/such -- cat <<<one
+    assert_failure 74
+    assert_output 'mretry: cannot open no/such: No such file or directory'
+}
+
 @test "input that is no message is told, and stops it without a dead file" {
     printf '%s\n' '{"specversion":"1.0","id":"a","source":"/","type":"t","data":1}' no >in
     run --separate-stderr mretry -F json -- sh -c 'cat; echo' <in

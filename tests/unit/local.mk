@@ -55,6 +55,10 @@ unit_tests += %D%/test_names
 %C%_test_names_SOURCES = %D%/test_names.c
 %C%_test_names_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_seen_file
+%C%_test_seen_file_SOURCES = %D%/test_seen_file.c
+%C%_test_seen_file_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_seen
 %C%_test_seen_SOURCES = %D%/test_seen.c
 %C%_test_seen_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
