@@ -158,6 +158,7 @@ struct engine_settlement {
     int32_t exit_code;         /* of the command; -1: none */
     const char *note; /* what a dead letter keeps of the error (the tail of stderr): any bytes, not terminated */
     size_t note_size; /* ENGINE_NOTE_MAX at most */
+    bool more;        /* another one of the same request follows, at once: this one may take effect with that */
 };
 
 /* Bytes of a frame that an engine stores: SQLite takes 10^9 in a row. */
@@ -283,7 +284,7 @@ struct engine_operations {
                           uint64_t value, const struct engine_limits *limits, struct engine_deliveries *deliveries,
                           struct fault *fault);
 
-    /* How many of the messages of SETTLEMENT are leased as it says; no change. */
+    /* How many of the messages of SETTLEMENT are leased as it says; no change. Not to be asked behind one with `more`. */
     uint32_t (*held)(struct engine *engine, uint64_t session, const struct engine_settlement *settlement);
     /* Settles those. */
     enum mp_error (*settle)(struct engine *engine, const struct engine_origin *origin,

@@ -37,6 +37,7 @@ static void forget_all(struct local *local)
     struct group *group;
     local_leases_clear(local);
     local_letters_forget(local);
+    local_settling_forget(local);
     local->let_go_count = 0;
     while ((group = map_next(&local->groups, &at)))
         local_group_free(group);

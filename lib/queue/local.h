@@ -22,6 +22,7 @@ enum { TOPICS_MAX = (1 << 19) - 1, CACHE_SLOTS = 64 };
 struct topic;
 struct group;
 struct deduper;
+struct settling;
 
 /*
  * Relay time is a clock that never steps: microseconds since the epoch as the wall clock had it when the store was made,
@@ -246,6 +247,7 @@ struct local {
     uint64_t commits, snapshots, lapsed, expired;
     bool held_up; /* somebody was given nothing since the last session ran out of leases */
 
+    struct settling *settling;  /* settlements that become events together; NULL: there were none yet */
     struct letter_box *letters; /* dead letters of this turn */
     uint64_t letters_producer;  /* of the frames that they are in; 0: none yet */
     uint64_t letters_sequence;
@@ -476,6 +478,8 @@ static inline void local_go_on(struct local *local, struct group *group)
 }
 
 /* local_settle.c */
+/* What was gathered in a turn that is undone. */
+void local_settling_forget(struct local *local);
 uint32_t local_held(struct engine *engine, uint64_t session, const struct engine_settlement *settlement);
 enum mp_error local_settle(struct engine *engine, const struct engine_origin *origin,
                            const struct engine_settlement *settlement, uint32_t *applied, struct fault *fault);

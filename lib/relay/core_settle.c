@@ -69,6 +69,7 @@ static enum mp_error apply_items(struct core *core, const struct request *reques
         protocol_settle_item(&settling->settle, i, &item);
         protocol_settle_note(&words, i, &item.note, &item.note_size);
         struct engine_settlement settlement = engine_settlement(&item);
+        settlement.more = i + 1 < settling->settle.count;
         uint32_t some = 0;
         error = core->engine->operations->settle(core->engine, &origin, &settlement, &some, fault);
         *applied += some;

@@ -15,10 +15,10 @@ static uint64_t some_leased(struct trial *trial, unsigned group)
 }
 
 /* A range around OFFSET: one message, a few, all that may belong to the lease, or what nobody would ask for. */
-static void choose_range(struct trial *trial, uint64_t offset, struct engine_settlement *settlement)
+static void choose_range(struct trial *trial, uint64_t offset, bool small, struct engine_settlement *settlement)
 {
     uint64_t before = 0, behind = 0;
-    switch (trial_below(trial, 4)) {
+    switch (trial_below(trial, small ? 2 : 4)) {
     case 0:
         break;
     case 1:
@@ -65,16 +65,33 @@ static void choose_count(struct trial *trial, uint32_t wanted, struct engine_set
     settlement->count = wanted + (uint32_t)stale;
 }
 
+/* Messages that are to be settled: those around OFFSET, which were leased when that was decided. */
+struct target {
+    unsigned group;
+    uint64_t offset;
+    uint64_t session, lease;
+};
+
+/* A request as it goes on. */
+struct request {
+    struct engine_origin origin;
+    struct lane result;
+    bool small;     /* ranges are: so that they lie apart within a lease */
+    bool more;      /* another range follows */
+    bool gathering; /* ranges were said to be followed by others: what is held is not known before the last */
+};
+
 /* One range. */
-static void settle_range(struct trial *trial, const struct engine_origin *origin, unsigned group, uint64_t offset,
-                         struct lane *result)
+static void settle_range(struct trial *trial, struct request *request, const struct target *target)
 {
     static const char *const names[] = {"", "ack", "retry", "release", "dead"};
+    const struct engine_origin *origin = &request->origin;
+    const unsigned group = target->group;
     const struct group *real = trial_real(trial, group);
-    struct engine_settlement settlement = {.group = real->id, .lease = cell_at(trial, group, offset)->lease};
+    struct engine_settlement settlement = {.group = real->id, .lease = target->lease, .more = request->more};
     struct fault fault = {0};
     uint32_t applied = 0;
-    choose_range(trial, offset, &settlement);
+    choose_range(trial, target->offset, request->small, &settlement);
     choose_action(trial, &settlement);
     if (trial_chance(trial, 3))
         settlement.lease += trial_below(trial, 3) - 1;
@@ -84,7 +101,7 @@ static void settle_range(struct trial *trial, const struct engine_origin *origin
     uint32_t span = settlement.count;
     uint32_t wanted = there ? reference_settle(trial, group, origin->session, &settlement, span, false) : 0;
     choose_count(trial, wanted, &settlement);
-    uint32_t held = trial->call->held(trial->engine, origin->session, &settlement);
+    uint32_t held = request->gathering ? wanted : trial->call->held(trial->engine, origin->session, &settlement);
     if (held != wanted)
         trial_fail(trial, "%u messages are said to be held instead of %u", held, wanted);
     if (trial->call->settle(trial->engine, origin, &settlement, &applied, &fault))
@@ -93,12 +110,13 @@ static void settle_range(struct trial *trial, const struct engine_origin *origin
         reference_settle(trial, group, origin->session, &settlement, span, true);
     if (applied != wanted)
         trial_fail(trial, "%u messages were settled instead of %u", applied, wanted);
-    result->result += applied;
-    result->count += settlement.count - applied;
-    trial_say(trial, "%s %u of %u at %llu, applied %u, of group %s on %s: session %llx, lease %llu, delay %u ms",
+    request->gathering = settlement.more;
+    request->result.result += applied;
+    request->result.count += settlement.count - applied;
+    trial_say(trial, "%s %u of %u at %llu, applied %u%s, of group %s on %s: session %llx, lease %llu, delay %u ms",
               names[settlement.action], settlement.count, span, (unsigned long long)settlement.first, applied,
-              real->name, real->topic->name, (unsigned long long)origin->session, (unsigned long long)settlement.lease,
-              settlement.delay);
+              settlement.more ? " (more)" : "", real->name, real->topic->name, (unsigned long long)origin->session,
+              (unsigned long long)settlement.lease, settlement.delay);
 }
 
 /*
@@ -121,36 +139,67 @@ void keep_number(struct trial *trial, unsigned session, const struct engine_orig
         trial_fail(trial, "a session's row: %s", fault_text(&fault));
 }
 
-/* A request: some ranges, mostly of one session's leases, and sometimes a publication together with them. */
-void act_settle(struct trial *trial)
+enum { RANGES = 12 };
+
+/* Chooses up to COUNT targets: of the same group as the first one often, and often in order. Returns how many. */
+static unsigned choose_targets(struct trial *trial, struct target *targets, unsigned count)
 {
-    unsigned ranges = 1 + (unsigned)trial_below(trial, trial_chance(trial, 20) ? 4 : 1);
-    unsigned session = SESSIONS;
-    struct engine_origin origin = {0};
-    struct lane result = {0};
-    bool published = false;
-    for (unsigned i = 0; i < ranges && trial->now.groups_count > 0; i++) {
-        unsigned group = (unsigned)trial_below(trial, trial->now.groups_count);
+    unsigned chosen = 0;
+    bool ascending = trial_chance(trial, 70);
+    for (unsigned i = 0; i < count; i++) {
+        unsigned group = chosen > 0 && trial_chance(trial, 80) ? targets[0].group
+                                                               : (unsigned)trial_below(trial, trial->now.groups_count);
         uint64_t offset = some_leased(trial, group);
         if (trial->now.groups[group].subscription == NOBODY ||
             offset == trial->now.topics[trial->now.groups[group].topic].end)
             continue;
-        for (unsigned owner = 0; session == SESSIONS && owner < SESSIONS; owner++)
-            if (trial->sessions[owner] == cell_at(trial, group, offset)->session)
-                session = trial_chance(trial, 97) ? owner : (unsigned)trial_below(trial, SESSIONS);
-        origin = (struct engine_origin){trial->sessions[session],
-                                        trial->now.lanes[session][ENGINE_LANE_SETTLE].number + 1, ENGINE_LANE_SETTLE};
-        settle_range(trial, &origin, group, offset, &result);
+        const struct cell *cell = cell_at(trial, group, offset);
+        struct target target = {group, offset, cell->session, cell->lease};
+        unsigned at = chosen++;
+        for (; ascending && at > 0 && targets[at - 1].offset > offset; at--)
+            targets[at] = targets[at - 1];
+        targets[at] = target;
     }
-    if (session == SESSIONS)
+    return chosen;
+}
+
+/* Whose lease TARGET is; now and then somebody else's. */
+static unsigned choose_owner(struct trial *trial, const struct target *target)
+{
+    unsigned owner = 0;
+    while (owner < SESSIONS && trial->sessions[owner] != target->session)
+        owner++;
+    return owner < SESSIONS && trial_chance(trial, 97) ? owner : (unsigned)trial_below(trial, SESSIONS);
+}
+
+/* A request: some ranges, mostly of one session's leases, and sometimes a publication together with them. */
+void act_settle(struct trial *trial)
+{
+    struct target targets[RANGES];
+    unsigned ranges = 1 + (unsigned)trial_below(trial, trial_chance(trial, 25) ? RANGES : 1);
+    unsigned count = choose_targets(trial, targets, trial->now.groups_count > 0 ? ranges : 0);
+    struct request request = {.origin = {.lane = ENGINE_LANE_SETTLE}};
+    size_t changes = trial->changes_count;
+    bool together = trial_chance(trial, 80), published = false;
+    if (count == 0)
         return;
+    unsigned session = choose_owner(trial, &targets[0]);
+    request.small = count > 1 && trial_chance(trial, 80);
+    request.origin.session = trial->sessions[session];
+    request.origin.number = trial->now.lanes[session][ENGINE_LANE_SETTLE].number + 1;
+    for (unsigned i = 0; i < count; i++) {
+        request.more = together && i + 1 < count;
+        settle_range(trial, &request, &targets[i]);
+        if (!request.more)
+            reference_settled(trial, changes);
+    }
     if (trial_chance(trial, 15)) {
         struct lane unused;
-        published = publish_frame(trial, (unsigned)trial_below(trial, trial->flavour.topics), session, &origin, 0,
-                                  GROUPS_MAX, &unused);
+        published = publish_frame(trial, (unsigned)trial_below(trial, trial->flavour.topics), session, &request.origin,
+                                  0, GROUPS_MAX, &unused);
     }
-    result.number = origin.number;
-    trial->now.lanes[session][ENGINE_LANE_SETTLE] = result;
-    if (result.count > 0 || (result.result == 0 && !published))
-        keep_number(trial, session, &origin);
+    request.result.number = request.origin.number;
+    trial->now.lanes[session][ENGINE_LANE_SETTLE] = request.result;
+    if (request.result.count > 0 || (request.result.result == 0 && !published))
+        keep_number(trial, session, &request.origin);
 }

@@ -53,18 +53,20 @@ static struct cell released_cell(const struct cell *before)
 }
 
 /*
- * What the policy says, which leaves the engine a choice: what it has chosen is taken over when it is between the
- * shortest and the longest that it may be.
+ * The delay that the policy chooses, which is known when the request is at its end: until then it is CHOICE. Then what the
+ * engine has chosen is taken over when it is between the shortest and the longest that it may be.
  */
-static struct cell policy_cell(struct trial *trial, unsigned group, uint64_t offset)
+#define CHOICE INT64_MAX
+
+static void choose_delay(struct trial *trial, unsigned group, uint64_t offset)
 {
-    const struct cell *before = cell_at(trial, group, offset);
+    const struct cell *cell = cell_at(trial, group, offset);
     const struct group_settings *policy = policy_of(trial, group);
     double delay = (double)policy->initial_interval, most = (double)policy->max_interval;
-    for (uint32_t i = 1; policy->backoff == BACKOFF_EXPONENTIAL && i < before->attempt && delay < most; i++)
+    for (uint32_t i = 1; policy->backoff == BACKOFF_EXPONENTIAL && i < cell->attempt && delay < most; i++)
         delay *= 2;
     if (policy->backoff == BACKOFF_LINEAR)
-        delay *= before->attempt;
+        delay *= cell->attempt;
     if (policy->backoff != BACKOFF_NONE && delay > most)
         delay = most;
     double low = delay * (1 - policy->jitter), high = delay * (1 + policy->jitter);
@@ -72,13 +74,25 @@ static struct cell policy_cell(struct trial *trial, unsigned group, uint64_t off
         high = most;
     struct state_run run;
     const struct group *real = trial_real(trial, group);
-    if (!states_get(&real->states, offset, &run))
-        return failed_cell(trial, before, 0);
-    int64_t chosen = run.value.state == STATE_DELAYED ? run.value.due + trial->offset - relay_time(trial) : 0;
-    if ((double)chosen < low - 1 || (double)chosen > high + 1)
-        trial_fail(trial, "offset %llu of group %u is to wait %lld us after attempt %u, and should %.0f to %.0f",
-                   (unsigned long long)offset, group, (long long)chosen, before->attempt, low, high);
-    return failed_cell(trial, before, chosen);
+    int64_t chosen = 0;
+    if (states_get(&real->states, offset, &run)) {
+        chosen = run.value.state == STATE_DELAYED ? run.value.due + trial->offset - relay_time(trial) : 0;
+        if ((double)chosen < low - 1 || (double)chosen > high + 1)
+            trial_fail(trial, "offset %llu of group %u is to wait %lld us after attempt %u, and should %.0f to %.0f",
+                       (unsigned long long)offset, group, (long long)chosen, cell->attempt, low, high);
+    }
+    struct cell after = failed_cell(trial, cell, chosen);
+    cell_set(trial, group, offset, &after);
+}
+
+void reference_settled(struct trial *trial, size_t changes)
+{
+    for (size_t i = changes, end = trial->changes_count; i < end; i++) {
+        struct change change = trial->changes[i];
+        const struct cell *cell = cell_at(trial, change.group, change.offset);
+        if (cell->state == STATE_DELAYED && cell->delay == CHOICE)
+            choose_delay(trial, change.group, change.offset);
+    }
 }
 
 static struct cell settled_cell(struct trial *trial, unsigned group, uint64_t offset,
@@ -101,8 +115,11 @@ static struct cell settled_cell(struct trial *trial, unsigned group, uint64_t of
     letter.reason = ENGINE_REASON_RETRIES;
     if (is_exhausted(trial, group, before))
         return dead_cell(trial, group, offset, &letter);
-    if (settlement->delay == ENGINE_DELAY_POLICY)
-        return policy_cell(trial, group, offset);
+    if (settlement->delay == ENGINE_DELAY_POLICY) {
+        struct cell after = failed_cell(trial, before, 1);
+        after.delay = CHOICE;
+        return after;
+    }
     return failed_cell(trial, before, (int64_t)settlement->delay * MILLISECOND);
 }
 

@@ -339,9 +339,13 @@ void reference_delete_topic(struct trial *trial, unsigned topic);
 /* GROUP begins anew at START. */
 void reference_move_group(struct trial *trial, unsigned group, uint64_t start);
 uint64_t reference_position(const struct trial *trial, unsigned topic, enum engine_from from, uint64_t value);
-/* Settles what SETTLEMENT, SPAN offsets of it, means and SESSION holds; returns how many. CHANGE false: only counts. */
+/*
+ * Settles what SETTLEMENT, SPAN offsets of it, means and SESSION holds; returns how many. CHANGE false: only counts. At the
+ * request's end reference_settled() takes over which delays the engine has chosen since there were CHANGES.
+ */
 uint32_t reference_settle(struct trial *trial, unsigned group, uint64_t session,
                           const struct engine_settlement *settlement, uint32_t span, bool change);
+void reference_settled(struct trial *trial, size_t changes);
 /* Drops what waits of GROUP or is delayed; returns how many. */
 uint64_t reference_drop(struct trial *trial, unsigned group);
 /* How many of GROUP are in STATE. */
