@@ -100,15 +100,39 @@ static enum mp_error put_line(struct letter_printer *printer, const struct lette
 
 /* ---- all that is known ---------------------------------------------------------------------------------------- */
 
+/* "first      2026-11-20T17:00:00Z (5 min ago)", without the end of the line. */
 static enum mp_error put_time(struct letter_printer *printer, const char *name, int64_t time)
 {
     char text[UNITS_TIME_TEXT];
     char age[32];
-    if (time <= 0)
-        return MP_OK;
     units_time_text(time, text);
     age_text(printer, time, age, sizeof(age));
-    return buffer_append_format(&printer->text, "%-10s %s (%s)\n", name, text, age);
+    return buffer_append_format(&printer->text, "%-10s %s (%s)", name, text, age);
+}
+
+/* What is known of its attempts: the first and the last. */
+static enum mp_error put_history(struct letter_printer *printer, const struct letter *letter)
+{
+    struct buffer *text = &printer->text;
+    enum mp_error error = MP_OK;
+    char later[40] = "";
+    char time[24];
+    bool several = letter->first > 0 && letter->attempts > 1;
+    if (several) {
+        error = put_time(printer, "first", letter->first);
+        if (!error)
+            error = buffer_append_string(text, ": attempt 1 failed\n");
+    }
+    if (error || letter->last <= 0)
+        return error;
+    if (several && letter->last > letter->first) {
+        units_duration_text(letter->last - letter->first, time, sizeof(time));
+        snprintf(later, sizeof(later), ", %s later", time);
+    }
+    error = put_time(printer, "last", letter->last);
+    if (!error && letter->attempts)
+        error = buffer_append_format(text, ": attempt %" PRIu32 " failed%s", letter->attempts, later);
+    return error ? error : buffer_append_string(text, "\n");
 }
 
 static enum mp_error put_death(struct letter_printer *printer, const struct letter *letter)
@@ -126,9 +150,7 @@ static enum mp_error put_death(struct letter_printer *printer, const struct lett
         error = buffer_append_format(text, "%-10s %" PRIu32 "\n", "attempts", letter->attempts);
     if (!error && letter->code >= 0)
         error = buffer_append_format(text, "%-10s %" PRId32 "\n", "exit code", letter->code);
-    if (!error)
-        error = put_time(printer, "first", letter->first);
-    return error ? error : put_time(printer, "last", letter->last);
+    return error ? error : put_history(printer, letter);
 }
 
 static enum mp_error put_attributes(struct letter_printer *printer, const struct record *record)
@@ -177,6 +199,11 @@ static enum mp_error put_details(struct letter_printer *printer, const struct le
         error = put(printer, entry->id, entry->id_size);
     if (!error)
         error = buffer_append(text, "\n", 1);
+    if (!error && entry->id != entry->id_text && record->producer) {
+        char origin[FRAME_ID_TEXT];
+        frame_origin_text(record->producer, record->sequence, origin);
+        error = buffer_append_format(text, "%-10s %s\n", "origin", origin);
+    }
     if (!error && entry->item.topic && *entry->item.topic)
         error = buffer_append_format(text, "%-10s %s, offset %" PRIu64 "\n", "lies in", entry->item.topic,
                                      entry->item.offset);

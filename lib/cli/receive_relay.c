@@ -130,9 +130,13 @@ static void on_answered(void *context, enum mp_error status, const char *text, s
     bool meant = nearest && *nearest;
     relay->asking = false;
     relay->told = true;
-    if (meant)
-        tell("topic %s %s: did you mean %s?", settings->topic, settings->group ? "is new" : "does not exist", nearest);
-    else if (!settings->group && (settings->exit_at_end || output_is_terminal(STDERR_FILENO)))
+    bool terminal = output_is_terminal(STDERR_FILENO);
+    if (settings->group && terminal)
+        tell("topic %s was not there and has been made%s%s%s", settings->topic, meant ? ": did you mean " : "",
+             meant ? nearest : "", meant ? "?" : "");
+    else if (!settings->group && meant)
+        tell("topic %s does not exist: did you mean %s?", settings->topic, nearest);
+    else if (!settings->group && (settings->exit_at_end || terminal))
         tell("topic %s does not exist%s", settings->topic, settings->exit_at_end ? "" : " yet: waiting for it");
     if (!settings->group && settings->exit_at_end)
         receive_engine_end(relay->engine, EXIT_NO_INPUT);

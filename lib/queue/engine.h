@@ -46,6 +46,7 @@ struct engine_subscription {
     char *group;
     bool pattern;
     bool created;     /* the group was made now; the relay clears it when it has told */
+    bool topic_made;  /* and its topic with it */
     uint64_t creator; /* the session that made the group; 0: not known any more */
     bool known;       /* readers: the topic exists (patterns: always); groups: it is there, and was not undone */
     void *waiters;    /* the relay's */
@@ -343,8 +344,8 @@ struct engine_operations {
     enum mp_error (*describe_groups)(struct engine *engine, struct buffer *out);
     enum mp_error (*describe)(struct engine *engine, struct buffer *out);
 
-    /* The name of a topic near to NAME that exists, or NULL. */
-    const char *(*nearest_topic)(struct engine *engine, const char *name);
+    /* The name of a topic near to NAME that exists, or NULL; NAME itself if there is one, unless OTHER. */
+    const char *(*nearest_topic)(struct engine *engine, const char *name, bool other);
     /* The group that may have been meant by NAME on TOPIC (or a pattern), which is not there; or NULL. */
     const struct engine_subscription *(*nearest_group)(struct engine *engine, const char *topic, const char *name);
 };

@@ -591,7 +591,7 @@ enum mp_error local_letters_topic(struct local *local, const char *name, size_t 
                                   struct fault *fault);
 
 /* local_nearest.c */
-const char *local_nearest_topic(struct engine *engine, const char *name);
+const char *local_nearest_topic(struct engine *engine, const char *name, bool other);
 const struct engine_subscription *local_nearest_group(struct engine *engine, const char *topic, const char *name);
 
 /* local_retain.c */

@@ -98,7 +98,7 @@ static enum mp_error no_topic(struct local *local, const char *name, size_t size
     char text[NAME_MAX_BYTES + 1];
     memcpy(text, name, size);
     text[size] = '\0';
-    const char *nearest = local_nearest_topic(&local->engine, text);
+    const char *nearest = local_nearest_topic(&local->engine, text, false);
     return nearest ? fault_set(fault, MP_ERR_NOT_FOUND, "no topic %s: did you mean %s?", text, nearest)
                    : fault_set(fault, MP_ERR_NOT_FOUND, "no topic %s", text);
 }
@@ -212,7 +212,6 @@ enum mp_error local_configure_group(struct engine *engine, const char *topic, si
     subscription->settings = *settings;
     for (size_t i = 0; i < subscription->members.count; i++)
         local_order_free(subscription->members.items[i]); /* it is found again, by what is said now */
-    shared->created = false;                              /* whoever consumes from it first need not be told */
     local_idle_load(local);
     shared->created = false; /* whoever consumes from it first need not be told */
     local_mark_ready(local, subscription);

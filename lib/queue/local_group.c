@@ -328,9 +328,11 @@ enum mp_error local_subscribe(struct engine *engine, const char *topic, size_t t
                              subscription->shared.group);
         return MP_OK;
     }
+    bool there = pattern || local_topic(local, topic, topic_size);
     enum mp_error error = groups_make(local, subscription, from, value, fault);
     if (error)
         return error;
+    subscription->shared.topic_made = !there;
     subscription->made = subscription->shared.known = subscription->shared.created = true;
     subscription->shared.creator = session;
     return MP_OK;

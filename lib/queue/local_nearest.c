@@ -3,14 +3,15 @@
 
 enum { WORDS = 1024 };
 
-const char *local_nearest_topic(struct engine *engine, const char *name)
+const char *local_nearest_topic(struct engine *engine, const char *name, bool other)
 {
     struct local *local = local_of(engine);
-    const char *words[1024];
+    const char *words[WORDS];
     size_t count = 0, at = 0;
     const struct topic *topic;
-    while (count < 1024 && (topic = map_next(&local->topics, &at)))
-        words[count++] = topic->name;
+    while (count < WORDS && (topic = map_next(&local->topics, &at)))
+        if (!other || strcmp(topic->name, name) != 0)
+            words[count++] = topic->name;
     return name_nearest(name, words, count);
 }
 

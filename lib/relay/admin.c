@@ -11,7 +11,7 @@
  *     {"verb":"wait","topic":T,"group":G,"wait_ms":N}
  *                         {"drained":true} when G has settled all of T; {"drained":false} after the wait
  *     {"verb":"nearest","topic":T}
- *                         {"nearest":N}: the topic whose name is so near to T that it may have been meant; "" if none
+ *                         {"nearest":N}: the other topic whose name is so near to T that it may have been meant; "" if none
  *
  * Those that change something are in admin_change.c, those of pipelines in admin_pipeline.c.
  */
@@ -99,7 +99,7 @@ static void reply_nearest(struct core *core, const struct request *request, json
         core_reply_text(core, request, error, fault_text(&detail));
         return;
     }
-    const char *nearest = core->engine->operations->nearest_topic(core->engine, topic);
+    const char *nearest = core->engine->operations->nearest_topic(core->engine, topic, true);
     error = buffer_append_format(&out, "{\"nearest\":\"%s\"}", nearest ? nearest : "");
     reply_json(core, request, &out, error);
 }
@@ -108,7 +108,7 @@ void core_admin_hint(struct core *core, const char *topic, const char *group, st
 {
     const struct engine_operations *engine = core->engine->operations;
     const struct engine_subscription *near = group ? engine->nearest_group(core->engine, topic, group) : NULL;
-    const char *name = near ? NULL : engine->nearest_topic(core->engine, topic);
+    const char *name = near ? NULL : engine->nearest_topic(core->engine, topic, false);
     if (name && strcmp(name, topic) == 0)
         name = NULL; /* it is there, and has no such group */
     if (near)

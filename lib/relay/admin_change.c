@@ -150,7 +150,7 @@ static enum mp_error set_settings(struct change *change, json_t *answer)
     if (error && !made)
         return error;
     const char *nearest =
-        made && !change->target.group ? engine->operations->nearest_topic(engine, change->target.topic) : NULL;
+        made && !change->target.group ? engine->operations->nearest_topic(engine, change->target.topic, true) : NULL;
     /* What is near may move when a topic is made. */
     bool failed = json_object_set_new(answer, "made", json_boolean(made)) ||
                   json_object_set_new(answer, "nearest", json_string(nearest ? nearest : ""));

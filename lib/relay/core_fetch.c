@@ -16,7 +16,7 @@ static void reply_fetched(struct core *core, const struct request *request, unsi
         flags |= PROTOCOL_FETCH_END;
     if (subscription && subscription->created)
         flags |= PROTOCOL_FETCH_NEW_GROUP;
-    if (subscription && !subscription->known)
+    if (subscription && (!subscription->known || (subscription->created && subscription->topic_made)))
         flags |= PROTOCOL_FETCH_NEW_TOPIC;
     enum mp_error error = protocol_put_fetched(&reply->head, flags, deliveries->waiting, (uint32_t)deliveries->count);
     for (size_t i = 0; !error && i < deliveries->count; i++) {

@@ -331,6 +331,22 @@ wrong() {
     assert_equal "$ended_code" 124
 }
 
+@test "a group that makes a topic is told so on a terminal, with the nearest that is there" {
+    command -v script >/dev/null || skip 'script(1) is not here'
+    start_relay
+    msend -t orders.new -d x
+    run script -qec 'mrecv -t orders.nwe -g bill -e' /dev/null
+    assert_output --partial 'mrecv: topic orders.nwe was not there and has been made: did you mean orders.new?'
+    run script -qec 'mrecv -t orders.nwe -g bill -e' /dev/null
+    assert_output ''
+    run script -qec 'mrecv -t hello -g bill -e' /dev/null
+    assert_output --regexp '^mrecv: topic hello was not there and has been made.?$'
+    run mrecv -t orders.nee -g bill -e
+    assert_output ''
+    run script -qec 'mrecv -t orders.new -g bill -e' /dev/null
+    refute_output --partial 'made'
+}
+
 @test "a topic that does not exist cannot be read to its end, and the nearest is named" {
     start_relay
     msend -t orders.new -d x

@@ -87,7 +87,7 @@ ids() {
     assert_line --regexp '^reason +retries$'
     assert_line --regexp '^attempts +1$'
     assert_line --regexp '^exit code +9$'
-    assert_line --regexp '^first +[0-9-]*T.*Z \(.* ago\)$'
+    assert_line --regexp '^last +[0-9-]*T.*Z \(.* ago\): attempt 1 failed$'
     assert_line '  first'
     assert_line $'  \tthen \033[31mred'
     assert_line 'body, 9 B'
