@@ -5,7 +5,31 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libpipeline.la
 %C%_libpipeline_la_SOURCES = \
+	%D%/arena.c %D%/arena.h \
+	%D%/check.h \
+	%D%/check_addresses.c \
+	%D%/check_commands.c \
+	%D%/check_graph.c \
+	%D%/check_tests.c \
+	%D%/check_topics.c \
+	%D%/configure.c \
+	%D%/diagnose.c %D%/diagnose.h \
 	%D%/find.c \
+	%D%/keys.h \
+	%D%/keys_command.c \
+	%D%/keys_root.c \
+	%D%/keys_source.c \
+	%D%/keys_stage.c \
+	%D%/keys_step.c \
+	%D%/keys_test.c \
+	%D%/keys_where.c \
+	%D%/load.c %D%/load.h \
 	%D%/model.h \
 	%D%/pipeline.h \
+	%D%/read.c \
+	%D%/source.c %D%/source.h \
+	%D%/value.c \
+	%D%/variables.c \
+	%D%/yaml.c %D%/yaml.h \
+	%D%/yaml_read.c \
 	$(empty)

@@ -14,16 +14,19 @@
 #include "stage/work.h"
 #include "transport/peer.h"
 
-/* Where something stands in the file, from 1; line 0: it does not (it was made up, or is a default). */
+/* Where something stands in the file, from 1, in characters; line 0: it does not (it was made up, or is a default). */
 struct pipeline_place {
     unsigned line;
     unsigned column;
+    unsigned length;
+    unsigned file; /* 0: the pipeline's; 1: that of its tests */
 };
 
 struct pipeline_topic {
     const char *name;
-    struct pipeline_place place;
+    struct pipeline_place place; /* line 0: not declared (`strict: false`); its settings are left as they are */
     struct topic_settings settings;
+    bool external; /* others than this pipeline send to it or take from it */
 };
 
 /* A topic's name, or a pattern, where another thing names it. */
@@ -43,7 +46,7 @@ struct pipeline_command {
     const char *shell;     /* for /bin/sh -c */
     const char *directory; /* where it runs; always set: the file's, or what `directory:` says from there */
     char **environment;    /* "NAME=value" that come on top; ends with NULL; NULL: none */
-    struct pipeline_place place;
+    struct pipeline_place place, directory_place;
 };
 
 /* pull, sub, rep, pair, bus, respondent; push, pub, req, surveyor. */
@@ -155,7 +158,8 @@ struct pipeline_test {
     struct pipeline_place place;
     const char *file;  /* that it stands in */
     const char *stage; /* NULL: the whole pipeline without its sources */
-    int64_t timeout;   /* 10 s */
+    struct pipeline_place stage_place;
+    int64_t timeout; /* 10 s */
     struct pipeline_message *input;
     size_t input_count;
     struct pipeline_message *expect; /* in each topic exactly these, in this order */

@@ -13,8 +13,9 @@ enum { PIPELINE_FILE_MAX = 16 * 1024 * 1024 }; /* bytes of a file */
 struct pipeline_load_settings {
     const char *file;         /* "-": stdin */
     char *const *environment; /* for ${VAR}; ends with NULL */
-    bool tests;               /* read the files *_test.yaml beside it too */
+    bool tests;               /* read the file NAME_test.yaml beside NAME.yaml too, if there is one */
     bool commands;            /* check that commands are there and can be run */
+    bool colour;              /* of the diagnostics, for a terminal */
 };
 
 /*

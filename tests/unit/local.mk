@@ -59,6 +59,12 @@ unit_tests += %D%/test_seen_file
 %C%_test_seen_file_SOURCES = %D%/test_seen_file.c
 %C%_test_seen_file_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
 
+pipeline_rig = %D%/pipeline_rig.c %D%/pipeline_rig.h
+
+unit_tests += %D%/test_pipeline_load
+%C%_test_pipeline_load_SOURCES = %D%/test_pipeline_load.c $(pipeline_rig)
+%C%_test_pipeline_load_LDADD = $(PIPELINE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_seen
 %C%_test_seen_SOURCES = %D%/test_seen.c
 %C%_test_seen_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
