@@ -8,12 +8,17 @@ EXTRA_PROGRAMS += %D%/worker
 %C%_worker_SOURCES = %D%/worker.c %D%/bench.c %D%/bench.h
 %C%_worker_LDADD = $(CLIENT_LIBS)
 
+# The modes of a stage's commands without a relay, for whoever works on them; `make tests/bench/modes`.
+EXTRA_PROGRAMS += %D%/modes
+%C%_modes_SOURCES = %D%/modes.c %D%/bench.c %D%/bench.h
+%C%_modes_LDADD = $(STAGE_LIBS)
+
 # Not a second prerequisite: `all` is a make of its own, and the two would build the library at once.
 bench: all
 	$(MAKE) $(AM_MAKEFLAGS) %D%/latency$(EXEEXT) %D%/worker$(EXEEXT)
 	CC='$(CC)' MSGPIPE_BUILD='$(abs_top_builddir)' $(top_srcdir)/tests/bench/run $(BENCH_OPTIONS)
 .PHONY: bench
-CLEANFILES += bench-results.csv %D%/latency$(EXEEXT) %D%/worker$(EXEEXT)
+CLEANFILES += bench-results.csv %D%/latency$(EXEEXT) %D%/worker$(EXEEXT) %D%/modes$(EXEEXT)
 
 EXTRA_DIST += \
 	%D%/run \
