@@ -27,26 +27,35 @@ static unsigned letter_topics(struct torture *torture, char names[LETTERS_MAX][1
     return count;
 }
 
-/* Waits until group NAME (NULL: each but those of letters) has none in STATE. */
-static void wait_for_none(struct torture *torture, const char *name, const char *state)
+/* How many messages are not settled by group NAME on TOPIC (NULL: on any; leased ones alone). */
+static int64_t count_open(struct torture *torture, const char *name, const char *topic)
 {
-    int64_t end = history_now() + PATIENCE * INT64_C(1000000), left;
-    do {
-        json_t *groups = plan_ask(torture, "groups"), *group;
-        size_t i;
-        left = 0;
-        json_array_foreach(groups, i, group)
-        {
-            const char *own = json_string_value(json_object_get(group, "group"));
-            if (name ? strcmp(own, name) == 0 : strcmp(own, "mretry") != 0)
-                left += number_of(group, state);
-        }
-        json_decref(groups);
-        if (left > 0)
+    json_t *groups = plan_ask(torture, "groups"), *group;
+    int64_t count = 0;
+    size_t i;
+    json_array_foreach(groups, i, group)
+    {
+        if (strcmp(json_string_value(json_object_get(group, "group")), name) != 0)
+            continue;
+        if (!topic)
+            count += number_of(group, "leased");
+        else if (strcmp(json_string_value(json_object_get(group, "topic")), topic) == 0)
+            count += number_of(group, "waiting") + number_of(group, "leased") + number_of(group, "delayed");
+    }
+    json_decref(groups);
+    return count;
+}
+
+/* Waits until nobody has messages of a group of the plan. */
+static void wait_for_leases(struct torture *torture)
+{
+    int64_t end = history_now() + PATIENCE * INT64_C(1000000);
+    for (unsigned i = 0; i < plan_groups_count; i++)
+        while (count_open(torture, plan_groups[i].name, NULL) > 0) {
+            if (history_now() > end)
+                torture_give_up(torture, "messages stay with consumers that are no more");
             poll(NULL, 0, 50);
-    } while (left > 0 && history_now() < end);
-    if (left > 0)
-        torture_give_up(torture, "messages stay with consumers that are no more");
+        }
 }
 
 static void wait_for_group(struct torture *torture, const struct plan_group *plan)
@@ -112,14 +121,15 @@ static void replay_topic(struct torture *torture, struct program *replay, const 
     }
     if (replay->pid > 0)
         torture_wait_for(replay);
-    for (int code = 1; code != 0;) { /* a killed one's letters are with it until its leases end */
+    while (count_open(torture, "mretry", topic) > 0) { /* a killed one's letters are with it until its leases end */
         char path[TOOL_BYTES], name[128];
         torture_tool(torture, path, "mretry");
         snprintf(name, sizeof name, "%s", topic);
         char *words[] = {path, "replay", "-r", "torture", "-t", name, "--all", "--wait", "20s", NULL};
-        code = torture_run(torture, words, "replay.log");
+        torture_run(torture, words, "replay.log");
         if (history_now() > end)
             torture_give_up(torture, "letters could not be replayed");
+        poll(NULL, 0, 50);
     }
 }
 
@@ -134,8 +144,6 @@ static void replay_all(struct torture *torture)
     struct program *replay = torture_add(torture, REPLAY, 0, NULL);
     for (unsigned i = 0; i < count; i++)
         replay_topic(torture, replay, topics[i], kills / count + (i < kills % count));
-    wait_for_none(torture, "mretry", "waiting");
-    wait_for_none(torture, "mretry", "leased");
     history_write(torture->history, "replayed", "%s", "all");
 }
 
@@ -178,7 +186,7 @@ void end_wind_up(struct torture *torture)
             wait_for_group(torture, &plan_groups[i]);
     for (unsigned i = 0; i < 3; i++)
         torture_tell(torture, consumers[i]);
-    wait_for_none(torture, NULL, "leased");
+    wait_for_leases(torture);
     torture->programs_count = 1; /* the relay */
     torture->calm = true;
     history_write(torture->history, "calm", "%s", "all");
