@@ -19,7 +19,10 @@ const struct plan_topic plan_topics[] = {
 };
 const unsigned plan_topics_count = sizeof plan_topics / sizeof *plan_topics;
 
+/* Groups are waited for in this order: what expires comes first, before its time is over. */
 const struct plan_group plan_groups[] = {
+    {"late", "brief", "", "", CONSUMER, 1, true},
+    {"brief", "brief", "", "", CONSUMER, 1, false},
     {"group0", "t.*", RETRIES, "retries=3", CONSUMER, 2, false},
     {"group1", "t.*", RETRIES " retry.backoff=linear", "retries=3", CONSUMER, 2, false},
     {"deadly", "deadly", "retry.max_retries=1 retry.initial_interval=50ms", "retries=1", CONSUMER, 2, false},
@@ -27,8 +30,6 @@ const struct plan_group plan_groups[] = {
     {"held", "keys", RETRIES " order=key on_dead=hold", "retries=3 order hold", CONSUMER, 1, false},
     {"once", "once", "", "", CONSUMER, 1, false},
     {"often", "often", "", "", CONSUMER, 1, false},
-    {"brief", "brief", "", "", CONSUMER, 1, false},
-    {"late", "brief", "", "", CONSUMER, 1, true},
     {"tools", "tools.lines", RETRIES, "retries=3", MRECV, 2, false},
     {"tried", "tools.lines", RETRIES, "retries=3", MRETRY, 1, false},
 };
