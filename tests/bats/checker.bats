@@ -326,6 +326,15 @@ keyed=('group 1 g t order' 'send 100 p1 t 1 aa key=k' 'send 101 p1 t 2 bb key=k'
     expect_green
 }
 
+@test "untimely: a later one came, before it had expired" {
+    local told=('topic 1 t ttl=5' 'send 100 p1 t 1 aa' 'send 101 p1 t 2 bb' 'ok 110 p1 1 2' 'late 120 h'
+        'got 200 c1 g t 0 1 p1 1 aa' 'got 201 c1 g t 1 1 p1 2 bb')
+    only "${told[@]}" 'got 5100 c2 h t 1 1 p1 2 bb'
+    expect_green
+    only "${told[@]}" 'got 5099 c2 h t 1 1 p1 2 bb'
+    expect_red untimely
+}
+
 twins=('topic 1 t window=1' 'send 100 p1 t 1 aa id=i' 'send 200 p2 t 1 bb id=i' 'ok 210 p1 1 1' 'ok 210 p2 1 1')
 
 @test "of messages with one id one comes, as long as the window is open" {

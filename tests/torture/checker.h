@@ -28,6 +28,7 @@ struct group {
     uint64_t retries;
     int64_t late, drained; /* 0: never */
     uint64_t excuses;      /* kills and lapses, each of which may have charged one message */
+    struct delivery *came; /* to a late group, the last one first */
     uint64_t charges;      /* attempts that were counted, and nobody's wish or death explains them */
 };
 
@@ -63,13 +64,14 @@ struct delivery {
     struct group *group;
     struct message *message;
     struct letter *letter;
-    struct delivery *open; /* the next of its chain that may be with a consumer */
+    struct delivery *before; /* the one that came to its late group before it */
+    struct delivery *open;   /* the next of its chain that may be with a consumer */
     char topic[WORD], id[ID];
     uint64_t offset;
     unsigned times;
     uint64_t attempt;
     uint64_t wishes, deaths, charges;
-    int64_t last;
+    int64_t first, last;
     bool acked;    /* the relay has recorded that it is done */
     bool done;     /* its consumer is through with it, and perhaps the relay knows */
     bool rejected; /* that was how */

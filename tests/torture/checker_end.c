@@ -8,6 +8,19 @@
 
 /* ---- what nobody got ------------------------------------------------------------------------------------------- */
 
+/*
+ * Whether GROUP, which came late and of whose consumers none was killed, got a later message of the topic before MESSAGE
+ * had expired: it was to be given this one, too.
+ */
+static bool was_passed_over(const struct message *message, const struct group *group, int64_t ttl)
+{
+    for (const struct delivery *came = group->came; message->stored && came; came = came->before)
+        if (came->offset > message->offset && came->first < message->sent + message->delay + ttl &&
+            strcmp(came->topic, message->topic) == 0)
+            return true;
+    return false;
+}
+
 /* A message that has to live so long may be gone for GROUP, if that had it in time. */
 static bool may_have_expired(struct checker *checker, const struct message *message, const struct group *group)
 {
@@ -15,7 +28,8 @@ static bool may_have_expired(struct checker *checker, const struct message *mess
     if (ttl == 0)
         return false;
     checker->expired++;
-    if (group->drained > 0 && message->sent + message->delay + ttl >= group->drained)
+    if ((group->drained > 0 && message->sent + message->delay + ttl >= group->drained) ||
+        was_passed_over(message, group, ttl))
         checker_find(checker, UNTIMELY, "gone before it expired", message->key);
     return true;
 }

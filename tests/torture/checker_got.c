@@ -180,6 +180,11 @@ void checker_see_got(struct checker *checker, int64_t time, const struct checker
     delivery->message = message;
     delivery->attempt = got->attempt;
     delivery->last = time;
+    if (delivery->times == 1) {
+        delivery->first = time;
+        delivery->before = delivery->group->came;
+        delivery->group->came = delivery->group->late > 0 ? delivery : NULL;
+    }
     delivery->again = delivery->done = delivery->rejected = false;
     check_times(checker, delivery, message, time);
     note_charges(delivery, got->attempt > 0 ? got->attempt - 1 : 0);

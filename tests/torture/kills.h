@@ -77,8 +77,9 @@ void torture_catch_signals(struct torture *torture);
 void plan_make(struct torture *torture);
 void plan_features(char *text, size_t size); /* for producers */
 void plan_add_members(struct torture *torture, bool late);
-/* The answer to `mrelay VERB --json`; to be given back with json_decref(). */
+/* The answer to `mrelay VERB --json`, and the list in it; to be given back with json_decref(). */
 json_t *plan_ask(struct torture *torture, const char *verb);
+json_t *plan_list(struct torture *torture, const char *verb);
 /* How many messages each group has that are not settled, where there is a limit. */
 void plan_note_depths(struct torture *torture);
 

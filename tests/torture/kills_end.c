@@ -21,7 +21,7 @@ static int by_name(const void *one, const void *other)
 /* The topics of dead letters, by name: those of topics with a limit, t.three and tools.lines, are of the second half. */
 static unsigned letter_topics(struct torture *torture, char names[LETTERS_MAX][128])
 {
-    json_t *topics = plan_ask(torture, "topics"), *topic;
+    json_t *topics = plan_list(torture, "topics"), *topic;
     unsigned count = 0;
     size_t i;
     json_array_foreach(topics, i, topic)
@@ -37,7 +37,7 @@ static unsigned letter_topics(struct torture *torture, char names[LETTERS_MAX][1
 /* How many messages are not settled by group NAME on TOPIC (NULL: on any; leased ones alone). */
 static int64_t count_open(struct torture *torture, const char *name, const char *topic)
 {
-    json_t *groups = plan_ask(torture, "groups"), *group;
+    json_t *groups = plan_list(torture, "groups"), *group;
     int64_t count = 0;
     size_t i;
     json_array_foreach(groups, i, group)
@@ -63,6 +63,21 @@ static void wait_for_leases(struct torture *torture)
                 torture_give_up(torture, "messages stay with consumers that are no more");
             poll(NULL, 0, 50);
         }
+}
+
+/* Waits until what was delayed has its place. */
+static void wait_for_schedule(struct torture *torture)
+{
+    int64_t end = history_now() + PATIENCE * INT64_C(1000000), scheduled;
+    do {
+        json_t *status = plan_ask(torture, "status");
+        scheduled = number_of(status, "scheduled");
+        json_decref(status);
+        if (history_now() > end)
+            torture_give_up(torture, "delayed messages stay where they are");
+        if (scheduled > 0)
+            poll(NULL, 0, 50);
+    } while (scheduled > 0);
 }
 
 static void wait_for_group(struct torture *torture, const struct plan_group *plan)
@@ -161,7 +176,7 @@ static void replay_all(struct torture *torture)
 /* The relay's last words on all groups and topics. */
 static void note_numbers(struct torture *torture)
 {
-    json_t *groups = plan_ask(torture, "groups"), *topics = plan_ask(torture, "topics"), *item;
+    json_t *groups = plan_list(torture, "groups"), *topics = plan_list(torture, "topics"), *item;
     size_t i;
     json_array_foreach(groups, i, item)
     {
@@ -186,17 +201,19 @@ static void note_numbers(struct torture *torture)
 void end_wind_up(struct torture *torture)
 {
     static const enum role consumers[] = {CONSUMER, MRECV, MRETRY};
-    torture_tell(torture, PRODUCER);
     for (unsigned i = 0; i < plan_groups_count; i++)
         if (plan_groups[i].late)
             history_write(torture->history, "late", "%s", plan_groups[i].name);
     plan_add_members(torture, true);
-    for (unsigned i = 0; i < plan_groups_count; i++) {
-        if (plan_groups[i].role != CONSUMER)
-            torture_tell(torture, SENDER);
+    torture_tell(torture, PRODUCER);
+    for (unsigned i = 0; i < plan_groups_count; i++)
+        if (plan_groups[i].late)
+            wait_for_group(torture, &plan_groups[i]);
+    torture_tell(torture, SENDER);
+    wait_for_schedule(torture);
+    for (unsigned i = 0; i < plan_groups_count; i++)
         if (!holds(&plan_groups[i]))
             wait_for_group(torture, &plan_groups[i]);
-    }
     for (unsigned i = 0; i < 3; i++)
         torture_tell(torture, consumers[i]);
     wait_for_leases(torture);

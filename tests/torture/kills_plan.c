@@ -19,7 +19,6 @@ const struct plan_topic plan_topics[] = {
 };
 const unsigned plan_topics_count = sizeof plan_topics / sizeof *plan_topics;
 
-/* Groups are waited for in this order: what expires comes first, before its time is over. */
 const struct plan_group plan_groups[] = {
     {"late", "brief", "", "", CONSUMER, 1, true},
     {"brief", "brief", "", "", CONSUMER, 1, false},
@@ -109,10 +108,15 @@ json_t *plan_ask(struct torture *torture, const char *verb)
     if (torture_run(torture, words, "answer") != 0)
         torture_give_up(torture, "the relay does not answer");
     json_t *answer = json_load_file(file, 0, NULL);
-    json_t *list = json_incref(json_object_get(answer, verb));
+    if (!json_is_object(answer))
+        torture_give_up(torture, "the relay's answer is no JSON");
+    return answer;
+}
+
+json_t *plan_list(struct torture *torture, const char *verb)
+{
+    json_t *answer = plan_ask(torture, verb), *list = json_incref(json_object_get(answer, verb));
     json_decref(answer);
-    if (!json_is_array(list))
-        torture_give_up(torture, "the relay's answer is no list");
     return list;
 }
 
@@ -126,7 +130,7 @@ static const struct plan_topic *limited(const char *name)
 
 void plan_note_depths(struct torture *torture)
 {
-    json_t *groups = plan_ask(torture, "groups"), *group;
+    json_t *groups = plan_list(torture, "groups"), *group;
     size_t i;
     json_array_foreach(groups, i, group)
     {
