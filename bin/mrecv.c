@@ -3,9 +3,6 @@
 #include "message/formats.h"
 #include "transport/peer.h"
 
-static const char *const formats[] = {"lines", "null", "length", "whole", "json", NULL};
-static const char *const modes[] = {"each", "batch", NULL};
-
 #define AT(member) offsetof(struct receive_settings, member)
 
 /* A pattern of direct mode. */
@@ -72,7 +69,7 @@ static const struct option_spec specs[] = {
      .at = AT(format),
      .argument = "FORMAT",
      .section = "Output",
-     .choices = formats,
+     .choices = option_formats,
      .help = "lines (default), null, length, whole, json",
      .man =
          "How messages are written:\n.Cm lines\n(the default; a newline behind each),\n.Cm null\n(a NUL byte behind "
@@ -95,45 +92,12 @@ static const struct option_spec specs[] = {
      .help = "flush the output to disk before acknowledging",
      .man = "Flush the output to disk\n.Pq Xr fdatasync 2\nbefore messages are acknowledged."},
 
-    {.name = "shell",
-     .kind = OPTION_TEXT,
-     .at = AT(shell),
-     .argument = "STRING",
-     .section = "Commands",
-     .help = "run STRING in a shell, as -- runs a COMMAND"},
-    {.name = "mode",
-     .kind = OPTION_CHOICE,
-     .at = AT(mode),
-     .argument = "MODE",
-     .section = "Commands",
-     .choices = modes,
-     .help = "each (default): a command a message; batch: one for many",
-     .man = "How messages meet commands:\n.Cm each\n(the default) runs a command for each message,\n.Cm batch\none for "
-            "as many as there are, up to\n.Fl \\-batch ;\nits exit code is for all of them."},
-    {.name = "workers",
-     .kind = OPTION_NUMBER,
-     .at = AT(workers),
-     .argument = "N",
-     .low = 1,
-     .high = 1024,
-     .section = "Commands",
-     .help = "run up to N commands at once (default 1)"},
-    {.name = "timeout",
-     .kind = OPTION_DURATION,
-     .at = AT(timeout),
-     .argument = "TIME",
-     .section = "Commands",
-     .help = "end a command that runs for longer, and try again",
-     .man = "End a command that runs for longer, with all that it has started: SIGTERM,\nand 5 seconds later SIGKILL.\n"
-            "Its messages are tried again."},
-    {.name = "batch",
-     .kind = OPTION_NUMBER,
-     .at = AT(batch),
-     .argument = "N",
-     .low = 1,
-     .high = 65536,
-     .section = "Commands",
-     .help = "give a command at most N messages (default 100)"},
+    OPTION_SHELL(struct receive_settings, shell, 0),
+    OPTION_MODE(struct receive_settings, mode, "", 0),
+    OPTION_WORKERS(struct receive_settings, workers, 0),
+    OPTION_TIMEOUT(struct receive_settings, timeout, "Commands", "end a command that runs for longer, and try again",
+                   "Its messages are tried again.", 0),
+    OPTION_BATCH(struct receive_settings, batch, 65536, 0),
     {.name = "max-in-flight",
      .kind = OPTION_NUMBER,
      .at = AT(max_in_flight),
@@ -171,13 +135,7 @@ static const struct option_spec specs[] = {
      .argument = "PREFIX",
      .section = "Direct",
      .help = "with --sub: only what begins with PREFIX; may be repeated"},
-    {.name = "max-message",
-     .kind = OPTION_SIZE,
-     .at = AT(max_message),
-     .argument = "SIZE",
-     .low = 1,
-     .section = "Direct",
-     .help = "refuse messages over SIZE (default: 64MiB)"},
+    OPTION_MAX_MESSAGE(struct receive_settings, max_message, "Direct", "refuse messages over SIZE (default: 64MiB)", 0),
     {0},
 };
 

@@ -4,8 +4,6 @@
 #include "cli/send_spool.h"
 #include "transport/peer.h"
 
-static const char *const formats[] = {"lines", "null", "length", "whole", "json", NULL};
-
 #define AT(member) offsetof(struct send_settings, member)
 
 /* A pattern of direct mode. */
@@ -57,32 +55,10 @@ static const struct option_spec specs[] = {
      .section = "Input",
      .help = "send DATA as a message; may be repeated",
      .man = "Send\n.Ar DATA\nas one message, byte for byte.\nMay be repeated."},
-    {.name = "format",
-     .letter = 'F',
-     .kind = OPTION_CHOICE,
-     .at = AT(format),
-     .argument = "FORMAT",
-     .section = "Input",
-     .choices = formats,
-     .help = "lines (default), null, length, whole, json",
-     .man = "How the input is taken apart:\n.Cm lines\n(the default; one message a line),\n.Cm null\n"
-            "(one up to each NUL),\n.Cm length\n(a 32-bit big-endian length before each),\n.Cm whole\n"
-            "(all of a file is one message) or\n.Cm json\n(one CloudEvents JSON object a line, as\n.Xr mrecv 1\n"
-            "prints it)."},
-    {.name = "skip",
-     .kind = OPTION_NUMBER,
-     .at = AT(skip),
-     .argument = "N",
-     .section = "Input",
-     .help = "leave out the first N messages of the input",
-     .man = "Leave out the first\n.Ar N\nmessages of the input.\nWhat an interrupted\n.Nm\nprints uses it to go on."},
-    {.name = "max-message",
-     .kind = OPTION_SIZE,
-     .at = AT(max_message),
-     .argument = "SIZE",
-     .section = "Input",
-     .low = 1,
-     .help = "refuse bodies over SIZE (default: the relay's limit)"},
+    OPTION_INPUT_FORMAT(struct send_settings, format, "all of a file", "", 0),
+    OPTION_SKIP(struct send_settings, skip, " an interrupted\n.Nm\n", 0),
+    OPTION_MAX_MESSAGE(struct send_settings, max_message, "Input",
+                       "refuse bodies over SIZE (default: the relay's limit)", 0),
 
     {.name = "header",
      .letter = 'H',
@@ -100,22 +76,8 @@ static const struct option_spec specs[] = {
      .section = "Attributes",
      .help = "the key of each message",
      .man = "The key of each message (its attribute\n.Va partitionkey ) ."},
-    {.name = "key-separator",
-     .letter = 'K',
-     .kind = OPTION_TEXT,
-     .at = AT(key_separator),
-     .argument = "SEP",
-     .section = "Attributes",
-     .help = "the key stands before SEP in each message",
-     .man = "The key stands in each message before the first\n.Ar SEP ;\nboth are taken off.\nA message without\n"
-            ".Ar SEP\nhas no key."},
-    {.name = "key-json",
-     .kind = OPTION_TEXT,
-     .at = AT(key_json),
-     .argument = "POINTER",
-     .section = "Attributes",
-     .help = "the key is the value at a JSON Pointer, /user/id",
-     .man = "The key is the value at\n.Ar POINTER\n(a JSON Pointer, RFC 6901) in each message."},
+    OPTION_KEY_SEPARATOR(struct send_settings, key_separator, "Attributes", 0),
+    OPTION_KEY_JSON(struct send_settings, key_json, "Attributes", 0),
     {.name = "id",
      .kind = OPTION_TEXT,
      .at = AT(id),
@@ -123,12 +85,7 @@ static const struct option_spec specs[] = {
      .section = "Attributes",
      .help = "the id of the message, if there is only one",
      .man = "The id of the message.\nAn input of more than one message is an error then, and nothing is sent."},
-    {.name = "id-json",
-     .kind = OPTION_TEXT,
-     .at = AT(id_json),
-     .argument = "POINTER",
-     .section = "Attributes",
-     .help = "each id is the value at a JSON Pointer"},
+    OPTION_ID_JSON(struct send_settings, id_json, "Attributes", 0),
     {.name = "type",
      .kind = OPTION_TEXT,
      .at = AT(type),

@@ -11,6 +11,9 @@
 
 enum { OPTIONS_MOST = 128, OPTIONS_TEXT = 400 };
 
+const char *const option_formats[] = {"lines", "null", "length", "whole", "json", NULL};
+const char *const option_modes[] = {"each", "batch", NULL};
+
 /* What the parser itself answers. They are not shown, but for the common ones. */
 static const char *const built_in[] = {"help", "version", "completion", "mdoc-options"};
 

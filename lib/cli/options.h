@@ -186,4 +186,94 @@ bool options_print_completion(const struct option_program *program, const char *
         .section = "Which relay", .help = what                                                                         \
     }
 
+/*
+ * What the tools that take messages apart, or run commands for them, have in common. VERBS: as in struct option_spec.
+ */
+extern const char *const option_formats[]; /* in the order of enum format */
+extern const char *const option_modes[];   /* each, batch */
+
+/* -F of what is read. WHOLE: what one message of the format `whole` is; MORE: the end of the man text, or "". */
+#define OPTION_INPUT_FORMAT(type, member, whole, more, verbs_)                                                         \
+    {                                                                                                                  \
+        .name = "format", .letter = 'F', .kind = OPTION_CHOICE, .at = offsetof(type, member), .argument = "FORMAT",    \
+        .section = "Input", .choices = option_formats, .verbs = verbs_,                                                \
+        .help = "lines (default), null, length, whole, json",                                                          \
+        .man = "How the input is taken apart:\n.Cm lines\n(the default; one message a line),\n.Cm null\n"              \
+               "(one up to each NUL),\n.Cm length\n(a 32-bit big-endian length before each),\n.Cm whole\n"             \
+               "(" whole " is one message) or\n.Cm json\n(one CloudEvents JSON object a line, as\n.Xr mrecv 1\n"       \
+               "prints it)." more                                                                                      \
+    }
+
+#define OPTION_KEY_SEPARATOR(type, member, section_, verbs_)                                                           \
+    {                                                                                                                  \
+        .name = "key-separator", .letter = 'K', .kind = OPTION_TEXT, .at = offsetof(type, member), .argument = "SEP",  \
+        .section = section_, .verbs = verbs_, .help = "the key stands before SEP in each message",                     \
+        .man = "The key stands in each message before the first\n.Ar SEP ;\nboth are taken off.\nA message without\n"  \
+               ".Ar SEP\nhas no key."                                                                                  \
+    }
+
+#define OPTION_KEY_JSON(type, member, section_, verbs_)                                                                \
+    {                                                                                                                  \
+        .name = "key-json", .kind = OPTION_TEXT, .at = offsetof(type, member), .argument = "POINTER",                  \
+        .section = section_, .verbs = verbs_, .help = "the key is the value at a JSON Pointer, /user/id",              \
+        .man = "The key is the value at\n.Ar POINTER\n(a JSON Pointer, RFC 6901) in each message."                     \
+    }
+
+#define OPTION_ID_JSON(type, member, section_, verbs_)                                                                 \
+    {                                                                                                                  \
+        .name = "id-json", .kind = OPTION_TEXT, .at = offsetof(type, member), .argument = "POINTER",                   \
+        .section = section_, .verbs = verbs_, .help = "each id is the value at a JSON Pointer"                         \
+    }
+
+/* WHO ends early and says how to go on: mdoc. */
+#define OPTION_SKIP(type, member, who, verbs_)                                                                         \
+    {                                                                                                                  \
+        .name = "skip", .kind = OPTION_NUMBER, .at = offsetof(type, member), .argument = "N", .section = "Input",      \
+        .verbs = verbs_, .help = "leave out the first N messages of the input",                                        \
+        .man = "Leave out the first\n.Ar N\nmessages of the input.\nWhat" who "prints uses it to go on."               \
+    }
+
+#define OPTION_MAX_MESSAGE(type, member, section_, what, verbs_)                                                       \
+    {                                                                                                                  \
+        .name = "max-message", .kind = OPTION_SIZE, .at = offsetof(type, member), .argument = "SIZE",                  \
+        .section = section_, .low = 1, .verbs = verbs_, .help = what                                                   \
+    }
+
+#define OPTION_SHELL(type, member, verbs_)                                                                             \
+    {                                                                                                                  \
+        .name = "shell", .kind = OPTION_TEXT, .at = offsetof(type, member), .argument = "STRING",                      \
+        .section = "Commands", .verbs = verbs_, .help = "run STRING in a shell, as -- runs a COMMAND"                  \
+    }
+
+#define OPTION_WORKERS(type, member, verbs_)                                                                           \
+    {                                                                                                                  \
+        .name = "workers", .kind = OPTION_NUMBER, .at = offsetof(type, member), .argument = "N", .low = 1,             \
+        .high = 1024, .section = "Commands", .verbs = verbs_, .help = "run up to N commands at once (default 1)"       \
+    }
+
+/* MORE: what becomes of a batch's messages, behind "its exit code is for all of them". */
+#define OPTION_MODE(type, member, more, verbs_)                                                                        \
+    {                                                                                                                  \
+        .name = "mode", .kind = OPTION_CHOICE, .at = offsetof(type, member), .argument = "MODE",                       \
+        .section = "Commands", .choices = option_modes, .verbs = verbs_,                                               \
+        .help = "each (default): a command a message; batch: one for many",                                            \
+        .man = "How messages meet commands:\n.Cm each\n(the default) runs a command for each message,\n.Cm batch\n"    \
+               "one for as many as there are, up to\n.Fl \\-batch ;\nits exit code is for all of them" more "."        \
+    }
+
+#define OPTION_BATCH(type, member, most, verbs_)                                                                       \
+    {                                                                                                                  \
+        .name = "batch", .kind = OPTION_NUMBER, .at = offsetof(type, member), .argument = "N", .low = 1, .high = most, \
+        .section = "Commands", .verbs = verbs_, .help = "give a command at most N messages (default 100)"              \
+    }
+
+/* WHAT: one line; THEN: what becomes of its messages. */
+#define OPTION_TIMEOUT(type, member, section_, what, then, verbs_)                                                     \
+    {                                                                                                                  \
+        .name = "timeout", .kind = OPTION_DURATION, .at = offsetof(type, member), .argument = "TIME",                  \
+        .section = section_, .verbs = verbs_, .help = what,                                                            \
+        .man = "End a command that runs for longer, with all that it has started: SIGTERM,\nand 5 seconds later "      \
+               "SIGKILL.\n" then                                                                                       \
+    }
+
 #endif
