@@ -73,6 +73,14 @@ unit_tests += %D%/test_tail
 %C%_test_tail_SOURCES = %D%/test_tail.c
 %C%_test_tail_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_source_follow
+%C%_test_source_follow_SOURCES = %D%/test_source_follow.c
+%C%_test_source_follow_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_source_memory
+%C%_test_source_memory_SOURCES = %D%/test_source_memory.c
+%C%_test_source_memory_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_units
 %C%_test_units_SOURCES = %D%/test_units.c
 %C%_test_units_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
