@@ -12,9 +12,11 @@ noinst_LTLIBRARIES += %D%/libbase.la
 	%D%/control.c %D%/control.h \
 	%D%/error.c \
 	%D%/fault.c %D%/fault.h \
+	%D%/histogram.c %D%/histogram.h \
 	%D%/log.c %D%/log.h \
 	%D%/map.c %D%/map.h \
 	%D%/memory.c %D%/memory.h \
+	%D%/turn.c %D%/turn.h \
 	%D%/units.c %D%/units.h \
 	%D%/utf8.c %D%/utf8.h \
 	$(empty)

@@ -47,6 +47,10 @@ unit_tests += %D%/test_letter
 %C%_test_letter_SOURCES = %D%/test_letter.c
 %C%_test_letter_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_histogram
+%C%_test_histogram_SOURCES = %D%/test_histogram.c
+%C%_test_histogram_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_log
 %C%_test_log_SOURCES = %D%/test_log.c
 %C%_test_log_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
