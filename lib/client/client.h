@@ -46,7 +46,7 @@ struct client_settings {
     void (*published)(void *context, uint64_t offset, uint32_t count, uint32_t duplicates);
     /* The relay refused the publication for good (not `full`): ERROR and its words. It is dropped. May be NULL. */
     void (*refused)(void *context, enum mp_error error, const char *text);
-    /* `full` began (true) or ended. May be NULL. */
+    /* `full` began (true) or ended, of a publication or of a settlement that publishes. May be NULL. */
     void (*full)(void *context, bool full, const char *text);
     /*
      * Messages have come: CHUNK, whose frame was checked deep, under LEASE (0 for a reader), which a settlement names.

@@ -97,6 +97,15 @@ enum mp_error client_settle_publish(struct client *client, const struct protocol
 
 /* ---- its life ----------------------------------------------------------------------------- */
 
+static void tell_full(struct client *client, bool full, const char *text)
+{
+    struct client_commit *commit = &client->settlements.commit;
+    if (commit->full != full && client->settings.full != NULL) {
+        client->settings.full(client->settings.context, full, text);
+    }
+    commit->full = full;
+}
+
 static void finish(struct client *client, enum mp_error error, const char *text)
 {
     struct client_commit *commit = &client->settlements.commit;
@@ -106,6 +115,7 @@ static void finish(struct client *client, enum mp_error error, const char *text)
     if (commit->request.capacity > ROOM_KEPT) {
         buffer_free(&commit->request);
     }
+    tell_full(client, false, "");
     client->settings.committed(client->settings.context, error, text);
 }
 
@@ -150,8 +160,11 @@ void client_commit_answered(struct client *client, const struct protocol_reply *
             client_release(client, commit->total);
         }
         finish(client, MP_OK, "");
-    } else if (client_is_passing(reply->status) || (reply->status == MP_ERR_FULL && !client->control.leaving)) {
+    } else if (client_is_passing(reply->status)) {
         client_pause(client, CHANNEL_SETTLE);
+    } else if (reply->status == MP_ERR_FULL && !client->control.leaving) {
+        client_pause(client, CHANNEL_SETTLE);
+        tell_full(client, true, fault_text(fault));
     } else {
         finish(client, reply->status, fault_text(fault));
     }

@@ -88,6 +88,7 @@ struct client_commit {
     bool
         under_way; /* it has the number of the settle lane that is due: until it is answered, nothing else may have it */
     bool yield;    /* one was done: settlements that wait come next */
+    bool full;     /* the owner was told so */
     struct buffer request;
     uint32_t total; /* messages to be settled */
     int64_t since;  /* when it was first sent; -1: since the last client_process() */

@@ -6,5 +6,6 @@
 noinst_LTLIBRARIES += %D%/libpolicy.la
 %C%_libpolicy_la_SOURCES = \
 	%D%/backoff.c %D%/backoff.h \
+	%D%/breaker.c %D%/breaker.h \
 	%D%/rate.c %D%/rate.h \
 	$(empty)

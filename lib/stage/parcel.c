@@ -1,6 +1,7 @@
 /* Messages on their way through a consumer. */
 #include "stage/parcel.h"
 
+#include "base/bits.h"
 #include "base/memory.h"
 
 struct stage_parcel *stage_parcel_new(void)
@@ -33,8 +34,25 @@ void stage_parcel_free(struct stage_parcel *parcel)
     for (uint32_t i = 0; parcel->answers && i < parcel->count; i++)
         buffer_free(&parcel->answers[i]);
     memory_release(parcel->answers);
+    memory_release(parcel->kept_mask);
     memory_release(parcel->ends);
     memory_release(parcel);
+}
+
+void stage_parcel_unload(struct stage_parcel *parcel)
+{
+    if (!parcel->release)
+        return;
+    if (parcel->mask) {
+        size_t size = bits_size(parcel->span);
+        parcel->kept_mask = memory_allocate(size);
+        if (!parcel->kept_mask)
+            return; /* the bytes stay */
+        memcpy(parcel->kept_mask, parcel->mask, size);
+        parcel->mask = parcel->kept_mask;
+    }
+    parcel->release(parcel->owner);
+    parcel->release = NULL;
 }
 
 void stage_parcel_chunk(struct stage_parcel *parcel, const struct protocol_chunk *chunk)

@@ -41,6 +41,13 @@ struct stage_parcel {
     struct buffer *answers; /* to a peer's requests, one for each message; NULL: none yet */
     uint32_t answered;
 
+    /* of a stage */
+    void *feed;         /* that it came by */
+    uint64_t ticket;    /* of its first message; those of the others follow */
+    uint32_t pins;      /* who needs the bytes of messages that were taken */
+    uint32_t held;      /* messages that wait in a window */
+    uint8_t *kept_mask; /* the mask, when the bytes have gone */
+
     uint64_t *ends;  /* of the output: where each message ends, in bytes written since the start */
     uint32_t passed; /* of the output: messages handed over, from the front */
 
@@ -61,6 +68,8 @@ struct stage_parcel *stage_parcel_new(void);
 void stage_parcel_frame(struct stage_parcel *parcel, const struct frame *frame);
 void stage_parcel_bare(struct stage_parcel *parcel, const uint8_t *body, size_t size, int64_t time);
 void stage_parcel_free(struct stage_parcel *parcel);
+/* Gives the bytes back, of which nothing is needed any more; what the parcel knows of its messages stays. */
+void stage_parcel_unload(struct stage_parcel *parcel);
 
 /* Takes the next message; false when all are taken. */
 static inline bool stage_parcel_take(struct stage_parcel *parcel, struct record *record)

@@ -259,6 +259,10 @@ unit_tests += %D%/test_store
 %C%_test_store_SOURCES = %D%/test_store.c %D%/store_rig.c %D%/store_rig.h
 %C%_test_store_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_breaker
+%C%_test_breaker_SOURCES = %D%/test_breaker.c
+%C%_test_breaker_LDADD = $(POLICY_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_rate
 %C%_test_rate_SOURCES = %D%/test_rate.c
 %C%_test_rate_LDADD = lib/policy/libpolicy.la $(CMOCKA_LIBS)
