@@ -366,3 +366,15 @@ const char *rig_attribute(const struct record *record, const char *name)
     }
     return text;
 }
+
+void rig_deal(struct rig *rig, const char *topic, uint32_t count, uint32_t given)
+{
+    rig_publish(rig, topic, count);
+    assert_int_equal(rig_fetch(rig, 2, topic, "g", given), given);
+}
+
+void rig_assert_text(const char *text, const char *wanted)
+{
+    if (strcmp(text, wanted) != 0)
+        fail_msg("'%s' instead of '%s'", text, wanted);
+}

@@ -41,6 +41,12 @@ void rig_restart(struct rig *rig);
 /* Time goes by, and what it brings happens. */
 void rig_pass(struct rig *rig, int64_t microseconds);
 
+/* Publishes COUNT messages to TOPIC, and gives the first GIVEN of what is there to session 2 of the group g. */
+void rig_deal(struct rig *rig, const char *topic, uint32_t count, uint32_t given);
+
+/* That TEXT is WANTED; shows both if not. */
+void rig_assert_text(const char *text, const char *wanted);
+
 /* Publishes COUNT messages "m0", "m1", …, of a producer of their own; the offset of the first. */
 uint64_t rig_publish(struct rig *rig, const char *topic, unsigned count);
 /*

@@ -1,3 +1,4 @@
+/* The relay of fake_relay.h. */
 #include "fake_relay.h"
 
 #include <setjmp.h>
@@ -6,221 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-/* ---- events ------------------------------------------------------------------------------- */
-
-enum { RESEND = 1000000, POLL = 100000 }; /* microseconds */
-
-enum event_kind { EVENT_REQUEST, EVENT_REPLY, EVENT_AGAIN };
-
-struct fake_event {
-    struct fake_event *next;
-    enum event_kind kind;
-    int64_t time;
-    struct fake_channel *channel;
-    enum channel_lane lane;
-    uint64_t id;   /* of the request on its channel */
-    int64_t until; /* a long poll's end; 0: it has not begun */
-    size_t size;
-    uint8_t data[];
-};
-
-struct fake_lane {
-    bool busy;
-    uint64_t id;
-    struct buffer request;
-};
-
-struct fake_channel {
-    struct channel base;
-    struct fake_network *network;
-    uint64_t ids;
-    struct fake_lane lanes[CHANNEL_LANES];
-    struct channel_reply *first;
-    struct channel_reply **last;
-    int pipe[2]; /* always readable */
-};
-
-uint32_t fake_random(struct fake_network *network, uint32_t limit)
-{
-    network->random ^= network->random << 13;
-    network->random ^= network->random >> 7;
-    network->random ^= network->random << 17;
-    return (uint32_t)((network->random >> 32) % limit);
-}
-
-static bool happens(struct fake_network *network, unsigned per_thousand)
-{
-    return fake_random(network, 1000) < per_thousand;
-}
-
-static void add_event(struct fake_channel *channel, enum event_kind kind, enum channel_lane lane, uint64_t id,
-                      const struct buffer *bytes, int64_t wait, int64_t until)
-{
-    size_t size = bytes != NULL ? bytes->size : 0;
-    struct fake_event *event = malloc(sizeof *event + size);
-    assert_non_null(event);
-    *event = (struct fake_event){.next = channel->network->events,
-                                 .kind = kind,
-                                 .time = channel->network->now + wait,
-                                 .channel = channel,
-                                 .lane = lane,
-                                 .id = id,
-                                 .until = until,
-                                 .size = size};
-    if (size > 0) {
-        memcpy(event->data, bytes->data, size);
-    }
-    channel->network->events = event;
-}
-
-/* One copy of BYTES sets out, or two, or none. */
-static void launch(struct fake_channel *channel, enum event_kind kind, enum channel_lane lane, uint64_t id,
-                   const struct buffer *bytes)
-{
-    struct fake_network *network = channel->network;
-    int copies = 1 + (happens(network, network->repeat) ? 1 : 0);
-    for (int i = 0; i < copies; i++) {
-        int64_t wait = 30 + (network->delay > 0 ? fake_random(network, (uint32_t)network->delay) : 0);
-        if (!happens(network, network->lose) && !network->cut && !(network->cut_replies && kind == EVENT_REPLY)) {
-            add_event(channel, kind, lane, id, bytes, wait, 0);
-        }
-    }
-}
-
-/* ---- the channel -------------------------------------------------------------------------- */
-
-static enum mp_error channel_send(struct channel *base, enum channel_lane lane, const struct iovec *parts, int count,
-                                  struct fault *fault)
-{
-    struct fake_channel *channel = (struct fake_channel *)base;
-    struct fake_lane *state = &channel->lanes[lane];
-    if (channel->network->live) {
-        channel->network->now = clock_monotonic();
-    }
-    assert_false(state->busy);
-    state->busy = true;
-    state->id = ++channel->ids;
-    state->request.size = 0;
-    for (int i = 0; i < count; i++) {
-        if (buffer_append(&state->request, parts[i].iov_base, parts[i].iov_len) != MP_OK) {
-            state->busy = false;
-            return fault_memory(fault);
-        }
-    }
-    launch(channel, EVENT_REQUEST, lane, state->id, &state->request);
-    add_event(channel, EVENT_AGAIN, lane, state->id, NULL, RESEND + fake_random(channel->network, RESEND), 0);
-    return MP_OK;
-}
-
-static void catch_up(struct fake_network *network)
-{
-    if (network->live) {
-        network->now = clock_monotonic();
-        fake_happen(network);
-    }
-}
-
-static struct channel_reply *channel_receive(struct channel *base)
-{
-    struct fake_channel *channel = (struct fake_channel *)base;
-    catch_up(channel->network);
-    struct channel_reply *reply = channel->first;
-    if (reply != NULL) {
-        channel->first = reply->next;
-        if (channel->first == NULL) {
-            channel->last = &channel->first;
-        }
-    }
-    return reply;
-}
-
-static void channel_forget(struct channel *base, enum channel_lane lane)
-{
-    ((struct fake_channel *)base)->lanes[lane].busy = false;
-}
-
-static int channel_descriptor(const struct channel *base)
-{
-    return ((const struct fake_channel *)base)->pipe[0];
-}
-
-static bool channel_connected(const struct channel *base, enum channel_lane lane)
-{
-    (void)lane;
-    return !((const struct fake_channel *)base)->network->cut;
-}
-
-static void release_reply(void *owner)
-{
-    free(owner);
-}
-
-static void channel_close(struct channel *base)
-{
-    struct fake_channel *channel = (struct fake_channel *)base;
-    struct fake_event **at = &channel->network->events;
-    while (*at != NULL) {
-        struct fake_event *event = *at;
-        if (event->channel == channel) {
-            *at = event->next;
-            free(event);
-        } else {
-            at = &event->next;
-        }
-    }
-    struct channel_reply *reply;
-    while ((reply = channel->first) != NULL) {
-        channel->first = reply->next;
-        channel_reply_free(reply);
-    }
-    for (int lane = 0; lane < CHANNEL_LANES; lane++) {
-        buffer_free(&channel->lanes[lane].request);
-    }
-    close(channel->pipe[0]);
-    close(channel->pipe[1]);
-    free(channel);
-}
-
-static const struct channel_operations operations = {.send = channel_send,
-                                                     .receive = channel_receive,
-                                                     .forget = channel_forget,
-                                                     .descriptor = channel_descriptor,
-                                                     .connected = channel_connected,
-                                                     .close = channel_close};
-
-struct channel *fake_channel_open(struct fake_network *network)
-{
-    struct fake_channel *channel = calloc(1, sizeof *channel);
-    assert_non_null(channel);
-    channel->base.operations = &operations;
-    channel->network = network;
-    channel->last = &channel->first;
-    assert_int_equal(pipe(channel->pipe), 0);
-    assert_int_equal(write(channel->pipe[1], "", 1), 1);
-    return &channel->base;
-}
-
-/* A reply has reached the client's end; only the first one to the request under way counts. */
-static void deliver(const struct fake_event *event)
-{
-    struct fake_lane *lane = &event->channel->lanes[event->lane];
-    if (!lane->busy || lane->id != event->id) {
-        return;
-    }
-    lane->busy = false;
-    struct channel_reply *reply = malloc(sizeof *reply);
-    uint8_t *data = malloc(event->size);
-    assert_non_null(reply);
-    assert_non_null(data);
-    memcpy(data, event->data, event->size);
-    *reply = (struct channel_reply){
-        .lane = event->lane, .data = data, .size = event->size, .owner = data, .release = release_reply};
-    *event->channel->last = reply;
-    event->channel->last = &reply->next;
-}
-
-/* ---- the relay ---------------------------------------------------------------------------- */
 
 static struct fake_session *find_session(struct fake_network *network, uint64_t id)
 {
@@ -353,7 +139,7 @@ static void make_chunk(struct fake_network *network, bool grouped, uint32_t limi
             (making->frame.count > 0 && *at - making->first >= SPAN_MAX)) {
             break;
         }
-        if (!grouped || !happens(network, network->gaps)) {
+        if (!grouped || !fake_happens(network, network->gaps)) {
             add_message(making, message, *at);
         }
     }
@@ -618,9 +404,17 @@ static void count_request(struct fake_network *network, enum protocol_type type)
     network->asks += type == PROTOCOL_ADMIN;
 }
 
-static enum mp_error serve(struct fake_network *network, const struct protocol_request *request, struct buffer *out,
-                           uint32_t *wait)
+bool fake_admits(struct fake_network *network, const struct protocol_request *request, size_t size)
 {
+    return network->stranger == 0 || size <= network->stranger || find_session(network, request->session) != NULL;
+}
+
+enum mp_error fake_serve(struct fake_network *network, const struct protocol_request *request, bool first,
+                         struct buffer *out, uint32_t *wait)
+{
+    if (first) {
+        count_request(network, request->type);
+    }
     if (request->type == PROTOCOL_HELLO) {
         serve_hello(network, request, out);
         return MP_OK;
@@ -631,7 +425,7 @@ static enum mp_error serve(struct fake_network *network, const struct protocol_r
         return protocol_put_error(out, request->type, MP_ERR_SESSION, request->number, 0, NULL);
     }
     session->used = network->now;
-    if (happens(network, network->again)) {
+    if (fake_happens(network, network->again)) {
         return protocol_put_error(out, request->type, MP_ERR_AGAIN, request->number, 0, NULL);
     }
     switch (request->type) {
@@ -664,104 +458,4 @@ static enum mp_error serve(struct fake_network *network, const struct protocol_r
     }
     protocol_put_reply(out, request->type, MP_OK, request->number);
     return protocol_put_u32(out, 1);
-}
-
-static void arrive(struct fake_network *network, const struct fake_event *event)
-{
-    struct protocol_request request;
-    struct buffer out = {0};
-    uint32_t wait = 0;
-    assert_int_equal(protocol_read_request(event->data, event->size, &request), MP_OK);
-    assert_int_equal(request.lane, event->lane);
-    if (network->stranger > 0 && event->size > network->stranger && find_session(network, request.session) == NULL) {
-        return; /* its connection is closed */
-    }
-    if (event->until == 0) {
-        count_request(network, request.type);
-    }
-    enum mp_error error = serve(network, &request, &out, &wait);
-    int64_t until = event->until != 0 ? event->until : network->now + (int64_t)wait * 1000;
-    if (error == MP_ERR_AGAIN && network->now < until) {
-        struct buffer bytes = {.data = (uint8_t *)event->data, .size = event->size};
-        int64_t step = until - network->now < POLL ? until - network->now : POLL;
-        add_event(event->channel, EVENT_REQUEST, event->lane, event->id, &bytes, step, until);
-    } else {
-        if (network->version != 0) {
-            out.data[1] = (uint8_t)network->version;
-        }
-        launch(event->channel, EVENT_REPLY, event->lane, event->id, &out);
-    }
-    buffer_free(&out);
-}
-
-/* ---- time --------------------------------------------------------------------------------- */
-
-static void resend(const struct fake_event *event)
-{
-    struct fake_lane *lane = &event->channel->lanes[event->lane];
-    if (lane->busy && lane->id == event->id) {
-        launch(event->channel, EVENT_REQUEST, event->lane, event->id, &lane->request);
-        add_event(event->channel, EVENT_AGAIN, event->lane, event->id, NULL,
-                  RESEND + fake_random(event->channel->network, RESEND), 0);
-    }
-}
-
-static struct fake_event **earliest(struct fake_network *network)
-{
-    struct fake_event **found = &network->events;
-    for (struct fake_event **at = &network->events; *at != NULL; at = &(*at)->next) {
-        if ((*at)->time < (*found)->time) {
-            found = at;
-        }
-    }
-    return found;
-}
-
-int64_t fake_next(const struct fake_network *network)
-{
-    struct fake_event *event = *earliest((struct fake_network *)network);
-    return event == NULL ? CLOCK_NEVER : event->time;
-}
-
-void fake_happen(struct fake_network *network)
-{
-    while (fake_next(network) <= network->now) {
-        struct fake_event **at = earliest(network);
-        struct fake_event *event = *at;
-        *at = event->next;
-        switch (event->kind) {
-        case EVENT_REQUEST:
-            arrive(network, event);
-            break;
-        case EVENT_REPLY:
-            deliver(event);
-            break;
-        case EVENT_AGAIN:
-            resend(event);
-            break;
-        }
-        free(event);
-    }
-}
-
-struct fake_network *fake_network_new(uint64_t seed)
-{
-    struct fake_network *network = calloc(1, sizeof *network);
-    assert_non_null(network);
-    network->now = 1000000;
-    network->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-    network->lease = 30000;
-    network->session_life = INT64_C(3600000000);
-    return network;
-}
-
-void fake_network_free(struct fake_network *network)
-{
-    assert_null(network->events);
-    for (unsigned i = 0; i < network->sessions_count; i++) {
-        if (!network->sessions[i].ended) {
-            end_session(network, &network->sessions[i]);
-        }
-    }
-    free(network);
 }

@@ -94,6 +94,7 @@ struct channel *fake_channel_open(struct fake_network *network);
 
 /* A number below LIMIT, at least 1. */
 uint32_t fake_random(struct fake_network *network, uint32_t limit);
+bool fake_happens(struct fake_network *network, unsigned per_thousand);
 
 /* When the next event is; CLOCK_NEVER. */
 int64_t fake_next(const struct fake_network *network);
@@ -103,5 +104,17 @@ void fake_happen(struct fake_network *network);
 
 /* Forgets all sessions that were not used since BEFORE, and their leases. */
 void fake_forget_sessions(struct fake_network *network, int64_t before);
+
+/* ---- fake_relay.c: the far end ---- */
+
+/* Whether a request of SIZE bytes is listened to at all. */
+bool fake_admits(struct fake_network *network, const struct protocol_request *request, size_t size);
+
+/*
+ * Answers REQUEST in OUT. MP_ERR_AGAIN: there is something to wait for, *WAIT milliseconds at most; OUT is the answer if
+ * it does not come. FIRST: it is not such a wait that goes on.
+ */
+enum mp_error fake_serve(struct fake_network *network, const struct protocol_request *request, bool first,
+                         struct buffer *out, uint32_t *wait);
 
 #endif

@@ -109,6 +109,10 @@ unit_tests += %D%/test_peer
 %C%_test_peer_SOURCES = %D%/test_peer.c %D%/peer_ends.c %D%/peer_ends.h
 %C%_test_peer_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_peer_trouble
+%C%_test_peer_trouble_SOURCES = %D%/test_peer_trouble.c %D%/peer_ends.c %D%/peer_ends.h
+%C%_test_peer_trouble_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_peer_survey
 %C%_test_peer_survey_SOURCES = %D%/test_peer_survey.c %D%/peer_ends.c %D%/peer_ends.h
 %C%_test_peer_survey_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
@@ -131,12 +135,12 @@ unit_tests += %D%/test_protocol_settle
 
 unit_tests += %D%/test_client
 %C%_test_client_SOURCES = %D%/test_client.c %D%/client_actor.c %D%/client_actor.h \
-	%D%/fake_relay.c %D%/fake_relay.h
+	%D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
 %C%_test_client_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_client_settle
 %C%_test_client_settle_SOURCES = %D%/test_client_settle.c %D%/client_actor.c %D%/client_actor.h \
-	%D%/fake_relay.c %D%/fake_relay.h
+	%D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
 %C%_test_client_settle_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_address
@@ -156,7 +160,7 @@ unit_tests += %D%/test_server_limits
 %C%_test_server_limits_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_library
-%C%_test_library_SOURCES = %D%/test_library.c %D%/fake_relay.c %D%/fake_relay.h
+%C%_test_library_SOURCES = %D%/test_library.c %D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
 %C%_test_library_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_alarm
@@ -182,6 +186,10 @@ unit_tests += %D%/test_engine_config
 unit_tests += %D%/test_engine_dead
 %C%_test_engine_dead_SOURCES = %D%/test_engine_dead.c %D%/engine_rig.c %D%/engine_rig.h
 %C%_test_engine_dead_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_engine_suspects
+%C%_test_engine_suspects_SOURCES = %D%/test_engine_suspects.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_engine_suspects_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_engine_settle
 %C%_test_engine_settle_SOURCES = %D%/test_engine_settle.c %D%/engine_rig.c %D%/engine_rig.h

@@ -267,3 +267,36 @@ void ends_greet(struct ends_world *world, int descriptor, unsigned protocol)
     ends_read(world, descriptor, theirs, sizeof theirs);
     assert_memory_equal(theirs, "\0SP\0\0", 5);
 }
+
+void ends_send_number(struct ends_end *sender, unsigned number)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "message %u", number);
+    ends_send(sender, text);
+}
+
+void ends_expect_number(const struct ends_end *end, unsigned at, unsigned number)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "message %u", number);
+    assert_string_equal(end->got[at].text, text);
+}
+
+void ends_finish(struct ends_world *world, struct ends_end *end)
+{
+    peer_finish(end->peer, 10000000);
+    ENDS_AWAIT(world, end->finished);
+    assert_int_equal(end->result.left, 0);
+    assert_int_equal(end->result.unread, 0);
+    assert_false(end->result.timed_out);
+}
+
+unsigned ends_releases;
+
+void ends_count_release(void *owner)
+{
+    (void)owner;
+    ends_releases++;
+}

@@ -48,8 +48,21 @@ void ends_url(struct ends_world *world, bool tcp, char url[ENDS_URL]);
 void ends_open(struct ends_world *world, struct ends_end *end, struct peer_settings settings);
 void ends_close(struct ends_end *end);
 
+#define ENDS_TEST(name) cmocka_unit_test_setup_teardown(name, ends_setup, ends_teardown)
+
 /* Sends TEXT, which must be taken. */
 void ends_send(struct ends_end *end, const char *text);
+
+/* "message NUMBER": sends that; END got it as its message AT. */
+void ends_send_number(struct ends_end *end, unsigned number);
+void ends_expect_number(const struct ends_end *end, unsigned at, unsigned number);
+
+/* A peer_part's release() that counts how often it was called. */
+extern unsigned ends_releases;
+void ends_count_release(void *owner);
+
+/* Finishes END within ten seconds, with nothing left unwritten or unread. */
+void ends_finish(struct ends_world *world, struct ends_end *end);
 
 /* Runs the loop until CONDITION; fails the test after 20 seconds. */
 #define ENDS_AWAIT(world, condition)                                                                                   \

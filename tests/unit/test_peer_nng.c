@@ -279,14 +279,12 @@ static void test_large_and_small_messages_to_and_from_nng(void **state)
     free(body);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, ends_setup, ends_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_every_pattern_meets_nng),
-        TEST(test_rude_visitors_do_not_keep_nng_out),
-        TEST(test_large_and_small_messages_to_and_from_nng),
+        ENDS_TEST(test_every_pattern_meets_nng),
+        ENDS_TEST(test_rude_visitors_do_not_keep_nng_out),
+        ENDS_TEST(test_large_and_small_messages_to_and_from_nng),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 

@@ -75,14 +75,12 @@ static void test_finishing_tells_of_a_survey_that_was_not_sent(void **state)
     ends_close(&surveyor);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, ends_setup, ends_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_survey_collects_from_all_until_its_time),
-        TEST(test_finishing_ends_a_survey),
-        TEST(test_finishing_tells_of_a_survey_that_was_not_sent),
+        ENDS_TEST(test_survey_collects_from_all_until_its_time),
+        ENDS_TEST(test_finishing_ends_a_survey),
+        ENDS_TEST(test_finishing_tells_of_a_survey_that_was_not_sent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
