@@ -1,6 +1,7 @@
 /* mrelay: the broker, and what asks a running one about itself. */
 #include "base/log.h"
 #include "cli/admin.h"
+#include "cli/pipeline_check.h"
 #include "cli/serve.h"
 #include "message/frame.h"
 
@@ -8,9 +9,10 @@ struct mrelay_settings {
     const char *relay, *store;
     struct serve_settings serve;
     struct admin_settings admin;
+    bool schema;
 };
 
-enum verb { STATUS, TOPICS, GROUPS, SET, WAIT, BACKUP, RESTORE, RELAYS };
+enum verb { STATUS, TOPICS, GROUPS, SET, WAIT, BACKUP, RESTORE, RELAYS, CHECK };
 
 static const struct option_verb verbs[] = {
     [STATUS] = {.name = "status",
@@ -58,6 +60,13 @@ static const struct option_verb verbs[] = {
                      "not run.\nA store that is there needs\n.Fl \\-force ,\nand is kept beside it with\n"
                      ".Pa .replaced\nbehind its name."},
     [RELAYS] = {.name = "relays", .help = "list the relays of this user that run, and the machine's"},
+    [CHECK] = {.name = "check",
+               .operands = "FILE...",
+               .operands_most = 1000,
+               .help = "check pipelines' files, and tell every mistake in them",
+               .man = "Check pipelines'\n.Ar FILE Ns s ,\nsee\n.Xr mpipeline 5 ,\nwith their tests, and tell every "
+                      "mistake with its place, as a compiler does.\nNothing is started, and nothing is said of a good "
+                      "file, but on a terminal.\nThe exit code is 0, or 78 when there are mistakes."},
     {0},
 };
 
@@ -219,11 +228,19 @@ static const struct option_spec specs[] = {
      .verbs = OPTION_VERB(TOPICS),
      CHANGING,
      .help = "do not ask whether to purge or delete"},
+
+    {.name = "schema",
+     .kind = OPTION_FLAG,
+     .at = AT(schema),
+     .verbs = OPTION_VERB(CHECK),
+     .section = "Checking",
+     .help = "print the JSON Schema of pipelines, for editors"},
     {0},
 };
 
 static const struct option_rule rules[] = {
     {OPTION_EXCLUDES, "json", {"names"}, "choose what to print"},
+    {OPTION_EXCLUDES, "schema", {OPTION_OPERANDS}, "it is the same for all files"},
     {0},
 };
 
@@ -236,6 +253,7 @@ static const char *const synopsis[] = {
     "wait -t TOPIC -g GROUP [-r RELAY] [--wait TIME]",
     "backup|restore FILE [-r RELAY | --store STORE]",
     "relays",
+    "check FILE... | --schema",
     NULL,
 };
 
@@ -259,6 +277,14 @@ static const struct option_program program = {
     .examples = examples,
 };
 
+static int check(const struct mrelay_settings *settings, const struct options *options)
+{
+    if (options->operands_count == 0 && !settings->schema)
+        return options_wrong(options, "check: which file? mrelay check FILE...");
+    return pipeline_check(&(struct pipeline_check_settings){
+        .files = options->operands, .files_count = options->operands_count, .schema = settings->schema});
+}
+
 int main(int argc, char **argv)
 {
     struct mrelay_settings settings = {.admin.wait = -1, .serve.log_level = LOG_INFO};
@@ -270,7 +296,9 @@ int main(int argc, char **argv)
     settings.serve.store = settings.admin.store = settings.store;
     settings.admin.operands = options.operands;
     settings.admin.operands_count = options.operands_count;
-    if (options.verb >= 0)
+    if (options.verb == CHECK)
+        code = check(&settings, &options);
+    else if (options.verb >= 0)
         code = ask[options.verb](&settings.admin);
     else
         code = serve(&settings.serve, &options, argv);

@@ -42,6 +42,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/receive_sink.c %D%/receive_sink.h \
 	%D%/relay_link.c %D%/relay_link.h \
 	%D%/pace.h \
+	%D%/pipeline_check.c %D%/pipeline_check.h \
 	%D%/retry.c %D%/retry.h \
 	%D%/retry_attempt.c \
 	%D%/retry_input.c \

@@ -113,7 +113,8 @@ static void take(struct graph *graph, struct knot *knot, size_t stage)
 /* Whether messages can come by way of a topic: a file without sources is fed from outside, by msend. */
 static bool can_come(const struct graph *graph, size_t topic)
 {
-    return graph->pipeline->sources_count == 0 || graph->knots[topic].fed || graph->pipeline->topics[topic].external;
+    return graph->load->loose || graph->pipeline->sources_count == 0 || graph->knots[topic].fed ||
+           graph->pipeline->topics[topic].external;
 }
 
 static void take_one(struct graph *graph, size_t stage, const struct pipeline_reference *from)
@@ -141,13 +142,13 @@ static void take_pattern(struct graph *graph, size_t stage, const struct pipelin
         fed = fed || can_come(graph, i);
     }
     const char *name = graph->pipeline->stages[stage].name;
-    if (!matched && graph->pipeline->strict)
+    if (!matched && graph->pipeline->strict && !graph->load->loose)
         diagnose_error(graph->load->diagnostics, &from->place,
                        "%s: nobody feeds it: no topic that is declared matches '%s'", name, from->topic);
-    else if (!matched)
+    else if (!matched && !graph->load->loose)
         diagnose_warning(graph->load->diagnostics, &from->place, "%s: no topic that is named here matches '%s'", name,
                          from->topic);
-    else if (!fed)
+    else if (matched && !fed)
         diagnose_error(graph->load->diagnostics, &from->place,
                        "%s: nobody feeds it: no source or stage here sends to a topic that '%s' matches", name,
                        from->topic);
@@ -314,7 +315,8 @@ void check_graph(struct load *load)
     if (load->no_memory)
         return;
     take_all(&graph);
-    check_outputs(&graph);
+    if (!load->loose)
+        check_outputs(&graph);
     check_names(&graph);
     check_cycles(&graph);
 }

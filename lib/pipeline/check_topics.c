@@ -48,6 +48,7 @@ static void check_name(struct named *named, const char *key, const char *name, c
         return;
     }
     const char *nearest = nearest_topic(load, name);
+    load->loose = true;
     if (nearest != NULL)
         diagnose_error(load->diagnostics, place, "%s: no topic '%s' is declared: did you mean '%s'?", key, name,
                        nearest);

@@ -12,6 +12,7 @@ size_t keys_named_count(struct load *load, const struct yaml_pair *pair)
     if (read_is_nothing(&pair->value))
         return 0;
     if (pair->value.kind != YAML_MAPPING) {
+        load->loose = true;
         diagnose_error(load->diagnostics, &pair->value.place, "%s is a mapping of names, here is %s", pair->key.text,
                        yaml_words(&pair->value));
         return 0;
@@ -38,10 +39,14 @@ static bool no_variable(struct load *load, const struct yaml *name)
 bool keys_name(struct load *load, const char *what, const struct yaml *name)
 {
     struct fault fault;
+    bool before = load->loose;
+    load->loose = true; /* unless it is a name */
     if (!no_variable(load, name))
         return false;
-    if (name_check_group(name->text, name->size, &fault) == MP_OK)
+    if (name_check_group(name->text, name->size, &fault) == MP_OK) {
+        load->loose = before;
         return true;
+    }
     const char *text = strncmp(fault.text, "group ", 6) == 0 ? fault.text + 6 : fault.text;
     diagnose_error(load->diagnostics, &name->place, "%s: %s", what, text);
     return false;

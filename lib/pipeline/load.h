@@ -20,6 +20,7 @@ struct load {
     const char *file;   /* that is read now */
     uint64_t expanded;  /* bytes that variables and data made so far */
     struct map topics;  /* declared and other ones: struct pipeline_topic */
+    bool loose;         /* something that names topics could not be read: who feeds whom is not known */
     bool no_memory;
 };
 
@@ -89,6 +90,17 @@ struct mapping {
 
 extern const struct mapping pipeline_mapping, relay_mapping, topic_mapping, source_mapping, stage_mapping, sink_mapping,
     step_mapping, test_mapping, test_file_mapping;
+
+/* Calls EACH for every mapping that ROOT leads to, itself first, each once; at most MAPPINGS_MAX of them. */
+enum { MAPPINGS_MAX = 40 };
+struct mappings {
+    const struct mapping *all[MAPPINGS_MAX];
+    size_t count;
+};
+void mappings_collect(struct mappings *mappings, const struct mapping *root);
+
+/* What KEY takes, in words for people. */
+const char *key_type(const struct key *key);
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 

@@ -27,9 +27,15 @@ noinst_LTLIBRARIES += %D%/libpipeline.la
 	%D%/model.h \
 	%D%/pipeline.h \
 	%D%/read.c \
+	%D%/manual.c \
+	%D%/schema.c \
 	%D%/source.c %D%/source.h \
 	%D%/value.c \
 	%D%/variables.c \
 	%D%/yaml.c %D%/yaml.h \
 	%D%/yaml_read.c \
 	$(empty)
+
+# The JSON Schema of the language: what `mrelay check --schema` prints.
+schemadir = $(pkgdatadir)
+dist_schema_DATA = pipelines/schema.json

@@ -52,4 +52,7 @@ enum mp_error pipeline_configure(const struct pipeline *pipeline, const char *on
 /* The JSON Schema (draft 2020-12) of the language, from the same tables that load.c goes by. MP_ERR_MEMORY. */
 enum mp_error pipeline_schema(struct buffer *out);
 
+/* The keys of the language as they stand in mpipeline(5), mdoc, from the same tables. MP_ERR_MEMORY. */
+enum mp_error pipeline_manual(struct buffer *out);
+
 #endif

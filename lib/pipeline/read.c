@@ -45,7 +45,7 @@ const char *load_hint(char text[LOAD_HINT], const char *word, const char *const 
 }
 
 /* What a kind takes, in words with an example. */
-static const char *type_of(const struct key *key)
+const char *key_type(const struct key *key)
 {
     switch (key->kind) {
     case KEY_TEXT:
@@ -81,6 +81,19 @@ static const char *type_of(const struct key *key)
         return key->type;
     }
     return "";
+}
+
+void mappings_collect(struct mappings *mappings, const struct mapping *root)
+{
+    for (size_t i = 0; i < mappings->count; i++)
+        if (mappings->all[i] == root)
+            return;
+    if (mappings->count == MAPPINGS_MAX)
+        return;
+    mappings->all[mappings->count++] = root;
+    for (const struct key *key = root->keys; key->name != NULL; key++)
+        if (key->of != NULL)
+            mappings_collect(mappings, key->of);
 }
 
 /* ---- scalars --------------------------------------------------------------------------------------------------- */
@@ -227,7 +240,7 @@ static bool read_setting(struct load *load, const struct key *key, const struct 
     struct fault fault;
     enum mp_error error;
     if (text[0] == '\0') { /* which would stand for the default there */
-        diagnose_error(load->diagnostics, &value->place, "%s: %s is needed, here is nothing", key->name, type_of(key));
+        diagnose_error(load->diagnostics, &value->place, "%s: %s is needed, here is nothing", key->name, key_type(key));
         return false;
     }
     if (key->group)
@@ -262,6 +275,8 @@ bool read_reference(struct load *load, const char *key, const struct yaml *value
                     struct pipeline_reference *reference)
 {
     struct fault fault;
+    bool before = load->loose;
+    load->loose = true; /* unless it is read */
     const char *text = read_text(load, key, pattern != NULL ? "a topic or a pattern" : "a topic's name", value);
     if (text == NULL)
         return false;
@@ -272,6 +287,7 @@ bool read_reference(struct load *load, const char *key, const struct yaml *value
         return false;
     }
     *reference = (struct pipeline_reference){.topic = text, .place = value->place};
+    load->loose = before;
     return true;
 }
 
@@ -318,11 +334,22 @@ static bool read_scalar(struct load *load, const struct key *key, const struct y
     return false;
 }
 
+/* Whether one of the words of a choice is written so that YAML takes it for nothing: `format: null`. */
+static bool is_word(const struct key *key, const struct yaml *value)
+{
+    if (key->kind != KEY_CHOICE || !read_is_nothing(value))
+        return false;
+    for (size_t i = 0; key->words[i] != NULL; i++)
+        if (strcmp(key->words[i], value->text) == 0)
+            return true;
+    return false;
+}
+
 bool read_value(struct load *load, const struct key *key, const struct yaml *value, void *into)
 {
     if (key->kind == KEY_TOPIC && key->setting == NULL)
         return read_reference(load, key->name, value, NULL, into);
-    const char *text = read_text(load, key->name, type_of(key), value);
+    const char *text = is_word(key, value) ? value->text : read_text(load, key->name, key_type(key), value);
     if (text == NULL)
         return false;
     if (key->setting != NULL)
@@ -350,6 +377,7 @@ static const struct key *find_key(struct load *load, const struct mapping *mappi
         if (strlen(key->name) == name->size && memcmp(key->name, name->text, name->size) == 0)
             return key;
     load_hint(hint, name->text, names, key_names(mapping, names));
+    load->loose = true;
     diagnose_error(load->diagnostics, &name->place, "unknown key '%s' in %s%s%s",
                    fault_quote(shown, name->text, name->size), mapping->what, hint[0] != '\0' ? ": " : "", hint);
     return NULL;
@@ -373,11 +401,14 @@ static void read_pair(struct load *load, const struct mapping *mapping, const st
 
 static void check_required(struct load *load, const struct mapping *mapping, const struct yaml_pair *pair)
 {
-    for (const struct key *key = mapping->keys; key->name != NULL; key++)
-        if (key->required && yaml_get(&pair->value, key->name) == NULL)
-            diagnose_error(load->diagnostics, pair->key.size > 0 ? &pair->key.place : &pair->value.place,
-                           "%s needs the key '%s': %s%s%s", mapping->what, key->name, key->name,
-                           key->example != NULL ? ": " : "", key->example != NULL ? key->example : "");
+    for (const struct key *key = mapping->keys; key->name != NULL; key++) {
+        if (!key->required || yaml_get(&pair->value, key->name) != NULL)
+            continue;
+        load->loose = true;
+        diagnose_error(load->diagnostics, pair->key.size > 0 ? &pair->key.place : &pair->value.place,
+                       "%s needs the key '%s': %s%s%s", mapping->what, key->name, key->name,
+                       key->example != NULL ? ": " : "", key->example != NULL ? key->example : "");
+    }
 }
 
 static const char *listed(char text[LOAD_HINT], const char *const *words)
@@ -415,6 +446,7 @@ void read_mapping(struct load *load, const struct mapping *mapping, const struct
     if (mapping->begin != NULL)
         mapping->begin(load, pair, into);
     if (value->kind != YAML_MAPPING && !read_is_nothing(value)) {
+        load->loose = true;
         diagnose_error(load->diagnostics, &value->place, "%s%s%s is a mapping of keys to values, here is %s",
                        pair->key.size > 0 ? pair->key.text : "", pair->key.size > 0 ? ": " : "", mapping->what,
                        yaml_words(value));

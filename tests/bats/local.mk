@@ -9,6 +9,7 @@ bats_tests += %D%/kills.bats
 bats_tests += %D%/library.bats
 bats_tests += %D%/mrelay.bats
 bats_tests += %D%/mrelay_change.bats
+bats_tests += %D%/mrelay_check.bats
 bats_tests += %D%/mrelay_store.bats
 bats_tests += %D%/mrecv.bats
 bats_tests += %D%/mrecv_commands.bats
