@@ -69,9 +69,22 @@ static void look_at_sizes(struct local *local, struct topic *topic)
         store_each_frame(local->store, topic->id, topic->flow.low, pass_frame, &look, NULL);
 }
 
-/* Bytes of MESSAGES that are not settled. */
-static uint64_t bytes_of(const struct topic *topic, uint64_t messages)
+/* A group was moved back, or made behind others, and has what had been left out: that is counted again. */
+static void take_back(struct local *local, struct topic *topic)
 {
+    struct store_frame frame;
+    uint64_t lowest = lowest_unsettled(topic), bytes;
+    if (lowest >= topic->flow.low || store_find_frame(local->store, topic->id, lowest, &frame, NULL) ||
+        store_sum_frames(local->store, topic->id, frame.first, &bytes, NULL))
+        return;
+    topic->flow.low = frame.first;
+    topic->flow.bytes = bytes;
+}
+
+/* Bytes of MESSAGES that are not settled. */
+static uint64_t bytes_of(struct local *local, struct topic *topic, uint64_t messages)
+{
+    take_back(local, topic);
     uint64_t counted = topic->end - topic->flow.low;
     if (counted == 0 || messages >= counted)
         return topic->flow.bytes;
@@ -102,10 +115,10 @@ enum mp_error local_flow_room(struct local *local, struct topic *topic, uint64_t
         return MP_OK;
     if (settings->max_messages > 0 && (fill >= settings->max_messages || messages > settings->max_messages - fill))
         return refuse(topic, "max_messages", settings->max_messages, fault);
-    if (settings->max_bytes == 0 || bytes_of(topic, fill) + bytes <= settings->max_bytes)
+    if (settings->max_bytes == 0 || bytes_of(local, topic, fill) + bytes <= settings->max_bytes)
         return MP_OK;
     look_at_sizes(local, topic);
-    if (bytes_of(topic, fill) + bytes <= settings->max_bytes)
+    if (bytes_of(local, topic, fill) + bytes <= settings->max_bytes)
         return MP_OK;
     return refuse(topic, "max_bytes", settings->max_bytes, fault);
 }
@@ -128,7 +141,7 @@ static uint64_t room_for(struct local *local, struct topic *topic, double averag
     if (settings->max_bytes > 0 && left > 0) {
         if (fill > 0)
             look_at_sizes(local, topic);
-        uint64_t bytes = bytes_of(topic, fill);
+        uint64_t bytes = bytes_of(local, topic, fill);
         uint64_t free = settings->max_bytes > bytes ? settings->max_bytes - bytes : 0;
         *limit = least(*limit, (uint64_t)((double)settings->max_bytes / average));
         left = least(left, (uint64_t)((double)free / average));
@@ -162,9 +175,9 @@ static uint64_t surplus_of(struct local *local, struct topic *topic, uint64_t fi
     uint64_t most = fill;
     if (settings->max_messages > 0 && settings->max_messages < most)
         most = settings->max_messages;
-    if (settings->max_bytes > 0 && bytes_of(topic, fill) > settings->max_bytes) {
+    if (settings->max_bytes > 0 && bytes_of(local, topic, fill) > settings->max_bytes) {
         look_at_sizes(local, topic);
-        uint64_t bytes = bytes_of(topic, fill);
+        uint64_t bytes = bytes_of(local, topic, fill);
         uint64_t fits = (uint64_t)((double)fill * ((double)settings->max_bytes / (double)(bytes > 0 ? bytes : 1)));
         if (bytes > settings->max_bytes && fits < most)
             most = fits;

@@ -197,6 +197,30 @@ static void bytes_are_those_of_what_is_not_settled(void **state)
     assert_int_equal(room(rig, "t", 1, 9500), MP_ERR_FULL);
 }
 
+/* Its average was told from what lay behind them. */
+static void what_a_group_is_moved_back_to_counts_again(void **state)
+{
+    struct rig *rig = *state;
+    struct buffer none = {0};
+    struct fault fault = {0};
+    char large[1001] = "";
+    memset(large, 'x', sizeof large - 1);
+    configure(rig, "t", "max_bytes=10000 retain.age=7d");
+    rig_fetch(rig, 2, "t", "g", 0);
+    for (unsigned i = 0; i < 9; i++)
+        rig_publish_one(rig, "t", large, &none);
+    assert_int_equal(rig_fetch(rig, 2, "t", "g", 0), 9);
+    rig_settle(rig, 2, 0, 9, ENGINE_ACK);
+    rig_publish_one(rig, "t", "small", &none);
+    assert_int_equal(room(rig, "t", 1, 9950), MP_ERR_FULL); /* looks at the small one alone */
+    assert_int_equal(room(rig, "t", 1, 9000), MP_OK);
+    rig_begin(rig);
+    assert_int_equal(call(rig)->seek_group(rig->engine, "t", "g", ENGINE_FROM_START, 0, false, &fault), MP_OK);
+    rig_commit(rig);
+    assert_int_equal(room(rig, "t", 1, 2000), MP_ERR_FULL);
+    assert_int_equal(fits(rig, 5, 10000), 0);
+}
+
 static void the_oldest_are_dropped_but_not_what_is_leased(void **state)
 {
     struct rig *rig = *state;
@@ -436,6 +460,7 @@ int main(void)
         TEST(what_can_be_divided_goes_in_as_far_as_there_is_room),
         TEST(a_limit_below_what_is_there_lets_nothing_in),
         TEST(bytes_are_those_of_what_is_not_settled),
+        TEST(what_a_group_is_moved_back_to_counts_again),
         TEST(the_oldest_are_dropped_but_not_what_is_leased),
         TEST(each_group_loses_only_what_is_too_much_for_itself),
         TEST(delayed_messages_are_dropped_too),
