@@ -172,15 +172,20 @@ void act_configure_topic(struct trial *trial)
     }
     if (trial->flavour.limits) {
         settings.overflow = (enum overflow)trial_below(trial, 3);
-        settings.max_messages = trial_chance(trial, 20) ? 0 : 1 + trial_below(trial, 60);
+        settings.max_messages = trial_chance(trial, 30) ? 0 : 1 + trial_below(trial, 60);
+        settings.max_bytes = trial_chance(trial, 60) || settings.overflow == OVERFLOW_DROP_OLDEST
+                                 ? 0
+                                 : 1 + trial_below(trial, 30 * (uint64_t)trial->flavour.body_max + 2000);
+        settings.rate = trial_chance(trial, 70) ? 0 : (double)(1 + trial_below(trial, 2000));
     }
     if (trial->call->configure_topic(trial->engine, topic_name(topic), strlen(topic_name(topic)), &settings, &fault))
         trial_fail(trial, "settings of %s: %s", topic_name(topic), fault_text(&fault));
     reference_make_topic(trial, topic, false);
     model->settings = settings;
-    trial_say(trial, "set %s: ttl %lld, dedupe %u in %lld, %llu messages at most, overflow %u", topic_name(topic),
-              (long long)settings.ttl, (unsigned)settings.dedupe_by, (long long)settings.dedupe_window,
-              (unsigned long long)settings.max_messages, (unsigned)settings.overflow);
+    trial_say(trial, "set %s: ttl %lld, dedupe %u in %lld, %llu messages, %llu bytes at most, %g/s, overflow %u",
+              topic_name(topic), (long long)settings.ttl, (unsigned)settings.dedupe_by,
+              (long long)settings.dedupe_window, (unsigned long long)settings.max_messages,
+              (unsigned long long)settings.max_bytes, settings.rate, (unsigned)settings.overflow);
 }
 
 static void choose_policy(struct trial *trial, unsigned index, struct group_settings *settings)
@@ -196,6 +201,7 @@ static void choose_policy(struct trial *trial, unsigned index, struct group_sett
     if (trial_chance(trial, 50))
         settings->max_in_flight = 1 + (uint32_t)trial_below(trial, 40);
     settings->order_by_key = trial->flavour.keys > 0 && trial_chance(trial, 60);
+    settings->hold_on_dead = settings->order_by_key && trial_chance(trial, 40);
     strcpy(settings->dead_letter, letters[trial_below(trial, 4)]);
     if (trial_chance(trial, 5) && !subscription_is_pattern(index))
         strcpy(settings->dead_letter, subscription_on(index));
@@ -240,7 +246,7 @@ void act_configure_group(struct trial *trial)
     if (settings.dead_letter[0] != '\0')
         reference_letters_topic(trial, topic_by_name(settings.dead_letter));
     trial->now.subscriptions[index].settings = settings;
-    trial_say(trial, "set group %s on %s: %u retries, backoff %u, letters to '%s', %u in flight, order %u", group, on,
-              settings.max_retries, (unsigned)settings.backoff, settings.dead_letter, settings.max_in_flight,
-              settings.order_by_key);
+    trial_say(trial, "set group %s on %s: %u retries, backoff %u, letters to '%s', %u in flight, order %u, hold %u",
+              group, on, settings.max_retries, (unsigned)settings.backoff, settings.dead_letter, settings.max_in_flight,
+              settings.order_by_key, settings.hold_on_dead);
 }

@@ -32,7 +32,8 @@ struct granting {
     uint64_t held, suspects;   /* by the session before */
     uint64_t granted, most;
     uint32_t together;       /* of the suspects that are granted; 0: none are */
-    bool *heads[GROUPS_MAX]; /* of groups with an order: what may be granted */
+    bool *heads[GROUPS_MAX]; /* of groups with an order: what may be granted, */
+    bool *sure[GROUPS_MAX];  /* and what must */
 };
 
 /* Suspects go to a session that holds nothing, and nothing goes with them. */
@@ -146,7 +147,7 @@ static void check_some(struct trial *trial, const struct granting *granting, uns
     if (granting->limits->only_count > 0)
         return; /* a claim looks at nothing before its range, also when it has expired */
     for (uint64_t offset = trial->now.groups[group].low; offset < end && granting->granted == 0; offset++)
-        if (granting->heads[group][offset] && offset >= granting->next[group] && offset < granting->end &&
+        if (granting->sure[group][offset] && offset >= granting->next[group] && offset < granting->end &&
             !trial->real[group]->goes_on && !is_kept_back(trial, granting, group, offset))
             trial_fail(trial, "nothing was granted of group %s on %s, and offset %llu of %s is first of its key",
                        subscription_group(granting->index), subscription_on(granting->index),
@@ -158,17 +159,23 @@ static void heads_make(struct trial *trial, struct granting *granting)
     for (unsigned group = 0; group < trial->now.groups_count; group++) {
         if (trial->now.groups[group].subscription != granting->index || !group_is_ordered(trial, group))
             continue;
-        granting->heads[group] = calloc(trial->now.topics[trial->now.groups[group].topic].end + 1, sizeof(bool));
-        if (!granting->heads[group])
+        unsigned topic = trial->now.groups[group].topic;
+        uint64_t most = trial->now.topics[topic].end + trial->letters_count[topic] + 1; /* letters may come meanwhile */
+        granting->heads[group] = calloc(most, sizeof(bool));
+        granting->sure[group] = calloc(most, sizeof(bool));
+        if (!granting->heads[group] || !granting->sure[group])
             abort();
-        find_heads(trial, group, granting->heads[group]);
+        find_heads(trial, group, false, granting->heads[group]);
+        find_heads(trial, group, true, granting->sure[group]);
     }
 }
 
 static void heads_free(struct granting *granting)
 {
-    for (unsigned group = 0; group < GROUPS_MAX; group++)
+    for (unsigned group = 0; group < GROUPS_MAX; group++) {
         free(granting->heads[group]);
+        free(granting->sure[group]);
+    }
 }
 
 /* Nothing that could be granted was left, unless there was no room. */
@@ -224,6 +231,7 @@ void grant_messages(struct trial *trial, unsigned index, unsigned session, const
     engine_deliveries_clear(&trial->deliveries);
     if (trial->call->grant(trial->engine, trial->handles[index], &origin, limits, lease, &trial->deliveries, &fault))
         trial_fail(trial, "a grant: %s", fault_text(&fault));
+    letters_look(trial);
     for (size_t i = 0; i < trial->deliveries.count; i++)
         take_delivery(trial, &granting, &trial->deliveries.items[i]);
     if ((limits->messages > 0 && granting.granted > limits->messages) || granting.granted > granting.most)

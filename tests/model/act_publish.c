@@ -79,6 +79,8 @@ static void build(struct trial *trial, unsigned session, uint32_t count, struct 
     sending->blob = blob_of_buffer(&builder->bytes);
     if (!sending->blob || frame_open(&sending->frame, sending->blob->data, sending->blob->size, true, &fault))
         trial_fail(trial, "no frame: %s", fault_text(&fault));
+    for (uint32_t i = 0; i < count; i++)
+        sending->messages[i].share = (double)sending->frame.size / count;
     statistics.messages += count;
 }
 
@@ -89,78 +91,20 @@ static void sending_free(struct sending *sending)
     memory_release(sending->messages);
 }
 
-static void reference_schedule(struct trial *trial, unsigned topic, int64_t due, const struct sending *sending)
-{
-    struct parcel *parcel = &trial->now.schedule[trial->now.schedule_count++];
-    *parcel = (struct parcel){.topic = topic, .due = due, .sent = relay_time(trial), .count = sending->count};
-    memcpy(parcel->messages, sending->messages, sending->count * sizeof *parcel->messages);
-    reference_make_topic(trial, topic, false);
-}
-
-/* What the topic says to so many messages: without groups all that it keeps counts, else what the fullest has open. */
-static enum mp_error expected_room(struct trial *trial, unsigned topic, uint64_t messages)
-{
-    const struct topic_model *model = &trial->now.topics[topic];
-    const struct topic_settings *settings = &model->settings;
-    uint64_t fill = 0;
-    bool groups = false;
-    if (!model->exists || settings->max_messages == 0 || settings->overflow == OVERFLOW_DROP_OLDEST)
-        return MP_OK;
-    for (unsigned group = 0; group < trial->now.groups_count; group++) {
-        if (trial->now.groups[group].topic != topic)
-            continue;
-        uint64_t open = reference_count(trial, group, STATE_WAITING) + reference_count(trial, group, STATE_DELAYED) +
-                        reference_count(trial, group, STATE_LEASED);
-        groups = true;
-        if (open > fill)
-            fill = open;
-    }
-    if (!groups)
-        fill = model->end - model->first;
-    if (fill == 0 || fill + messages <= settings->max_messages)
-        return MP_OK;
-    return settings->overflow == OVERFLOW_REJECT ? MP_ERR_OVERFLOW : MP_ERR_FULL;
-}
-
 /* Whether the topic takes what is to be sent, as engine and reference agree. */
 static bool has_room(struct trial *trial, unsigned topic, const struct sending *sending, uint64_t session)
 {
     const char *name = topic_name(topic);
     struct fault fault = {0};
+    bool waiting = trial_chance(trial, 50);
+    uint64_t fits = trial->call->fits(trial->engine, name, strlen(name), sending->count, sending->frame.size, waiting);
+    flow_check_fits(trial, topic, sending->count, sending->frame.size, waiting, fits);
     enum mp_error error =
         trial->call->room(trial->engine, name, strlen(name), sending->count, sending->frame.size, session, &fault);
-    enum mp_error wanted = expected_room(trial, topic, sending->count);
-    if (error != wanted)
-        trial_fail(trial, "room for %u messages in %s: %u instead of %u (%s)", sending->count, name, (unsigned)error,
-                   (unsigned)wanted, error ? fault_text(&fault) : "");
+    if (!flow_may_say(trial, topic, sending->count, (double)sending->frame.size, error))
+        trial_fail(trial, "room for %u messages of %zu bytes in %s: %u (%s)", sending->count, sending->frame.size, name,
+                   (unsigned)error, error ? fault_text(&fault) : "");
     return error == MP_OK;
-}
-
-/* A topic that drops its oldest has dropped as many as are too many: of each group those that nobody holds. */
-static void drop_oldest(struct trial *trial, unsigned topic)
-{
-    struct topic_model *model = &trial->now.topics[topic];
-    uint64_t most = model->settings.max_messages;
-    bool groups = false;
-    if (model->settings.overflow != OVERFLOW_DROP_OLDEST || most == 0)
-        return;
-    for (unsigned group = 0; group < trial->now.groups_count; group++) {
-        if (trial->now.groups[group].topic != topic)
-            continue;
-        uint64_t leased = reference_count(trial, group, STATE_LEASED);
-        uint64_t open = reference_count(trial, group, STATE_WAITING) + reference_count(trial, group, STATE_DELAYED);
-        uint64_t surplus = open + leased > most ? open + leased - most : 0;
-        groups = true;
-        for (uint64_t offset = trial->now.groups[group].low; surplus > 0 && offset < model->end; offset++) {
-            enum state state = cell_at(trial, group, offset)->state;
-            if (state != STATE_WAITING && state != STATE_DELAYED)
-                continue;
-            cell_set(trial, group, offset, &(struct cell){.state = STATE_DROPPED});
-            surplus--;
-        }
-    }
-    if (!groups && model->end - model->first > most)
-        model->first = model->end - most;
 }
 
 /* Gives the frame to engine and reference. */
@@ -178,12 +122,12 @@ static void send(struct trial *trial, unsigned topic, const struct engine_public
         trial_fail(trial, "published to %s at offset %llu instead of %llu", name, (unsigned long long)first,
                    (unsigned long long)wanted);
     if (scheduled) {
-        reference_schedule(trial, topic, publication->due, sending);
+        reference_schedule(trial, topic, publication->due, sending->messages, sending->count);
     } else {
         reference_append(trial, topic, sending->messages, sending->count, 0);
         for (uint32_t i = 0; i < sending->count; i++)
             known += trial->messages[topic][first + i].duplicate;
-        drop_oldest(trial, topic);
+        flow_drop_oldest(trial, topic);
     }
     if (duplicates != known)
         trial_fail(trial, "%u messages are said to be duplicates instead of %u", duplicates, known);
@@ -237,8 +181,6 @@ void act_schedule(struct trial *trial)
     unsigned session = (unsigned)trial_below(trial, trial->flavour.sessions);
     struct lane *lane = &trial->now.lanes[session][ENGINE_LANE_PUBLISH];
     struct engine_origin origin = {trial->sessions[session], lane->number + 1, ENGINE_LANE_PUBLISH};
-    if (trial->flavour.limits)
-        return; /* what is due waits for room, too */
     int64_t due = relay_time(trial) + 1 + (int64_t)trial_below(trial, 2 * (uint64_t)trial->flavour.slow);
     if (trial_chance(trial, 20) && trial->now.schedule_count > 0)
         due = trial->now.schedule[trial_below(trial, trial->now.schedule_count)].due;

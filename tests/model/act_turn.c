@@ -98,6 +98,7 @@ static void load(struct trial *trial, bool exact, int64_t before)
     const struct engine_load back = {.context = trial, .session = load_session, .applied = load_applied};
     struct fault fault = {0};
     memset(trial->loaded, 0, sizeof trial->loaded);
+    memset(trial->rates, 0, sizeof trial->rates);
     memset(trial->real, 0, sizeof trial->real);
     reference_rollback(trial);
     if (trial->call->load(trial->engine, trial->moment, &back, &fault))
@@ -240,6 +241,9 @@ void act_tick(struct trial *trial)
 {
     struct fault fault = {0};
     unsigned turns = 0;
+    trial->moves = local_of(trial->engine)->schedule_due <= relay_time(trial);
+    if (trial->moves)
+        trial->moved = trial->moment.monotonic;
     do {
         if (trial->call->tick(trial->engine, &fault))
             trial_fail(trial, "a tick: %s", fault_text(&fault));

@@ -249,31 +249,6 @@ static void lapse_held(struct trial *trial, unsigned group, uint64_t offset, voi
 
 /* ---- time ------------------------------------------------------------------------------------------------------ */
 
-/* The publication that is due first; SCHEDULE_MAX: none is. */
-static unsigned next_scheduled(const struct trial *trial)
-{
-    const struct parcel *schedule = trial->now.schedule;
-    unsigned next = SCHEDULE_MAX;
-    for (unsigned i = 0; i < trial->now.schedule_count; i++)
-        if (schedule[i].due <= relay_time(trial) && (next == SCHEDULE_MAX || schedule[i].due < schedule[next].due))
-            next = i;
-    return next;
-}
-
-static void move_scheduled(struct trial *trial)
-{
-    struct reference *now = &trial->now;
-    unsigned next;
-    while ((next = next_scheduled(trial)) < SCHEDULE_MAX) {
-        const struct parcel *parcel = &now->schedule[next];
-        int64_t waited = relay_time(trial) - parcel->sent;
-        if (parcel->topic != NOWHERE)
-            reference_append(trial, parcel->topic, parcel->messages, parcel->count, waited > 0 ? waited : 0);
-        now->schedule_count--;
-        memmove(&now->schedule[next], &now->schedule[next + 1], (now->schedule_count - next) * sizeof *parcel);
-    }
-}
-
 /* Several that are due one after the other may be woken together, a little late: as the engine says. */
 static bool is_still_delayed(struct trial *trial, unsigned group, uint64_t offset)
 {
@@ -298,7 +273,7 @@ static void wake_delayed(struct trial *trial, unsigned group)
 
 void reference_tick(struct trial *trial)
 {
-    move_scheduled(trial);
+    reference_move_scheduled(trial);
     for (unsigned session = 0; session < SESSIONS; session++) {
         struct held held = {0};
         each_leased(trial, trial->sessions[session], count_held, &held);

@@ -133,10 +133,16 @@ static void compare_totals(struct trial *trial, unsigned group, const struct sta
                        (unsigned long long)model->totals[state]);
 }
 
+static bool same_number(double one, double other)
+{
+    return one >= other && one <= other;
+}
+
 static bool same_topic_settings(const struct topic_settings *one, const struct topic_settings *other)
 {
     return one->ttl == other->ttl && one->dedupe_by == other->dedupe_by && one->dedupe_window == other->dedupe_window &&
-           one->max_messages == other->max_messages && one->overflow == other->overflow &&
+           one->max_messages == other->max_messages && one->max_bytes == other->max_bytes &&
+           same_number(one->rate, other->rate) && one->overflow == other->overflow &&
            one->retain_age == other->retain_age && one->retain_bytes == other->retain_bytes;
 }
 
@@ -303,36 +309,11 @@ static void compare_wakers(struct trial *trial, const struct totals *totals)
                    (long long)trial->moment.monotonic);
 }
 
-/* Letters of a turn are stored before its end when a frame of them was full. */
-static void take_letters(struct trial *trial)
-{
-    for (unsigned i = 0; i < TOPICS; i++) {
-        const struct topic *real = local_topic(local_of(trial->engine), topic_name(i), strlen(topic_name(i)));
-        uint64_t end = trial->now.topics[i].end;
-        if (real && real->end > end && real->end - end <= trial->letters_count[i])
-            letters_take(trial, i, real->end - end);
-    }
-}
-
-static void compare_schedule(struct trial *trial, struct totals *totals)
-{
-    uint64_t messages = 0;
-    for (unsigned i = 0; i < trial->now.schedule_count; i++) {
-        const struct parcel *parcel = &trial->now.schedule[i];
-        messages += parcel->count;
-        if (parcel->due - trial->offset < totals->due)
-            totals->due = parcel->due - trial->offset;
-    }
-    if (local_of(trial->engine)->scheduled != messages)
-        trial_fail(trial, "%llu messages are scheduled instead of %llu",
-                   (unsigned long long)local_of(trial->engine)->scheduled, (unsigned long long)messages);
-}
-
 void trial_compare(struct trial *trial)
 {
     struct totals totals = {.due = CLOCK_NEVER};
-    compare_schedule(trial, &totals);
-    take_letters(trial);
+    schedule_compare(trial, &totals.due);
+    letters_look(trial);
     for (unsigned group = 0; group < trial->now.groups_count; group++)
         if (trial->now.groups[group].subscription != NOBODY)
             compare_group(trial, group, &totals);

@@ -4,8 +4,7 @@
 
 #include <stdlib.h>
 
-/* Where GROUP's letters go. */
-static unsigned letters_topic(const struct trial *trial, unsigned group)
+unsigned reference_letters_of(const struct trial *trial, unsigned group)
 {
     const struct group_model *model = &trial->now.groups[group];
     const char *set = trial->now.subscriptions[model->subscription].settings.dead_letter;
@@ -22,7 +21,7 @@ bool reference_bury(struct trial *trial, unsigned group, uint64_t offset, const 
     const struct group_model *model = &trial->now.groups[group];
     if (trial->now.topics[model->topic].letters)
         return false;
-    unsigned to = letters_topic(trial, group);
+    unsigned to = reference_letters_of(trial, group);
     if (to == TOPICS)
         trial_fail(trial, "the model knows no topic for the letters of %s", topic_name(model->topic));
     if (!trial->boxes[to])
@@ -100,6 +99,16 @@ void letters_take(struct trial *trial, unsigned topic, uint64_t count)
     reference_append(trial, topic, letters, (uint32_t)count, 0);
     trial->letters_count[topic] -= count;
     memmove(letters, letters + count, trial->letters_count[topic] * sizeof *letters);
+}
+
+void letters_look(struct trial *trial)
+{
+    for (unsigned i = 0; i < TOPICS; i++) {
+        const struct topic *real = local_topic(local_of(trial->engine), topic_name(i), strlen(topic_name(i)));
+        uint64_t end = trial->now.topics[i].end;
+        if (real && real->end > end && real->end - end <= trial->letters_count[i])
+            letters_take(trial, i, real->end - end);
+    }
 }
 
 void letters_send(struct trial *trial)

@@ -18,12 +18,14 @@ TESTS += %D%/model
 	%D%/cells.c \
 	%D%/compare.c \
 	%D%/deliveries.c \
+	%D%/flow.c \
 	%D%/letters.c \
 	%D%/main.c \
 	%D%/model.h \
 	%D%/operations.c \
 	%D%/reference.c \
 	%D%/rules.c \
+	%D%/schedule.c \
 	%D%/trial.c \
 	$(empty)
 %C%_model_LDADD = $(QUEUE_LIBS)

@@ -25,6 +25,8 @@ enum { SUBSCRIPTIONS = (TOPICS + PATTERNS) * (GROUP_NAMES + 1) };
 #define SECOND INT64_C(1000000)
 /* How late what is delayed may be woken. */
 #define WAKE_STEP (5 * MILLISECOND)
+/* When what is due and found no room is tried again. */
+#define LOOK_AGAIN (100 * MILLISECOND)
 
 /* ---- the reference --------------------------------------------------------------------------------------------- */
 
@@ -52,6 +54,8 @@ struct message {
     int64_t life;    /* how long after its being sent it expires; 0: never by itself */
     int64_t expires; /* relay time */
     bool duplicate;
+    uint64_t frame;  /* the first offset of its frame */
+    double share;    /* bytes: its frame's, by the number of messages; not known of letters */
     uint32_t target; /* the engine's number of the group that alone sees it; 0: all */
     /* Of a dead letter: */
     uint8_t reason; /* 0: it is none */
@@ -186,6 +190,9 @@ struct trial {
     bool ticked, loaded_now; /* by this step */
     struct engine_subscription *handles[SUBSCRIPTIONS];
     bool waits[SUBSCRIPTIONS];      /* somebody found nothing there, and waits */
+    struct rate rates[TOPICS];      /* how much went into a topic; not on disk */
+    bool moves;                     /* this tick looks at the schedule */
+    int64_t moved;                  /* monotonic: the last that did */
     uint64_t news[TOPICS];          /* readers: the ends when they found nothing */
     struct group *real[GROUPS_MAX]; /* the engine's; NULL: to be looked up */
     uint64_t waiting[GROUPS_MAX];   /* counted by trial_compare() */
@@ -289,6 +296,21 @@ void grant_messages(struct trial *trial, unsigned index, unsigned session, const
 /* Microseconds since the epoch, by the clock that never steps. */
 int64_t relay_time(const struct trial *trial);
 
+/* flow.c: what goes into topics. */
+/* Whether ANSWER may be what a topic says to so many messages and bytes. */
+bool flow_may_say(struct trial *trial, unsigned topic, uint64_t messages, double bytes, enum mp_error answer);
+void flow_check_fits(struct trial *trial, unsigned topic, uint64_t messages, size_t bytes, bool waiting, uint64_t fits);
+/* A topic that drops its oldest has dropped as many as are too many: of each group those that nobody holds. */
+void flow_drop_oldest(struct trial *trial, unsigned topic);
+
+/* schedule.c */
+void reference_schedule(struct trial *trial, unsigned topic, int64_t due, const struct message *messages,
+                        uint32_t count);
+/* What is due has gone to its topic, if that had room. */
+void reference_move_scheduled(struct trial *trial);
+/* *DUE falls to when the engine has to look at the schedule. */
+void schedule_compare(struct trial *trial, int64_t *due);
+
 /* rules.c: what may be given to whom. */
 bool message_is_expired(const struct trial *trial, unsigned topic, uint64_t offset);
 /* Neither a duplicate nor, for a GROUP other than it (its number in the engine; 0: readers), a replay. */
@@ -298,9 +320,10 @@ uint64_t next_grantable(struct trial *trial, unsigned group, uint64_t from, uint
 bool group_is_ordered(const struct trial *trial, unsigned group);
 /*
  * For a group with `order: key`: sets HEADS[offset] for what may be granted, of each key the first that is open. What has
- * expired, and waits, is found to have when it is looked at, and stands in nobody's way.
+ * expired, and waits, is found to have when it is looked at, and stands in nobody's way. SURE: only for what may be
+ * granted for sure.
  */
-void find_heads(struct trial *trial, unsigned group, bool *heads);
+void find_heads(struct trial *trial, unsigned group, bool sure, bool *heads);
 /* Whether GROUP can be granted anything, as far as its messages are concerned. */
 bool has_grantable(struct trial *trial, unsigned group);
 /*
@@ -310,12 +333,16 @@ bool has_grantable(struct trial *trial, unsigned group);
 bool cell_may_end(const struct trial *trial, unsigned group, uint64_t offset, enum state state);
 
 /* letters.c: dead letters. */
+/* Where GROUP's letters go; TOPICS: the model has no such topic. */
+unsigned reference_letters_of(const struct trial *trial, unsigned group);
 /* Whether messages of GROUP can become letters; if so OFFSET of it does: it is stored before the turn ends. */
 bool reference_bury(struct trial *trial, unsigned group, uint64_t offset, const struct message *letter);
 /* Stores letters: all, or COUNT of them that the engine was seen to have stored earlier. */
 void letters_send(struct trial *trial);
 void letters_take(struct trial *trial, unsigned topic, uint64_t count);
 void letters_forget(struct trial *trial);
+/* Takes over those that the engine has stored before the turn's end: a frame was full, or a group looks for its own. */
+void letters_look(struct trial *trial);
 
 /* reference.c: the rules. */
 bool cell_is_settled(const struct cell *cell);

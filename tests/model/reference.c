@@ -82,7 +82,9 @@ void reference_append(struct trial *trial, unsigned topic, const struct message 
         message->time = model->last_time;
         message->expires = message->life > 0 ? model->last_time - waited + message->life : 0;
         message->duplicate = is_duplicate(trial, topic, message);
+        message->frame = first;
     }
+    rate_take(&trial->rates[topic], model->settings.rate, count, trial->moment.monotonic);
     for (unsigned group = 0; group < trial->now.groups_count; group++)
         if (trial->now.groups[group].topic == topic)
             cells_reach(trial, group, first, model->end);
@@ -165,6 +167,7 @@ void reference_delete_topic(struct trial *trial, unsigned topic)
         reference_delete_group(trial, group);
     }
     trial->now.topics[topic] = (struct topic_model){0};
+    trial->rates[topic] = (struct rate){0};
     for (unsigned i = 0; i < trial->now.schedule_count; i++)
         if (trial->now.schedule[i].topic == topic)
             trial->now.schedule[i].topic = NOWHERE;

@@ -49,10 +49,47 @@ static bool is_in_the_way(struct trial *trial, unsigned group, uint64_t offset)
     return cell->state != STATE_WAITING || !message_is_expired(trial, topic, offset);
 }
 
-void find_heads(struct trial *trial, unsigned group, bool *heads)
+/*
+ * Whether LETTER is of GROUP. A letter tells the group's name, which a topic's own group and a pattern's may share: which
+ * of the two then holds a key is the engine's choice. SURE: only what must be GROUP's.
+ */
+static bool is_of_group(const struct trial *trial, unsigned group, const struct message *letter, bool sure)
+{
+    const struct group_model *model = &trial->now.groups[group];
+    const char *name = subscription_group(model->subscription);
+    unsigned namesakes = 0;
+    if (letter->topic != model->topic || strcmp(subscription_group(letter->group_name), name) != 0)
+        return false;
+    for (unsigned other = 0; other < trial->now.groups_count; other++)
+        namesakes += trial->now.groups[other].topic == model->topic &&
+                     strcmp(subscription_group(trial->now.groups[other].subscription), name) == 0;
+    return !sure || namesakes == 1;
+}
+
+/* Sets HELD[key] for the keys of those letters of GROUP that nobody has settled, where it holds keys for them. */
+static void find_held(struct trial *trial, unsigned group, bool sure, bool held[256])
+{
+    const struct group_model *model = &trial->now.groups[group];
+    unsigned to = reference_letters_of(trial, group);
+    if (!trial->now.subscriptions[model->subscription].settings.hold_on_dead || to == TOPICS)
+        return;
+    unsigned mretry = reference_group(trial, to * (GROUP_NAMES + 1) + MRETRY, to);
+    for (uint64_t i = 0; i < trial->letters_count[to]; i++) /* of this turn */
+        held[trial->letters[to][i].key] |= is_of_group(trial, group, &trial->letters[to][i], sure);
+    for (uint64_t offset = mretry < GROUPS_MAX ? trial->now.groups[mretry].low : UINT64_MAX;
+         offset < trial->now.topics[to].end; offset++) {
+        const struct message *letter = &trial->messages[to][offset];
+        if (letter->reason > 0 && !cell_is_settled(cell_at(trial, mretry, offset)))
+            held[letter->key] |= is_of_group(trial, group, letter, sure);
+    }
+    held[0] = false;
+}
+
+void find_heads(struct trial *trial, unsigned group, bool sure, bool *heads)
 {
     const struct group_model *model = &trial->now.groups[group];
     bool seen[256] = {false};
+    find_held(trial, group, !sure, seen);
     /* What was granted before there was an order may be ahead of others of its key. */
     for (uint64_t offset = model->low; offset < trial->now.topics[model->topic].end; offset++) {
         uint8_t key = trial->messages[model->topic][offset].key;
@@ -77,7 +114,7 @@ bool has_grantable(struct trial *trial, unsigned group)
         return next_grantable(trial, group, 0, UINT64_MAX) < end;
     if (!(heads = calloc(end + 1, sizeof *heads)))
         abort();
-    find_heads(trial, group, heads);
+    find_heads(trial, group, true, heads);
     for (uint64_t offset = model->low; offset < end; offset++)
         found |= heads[offset];
     free(heads);
