@@ -28,3 +28,12 @@ EXTRA_DIST += %D%/mretry.1.in
 
 dist_man_MANS += %D%/msgpipe.7
 EXTRA_DIST += %D%/page
+
+# The keys of pipelines come from a program that is not installed.
+noinst_PROGRAMS = %D%/pipeline_keys
+%C%_pipeline_keys_SOURCES = %D%/pipeline_keys.c
+%C%_pipeline_keys_LDADD = $(PIPELINE_LIBS)
+dist_man_MANS += %D%/mpipeline.5
+EXTRA_DIST += %D%/mpipeline.5.in
+%D%/mpipeline.5: %D%/mpipeline.5.in %D%/page $(lib_pipeline_libpipeline_la_SOURCES) | %D%/pipeline_keys$(EXEEXT)
+	$(man_page) %D%/pipeline_keys$(EXEEXT) $(srcdir)/%D%/mpipeline.5.in $@ $(PACKAGE_VERSION)

@@ -102,7 +102,6 @@ static const struct key dedupe_keys[] = {
      SETTING("dedupe.by", KEY_CHOICE),
      .words = dedupe_words,
      .required = true,
-     .fallback = "none",
      .help = "what makes two messages the same: their id, or their key",
      .example = "id"},
     {.name = "window",

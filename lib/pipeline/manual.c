@@ -41,9 +41,10 @@ static enum mp_error put_key(struct buffer *out, const struct key *key)
     if (error == MP_OK)
         error = put_help(out, key->help);
     if (error == MP_OK && key->fallback != NULL)
-        error = buffer_append_format(out, "The default is %s.\n", key->fallback);
+        error = buffer_append_format(out, "The default is\n.Cm %s .\n", key->fallback);
     if (error == MP_OK && key->example != NULL)
-        error = buffer_append_format(out, ".Dl %s: %s\n", key->name, key->example);
+        error =
+            buffer_append_format(out, ".Bd -literal -offset indent -compact\n%s: %s\n.Ed\n", key->name, key->example);
     return error;
 }
 

@@ -75,3 +75,25 @@ YAML
     assert_success
     diff "$BATS_TEST_DIRNAME/../../pipelines/schema.json" - <<<"$output"
 }
+
+@test "mpipeline(5) has every key of the schema, with an example" {
+    local page=$MSGPIPE_BUILD/man/mpipeline.5 key count=0
+    [[ -f $page ]] || page=$BATS_TEST_DIRNAME/../../man/mpipeline.5
+    while read -r key; do
+        grep -qx "\.It Cm $key : No .*" "$page"
+        grep -q "^$key: ." "$page"
+        count=$((count + 1))
+    done < <(mrelay check --schema | sed -n 's/^ *"\([a-z0-9_]*\)": .*"examples".*/\1/p' | sort -u)
+    ((count > 60))
+}
+
+@test "the examples of mpipeline(5) are good" {
+    local source=$BATS_TEST_DIRNAME/../../man/mpipeline.5.in
+    sed -n '/^The smallest useful/,/^\.Ed/p' "$source" | sed '1,2d;$d' >smallest.yaml
+    sed -n '/^One of everything/,/^\.Ed/p' "$source" | sed '1,2d;$d' >everything.yaml
+    printf '#!/bin/sh\n' | tee price.sh >cached.sh
+    chmod +x price.sh cached.sh
+    run mrelay check smallest.yaml everything.yaml
+    assert_success
+    assert_output ''
+}
