@@ -204,6 +204,8 @@ static int check(struct receive_settings *settings, const struct options *option
     bool commands = options->command || settings->shell;
     if (!settings->topic && !settings->dial && !settings->listen)
         return options_wrong(options, "where from? Give a topic (-t TOPIC), or a peer (--dial URL or --listen URL)");
+    if (settings->shell && !*settings->shell)
+        return options_wrong(options, "--shell: the command is empty");
     if (settings->batch && settings->mode != RECEIVE_BATCH)
         return options_wrong(options, "--batch goes only with --mode batch: a command has one message otherwise");
     if (settings->mode == RECEIVE_BATCH && (settings->pattern == PEER_REP || settings->pattern == PEER_RESPONDENT))

@@ -369,6 +369,8 @@ static int check(const struct retry_settings *settings, const struct options *op
 {
     if (!options->command && !settings->shell)
         return options_wrong(options, "which command? Give one after -- (mretry -- curl ...), or with --shell");
+    if (settings->shell && !*settings->shell)
+        return options_wrong(options, "--shell: the command is empty");
     if (settings->topic && !settings->group)
         return options_wrong(options, "-t needs -g GROUP: the group that keeps account of what is done");
     if (!settings->topic && settings->letters.count)

@@ -16,9 +16,9 @@ enum { BLOCK = 256 * 1024 };
 
 static enum mp_error cannot(const char *what, const char *path, int number, struct fault *fault)
 {
-    enum mp_error error = number == ENOENT || number == ENOTDIR ? MP_ERR_NOT_FOUND
-                          : number == EACCES                    ? MP_ERR_DENIED
-                                                                : MP_ERR_IO;
+    enum mp_error error = number == ENOENT || number == ENOTDIR || number == EISDIR ? MP_ERR_NOT_FOUND
+                          : number == EACCES                                        ? MP_ERR_DENIED
+                                                                                    : MP_ERR_IO;
     return fault_system(fault, error, number, "cannot %s %s", what, path);
 }
 

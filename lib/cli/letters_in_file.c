@@ -75,7 +75,8 @@ static int discard(struct letters *letters, struct letters_file *file)
     if (error)
         return tell_fault(&fault);
     if (meant == 0) {
-        tell("no dead letters are like that: nothing was done");
+        tell("%s: nothing was done",
+             letter_filter_is_narrow(&letters->filter) ? "no dead letters are like that" : "there are no dead letters");
         return EXIT_DONE;
     }
     int code = confirm(letters->settings->letters.yes, "discard %" PRIu64 " dead %s of %s", meant,

@@ -144,7 +144,8 @@ static int ask(struct letters_topic *topic)
     letters->left = letters->filter.taken = 0;
     letters->most = meant; /* those that come meanwhile were not asked about */
     if (meant == 0) {
-        tell("no dead letters are like that: nothing was done");
+        tell("%s: nothing was done",
+             letter_filter_is_narrow(&letters->filter) ? "no dead letters are like that" : "there are no dead letters");
         return EXIT_DONE;
     }
     int code = confirm(letters->settings->letters.yes, "discard %" PRIu64 " dead %s of %s", meant,
@@ -370,9 +371,10 @@ static enum mp_error check_names(const struct retry_settings *settings, struct f
     enum mp_error error = name_check_topic(settings->topic, strlen(settings->topic), fault);
     if (!error && settings->group)
         error = name_check_group(settings->group, strlen(settings->group), fault);
-    if (!error && settings->letters.to)
-        error = name_check_topic(settings->letters.to, strlen(settings->letters.to), fault);
-    return error;
+    if (error || !settings->letters.to)
+        return error;
+    error = name_check_topic(settings->letters.to, strlen(settings->letters.to), fault);
+    return error ? fault_set(fault, error, "--to: %s", fault->text) : MP_OK;
 }
 
 int letters_on_topic(struct letters *letters)

@@ -5,6 +5,7 @@
 #include "cli/exit.h"
 #include "message/names.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +120,20 @@ static enum mp_error wrong_choice(const struct option_spec *spec, const char *va
     return fault_set(fault, MP_ERR_INVALID, "%s is not one of %s", value, all);
 }
 
+static enum mp_error read_number(const struct option_spec *spec, const char *value, uint64_t *number,
+                                 struct fault *fault)
+{
+    uint64_t high = spec->high ? spec->high : UINT64_MAX;
+    char shown[FAULT_QUOTE];
+    if (units_number("", value, spec->low, high, number, NULL) == MP_OK)
+        return MP_OK;
+    fault_quote(shown, value, strlen(value));
+    if (high == UINT64_MAX)
+        return fault_set(fault, MP_ERR_INVALID, "'%s' is not a whole number, %" PRIu64 " or more", shown, spec->low);
+    return fault_set(fault, MP_ERR_INVALID, "'%s' is not a whole number from %" PRIu64 " to %" PRIu64, shown, spec->low,
+                     high);
+}
+
 /* Keeps VALUE (NULL for flags) as SPEC says. The fault's text has no mention of the option. */
 static enum mp_error store(struct options *options, void *settings, const struct option_spec *spec, const char *value,
                            struct fault *fault)
@@ -133,12 +148,14 @@ static enum mp_error store(struct options *options, void *settings, const struct
         *(int *)member = (int)spec->low;
         return MP_OK;
     case OPTION_TEXT:
+        if (!*value && (spec->completion == OPTION_COMPLETE_FILE || spec->completion == OPTION_COMPLETE_DIRECTORY))
+            return fault_set(fault, MP_ERR_INVALID, "the name is empty");
         *(const char **)member = value;
         return MP_OK;
     case OPTION_LIST:
         return list_add(options, member, value) ? fault_memory(fault) : MP_OK;
     case OPTION_NUMBER:
-        return units_number(spec->argument, value, spec->low, high, member, fault);
+        return read_number(spec, value, member, fault);
     case OPTION_SIZE: {
         uint64_t bytes;
         enum mp_error error = units_size(value, &bytes, fault);
@@ -149,7 +166,9 @@ static enum mp_error store(struct options *options, void *settings, const struct
             char high_text[24];
             units_size_text(spec->low, low_text, sizeof(low_text));
             units_size_text(high, high_text, sizeof(high_text));
-            return fault_set(fault, MP_ERR_INVALID, "%s is not between %s and %s", value, low_text, high_text);
+            if (bytes < spec->low)
+                return fault_set(fault, MP_ERR_INVALID, "%s is too little: at least %s", value, low_text);
+            return fault_set(fault, MP_ERR_INVALID, "%s is too much: at most %s", value, high_text);
         }
         *(uint64_t *)member = bytes;
         return MP_OK;
@@ -362,6 +381,9 @@ static int find_verb(struct options *options)
     const char *near = name_nearest(word, words, count);
     if (near)
         return options_wrong(options, "there is no command '%s': did you mean %s %s?", word, program->name, near);
+    if (program->takes_command)
+        return options_wrong(options, "there is no command '%s': see %s -h (a program to be run stands behind --)",
+                             word, program->name);
     return options_wrong(options, "there is no command '%s': see %s -h", word, program->name);
 }
 

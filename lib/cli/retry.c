@@ -58,7 +58,9 @@ enum mp_error retry_policy_of(const struct retry_settings *settings, const struc
                           options_given(options, "initial-interval") ? "" : ", the default");
     }
     if (!error && settings->dedupe != RETRY_DEDUPE_NONE && settings->window <= 0)
-        error = fault_set(fault, MP_ERR_INVALID, "--window: a window of 0 sees no message twice: give a time, as 1h");
+        error = fault_set(fault, MP_ERR_INVALID,
+                          "--window is 0 but --dedupe is %s: within no time nothing comes twice: say how long, as 1h",
+                          settings->dedupe == RETRY_DEDUPE_ID ? "id" : "key");
     if (!error && options_given(options, "timeout") && settings->timeout == 0)
         error = fault_set(fault, MP_ERR_INVALID, "--timeout: 0 is no time for a command: leave it out for no limit");
     return error;

@@ -25,8 +25,7 @@ enum kind {
 struct field {
     const char *key;
     enum kind kind;
-    size_t at; /* in the struct */
-    bool never_zero;
+    size_t at;                /* in the struct */
     const char *const *words; /* NULL-terminated */
 };
 
@@ -39,31 +38,31 @@ static const char *const on_dead_words[] = {"continue", "hold", NULL};
 enum { FIELDS_MAX = 11, VALUE_TEXT = NAME_MAX_BYTES + 1 };
 
 static const struct field topic_fields[FIELDS_MAX + 1] = {
-    {"max_messages", KIND_COUNT, offsetof(struct topic_settings, max_messages), false, NULL},
-    {"max_bytes", KIND_SIZE, offsetof(struct topic_settings, max_bytes), false, NULL},
-    {"overflow", KIND_CHOICE, offsetof(struct topic_settings, overflow), false, overflow_words},
-    {"ttl", KIND_DURATION, offsetof(struct topic_settings, ttl), false, NULL},
-    {"dedupe.by", KIND_CHOICE, offsetof(struct topic_settings, dedupe_by), false, dedupe_words},
-    {"dedupe.window", KIND_DURATION, offsetof(struct topic_settings, dedupe_window), true, NULL},
-    {"retain.age", KIND_DURATION, offsetof(struct topic_settings, retain_age), false, NULL},
-    {"retain.bytes", KIND_SIZE, offsetof(struct topic_settings, retain_bytes), false, NULL},
-    {"rate", KIND_RATE, offsetof(struct topic_settings, rate), false, NULL},
-    {NULL, KIND_COUNT, 0, false, NULL},
+    {"max_messages", KIND_COUNT, offsetof(struct topic_settings, max_messages), NULL},
+    {"max_bytes", KIND_SIZE, offsetof(struct topic_settings, max_bytes), NULL},
+    {"overflow", KIND_CHOICE, offsetof(struct topic_settings, overflow), overflow_words},
+    {"ttl", KIND_DURATION, offsetof(struct topic_settings, ttl), NULL},
+    {"dedupe.by", KIND_CHOICE, offsetof(struct topic_settings, dedupe_by), dedupe_words},
+    {"dedupe.window", KIND_DURATION, offsetof(struct topic_settings, dedupe_window), NULL},
+    {"retain.age", KIND_DURATION, offsetof(struct topic_settings, retain_age), NULL},
+    {"retain.bytes", KIND_SIZE, offsetof(struct topic_settings, retain_bytes), NULL},
+    {"rate", KIND_RATE, offsetof(struct topic_settings, rate), NULL},
+    {NULL, KIND_COUNT, 0, NULL},
 };
 
 static const struct field group_fields[FIELDS_MAX + 1] = {
-    {"retry.max_retries", KIND_RETRIES, offsetof(struct group_settings, max_retries), false, NULL},
-    {"retry.backoff", KIND_CHOICE, offsetof(struct group_settings, backoff), false, backoff_words},
-    {"retry.initial_interval", KIND_DURATION, offsetof(struct group_settings, initial_interval), false, NULL},
-    {"retry.max_interval", KIND_DURATION, offsetof(struct group_settings, max_interval), false, NULL},
-    {"retry.jitter", KIND_SHARE, offsetof(struct group_settings, jitter), false, NULL},
-    {"dead_letter", KIND_TOPIC, offsetof(struct group_settings, dead_letter), false, NULL},
-    {"order", KIND_FLAG, offsetof(struct group_settings, order_by_key), false, order_words},
-    {"on_dead", KIND_FLAG, offsetof(struct group_settings, hold_on_dead), false, on_dead_words},
-    {"max_in_flight", KIND_COUNT32, offsetof(struct group_settings, max_in_flight), false, NULL},
-    {"rate", KIND_RATE, offsetof(struct group_settings, rate), false, NULL},
-    {"expire", KIND_DURATION, offsetof(struct group_settings, expire), false, NULL},
-    {NULL, KIND_COUNT, 0, false, NULL},
+    {"retry.max_retries", KIND_RETRIES, offsetof(struct group_settings, max_retries), NULL},
+    {"retry.backoff", KIND_CHOICE, offsetof(struct group_settings, backoff), backoff_words},
+    {"retry.initial_interval", KIND_DURATION, offsetof(struct group_settings, initial_interval), NULL},
+    {"retry.max_interval", KIND_DURATION, offsetof(struct group_settings, max_interval), NULL},
+    {"retry.jitter", KIND_SHARE, offsetof(struct group_settings, jitter), NULL},
+    {"dead_letter", KIND_TOPIC, offsetof(struct group_settings, dead_letter), NULL},
+    {"order", KIND_FLAG, offsetof(struct group_settings, order_by_key), order_words},
+    {"on_dead", KIND_FLAG, offsetof(struct group_settings, hold_on_dead), on_dead_words},
+    {"max_in_flight", KIND_COUNT32, offsetof(struct group_settings, max_in_flight), NULL},
+    {"rate", KIND_RATE, offsetof(struct group_settings, rate), NULL},
+    {"expire", KIND_DURATION, offsetof(struct group_settings, expire), NULL},
+    {NULL, KIND_COUNT, 0, NULL},
 };
 
 void settings_topic_default(struct topic_settings *settings)
@@ -205,8 +204,6 @@ static enum mp_error field_read(const struct field *field, const char *text, uni
         break;
     case KIND_DURATION:
         error = units_duration(text, &value->duration, fault);
-        if (!error && field->never_zero && value->duration == 0)
-            return fault_set(fault, MP_ERR_INVALID, "%s cannot be 0", field->key);
         break;
     case KIND_RATE:
         value->real = 0;
@@ -243,6 +240,11 @@ static const struct field *field_find(const struct field *fields, const char *ke
     }
     char shown[FAULT_QUOTE];
     const char *nearest = name_nearest(key, words, count);
+    for (size_t i = 0; !nearest && i < count; i++) {
+        const char *dot = strchr(words[i], '.'); /* max_retries, which is called retry.max_retries */
+        if (dot && name_nearest(key, &(const char *){dot + 1}, 1))
+            nearest = words[i];
+    }
     fault_quote(shown, key, strlen(key));
     if (nearest)
         fault_set(fault, MP_ERR_INVALID, "'%s' is no setting of a %s: did you mean %s?", shown, whose, nearest);
@@ -483,6 +485,11 @@ enum mp_error settings_topic_check(const struct topic_settings *settings, struct
                          "the window",
                          window);
     }
+    if (settings->dedupe_by != DEDUPE_NONE && settings->dedupe_window == 0)
+        return fault_set(fault, MP_ERR_INVALID,
+                         "dedupe.window is 0 but dedupe.by is %s: within no time nothing comes twice: say how long, as "
+                         "dedupe.window=10m",
+                         dedupe_words[settings->dedupe_by]);
     return MP_OK;
 }
 
@@ -503,5 +510,10 @@ enum mp_error settings_group_check(const struct group_settings *settings, struct
     if (settings->hold_on_dead && !settings->order_by_key)
         return fault_set(fault, MP_ERR_INVALID,
                          "on_dead is hold but order is none: a dead message holds its key only with order=key");
+    if (settings->expire > 0 && settings->expire < SECOND) {
+        write_duration(settings->expire, max);
+        return fault_set(fault, MP_ERR_INVALID,
+                         "expire is %s: a group that is idle for less than 1s would go between two fetches", max);
+    }
     return MP_OK;
 }

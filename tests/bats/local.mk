@@ -16,6 +16,7 @@ bats_tests += %D%/mrecv_commands.bats
 bats_tests += %D%/mrecv_direct.bats
 bats_tests += %D%/mretry.bats
 bats_tests += %D%/mretry_dead.bats
+bats_tests += %D%/mretry_nonsense.bats
 bats_tests += %D%/mretry_relay.bats
 bats_tests += %D%/mretry_topic.bats
 bats_tests += %D%/msend.bats

@@ -299,6 +299,12 @@ mretry: to go on with the same input: add --skip 1'
 }
 
 @test "every wrong command line is told" {
+    wrong "mretry: there is no command 'cat': see mretry -h (a program to be run stands behind --)" mretry cat
+    wrong "mretry: --workers: '0' is not a whole number from 1 to 1024" mretry --workers 0 -- cat
+    wrong 'mretry: --max-message: 0 is too little: at least 1 B' mretry --max-message 0 -- cat
+    wrong 'mretry: --shell: the command is empty' mretry --shell ''
+    wrong 'mretry: --dead-file: the name is empty' mretry --dead-file '' -- cat
+    wrong 'mretry: --dedupe-file goes only with --dedupe: it keeps what --dedupe remembers' mretry --dedupe-file x -- cat
     wrong 'mretry: which command? Give one after -- (mretry -- curl ...), or with --shell' mretry
     wrong 'mretry: --shell and -- COMMAND exclude each other: give one command' mretry --shell a -- b
     wrong 'mretry: --batch goes only with --mode batch: a command has one message otherwise' mretry --batch 3 -- cat
@@ -310,7 +316,7 @@ mretry: to go on with the same input: add --skip 1'
     wrong 'mretry: --max-interval (1m 0s, the default) is below --initial-interval (2m 0s)' \
         mretry --initial-interval 2m -- cat
     wrong 'mretry: --backoff: square is not one of exponential, linear, none' mretry --backoff square -- cat
-    wrong 'mretry: --window: a window of 0 sees no message twice: give a time, as 1h' \
+    wrong 'mretry: --window is 0 but --dedupe is key: within no time nothing comes twice: say how long, as 1h' \
         mretry -K : --dedupe key --window 0 -- cat
     wrong 'mretry: --window goes only with --dedupe: it says how long --dedupe remembers' mretry --window 1h -- cat
     wrong 'mretry: --dedupe id: where is the id? Read -F json, or name its place with --id-json' \

@@ -210,11 +210,12 @@ static void what_is_wrong_is_said_with_the_key(void **state)
     refused(true, "colour\n", "red", "'colour\\x0a' is no setting of a topic");
     refused(false, "retry.maxretries", "5",
             "'retry.maxretries' is no setting of a group: did you mean retry.max_retries?");
+    refused(false, "max_retries", "5", "'max_retries' is no setting of a group: did you mean retry.max_retries?");
+    refused(true, "windows", "5m", "'windows' is no setting of a topic: did you mean dedupe.window?");
     refused(true, "max_messages", "-5", "max_messages wants a whole number from 0 to 9223372036854775807, not '-5'");
     refused(true, "max_bytes", "lots", "max_bytes: 'lots' is not a size: write 512, 64KiB, 1MiB or 1GiB");
     refused(true, "overflow", "drop", "overflow is block, reject or drop_oldest, not 'drop'");
     refused(true, "ttl", "5x", "ttl: '5x' is not a duration: write 500ms, 5s, 1m, 2h or 7d");
-    refused(true, "dedupe.window", "0s", "dedupe.window cannot be 0");
     refused(true, "rate", "-5/s", "rate: '-5/s' is not a rate: write 500/s, 30/m or 7200/h");
     refused(true, "rate", "0/s", "rate: '0/s' is no possible rate: more than 0, and at most 1000000000/s");
     refused(false, "retry.max_retries", "many",
@@ -250,6 +251,16 @@ static void what_contradicts_itself_is_said_with_both_values(void **state)
     assert_non_null(strstr(fault.text, "dedupe.window is 5m but dedupe.by is none"));
     set_topic("dedupe.by", "id");
     assert_int_equal(settings_topic_check(&topic, &fault), MP_OK);
+    set_topic("dedupe.window", "0");
+    assert_int_equal(settings_topic_check(&topic, &fault), MP_ERR_INVALID);
+    assert_non_null(strstr(fault.text, "dedupe.window is 0 but dedupe.by is id"));
+    set_group("on_dead", "");
+    set_group("retry.backoff", "");
+    assert_int_equal(settings_group_check(&group, &fault), MP_OK);
+    set_group("expire", "1ms");
+    assert_int_equal(settings_group_check(&group, &fault), MP_ERR_INVALID);
+    assert_string_equal(fault.text,
+                        "expire is 1ms: a group that is idle for less than 1s would go between two fetches");
 }
 
 static void texts_that_are_no_settings_are_refused(void **state)
