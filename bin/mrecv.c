@@ -83,8 +83,11 @@ static const struct option_spec specs[] = {
      .section = "Output",
      .help = "write each as TEXT: '%{id} %{topic} %{body}\\n'",
      .man = "Write each message as\n.Ar TEXT ,\nin which\n.Ql %{body} , %{id} , %{topic} , %{offset} , %{attempt} , "
-            "%{time} , %{key} , %{size}\nand\n.Ql %{NAME}\nof any attribute stand for what they name, and\n"
-            ".Ql \\en , \\et , \\e0 , \\e\\e\nand\n.Ql %%\nfor the usual characters."},
+            "%{time} , %{key} , %{size} ,\n.Ql %{NAME}\nof any attribute, and\n.Ql %{/order/id}\n(a JSON "
+            "Pointer into the body) stand for what they name, and\n"
+            ".Ql \\en , \\et , \\e0 , \\e\\e\nand\n.Ql %%\nfor the usual characters.\nWhat a message does not have is "
+            "empty, also what is pointed to in a body that is no "
+            "JSON."},
     {.name = "sync",
      .kind = OPTION_FLAG,
      .at = AT(sync),

@@ -22,7 +22,7 @@ struct receive_output;
 struct receive_output_settings {
     struct loop *loop;
     enum format format;
-    const struct format_template *template; /* NULL: by the format; stays the caller's */
+    struct format_template *template; /* NULL: by the format; stays the caller's */
     bool sync;
     bool slow_start;
     void *context;

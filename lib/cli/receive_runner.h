@@ -21,7 +21,7 @@ struct receive_runner_settings {
     const char *shell;
     enum receive_mode mode;
     int format; /* enum format of what commands read; RECEIVE_FORMAT_UNSET: the body as it is, in a batch lines */
-    const struct format_template *template;
+    struct format_template *template;
     unsigned workers;
     uint32_t batch;         /* messages for one command at most; 0: 100 */
     uint32_t max_in_flight; /* messages held at once at most; 0: twice what the workers can have */

@@ -82,12 +82,12 @@ static enum mp_error set_trace(struct buffer *block, struct fault *fault)
     return error;
 }
 
-static enum mp_error check_pointer(const char *option, const char *pointer, struct fault *fault)
+static enum mp_error open_pointer(struct format_pointer **pointer, const char *option, const char *text,
+                                  struct fault *fault)
 {
-    if (pointer && pointer[0] != '/' && pointer[0] != '\0')
-        return fault_set(fault, MP_ERR_INVALID, "%s: '%s' is no JSON Pointer: did you mean /%s?", option, pointer,
-                         pointer);
-    return MP_OK;
+    struct fault why = {0};
+    enum mp_error error = text ? format_pointer_parse(text, strlen(text), pointer, &why) : MP_OK;
+    return error ? fault_set(fault, error, "%s: %s", option, fault_text(&why)) : MP_OK;
 }
 
 enum mp_error send_dress_open(struct send_dress *dress, const struct send_settings *settings, struct fault *fault)
@@ -108,9 +108,9 @@ enum mp_error send_dress_open(struct send_dress *dress, const struct send_settin
     if (!error)
         error = set_text(base, "--subject", "subject", settings->subject, fault);
     if (!error)
-        error = check_pointer("--key-json", settings->key_json, fault);
+        error = open_pointer(&dress->key, "--key-json", settings->key_json, fault);
     if (!error)
-        error = check_pointer("--id-json", settings->id_json, fault);
+        error = open_pointer(&dress->id, "--id-json", settings->id_json, fault);
     if (!error && settings->key_separator && !*settings->key_separator)
         error = fault_set(fault, MP_ERR_INVALID, "-K: the separator is empty: write -K : or the like");
     if (error) {
@@ -126,6 +126,8 @@ void send_dress_free(struct send_dress *dress)
     buffer_free(&dress->base);
     buffer_free(&dress->block);
     buffer_free(&dress->text);
+    format_pointer_free(dress->key);
+    format_pointer_free(dress->id);
 }
 
 enum mp_error send_dress_add(struct send_dress *dress, const char *name, bool integer, const char *value,
@@ -170,13 +172,14 @@ static enum mp_error take_key(struct send_dress *dress, struct send_item *item, 
 }
 
 static enum mp_error take_value(struct send_dress *dress, const struct send_item *item, const char *option,
-                                const char *pointer, const char *name, struct fault *fault)
+                                struct format_pointer *pointer, const char *words, const char *name,
+                                struct fault *fault)
 {
     struct fault why = {0};
     dress->text.size = 0;
-    enum mp_error error = format_json_pointer(item->body, item->size, pointer, &dress->text, &why);
+    enum mp_error error = format_pointer_read(pointer, item->body, item->size, &dress->text, &why);
     if (error)
-        return fault_set(fault, error == MP_ERR_NOT_FOUND ? MP_ERR_FORMAT : error, "%s %s: %s", option, pointer,
+        return fault_set(fault, error == MP_ERR_NOT_FOUND ? MP_ERR_FORMAT : error, "%s %s: %s", option, words,
                          fault_text(&why));
     return set(&dress->block, option, name, (const char *)dress->text.data, dress->text.size, fault);
 }
@@ -214,10 +217,10 @@ enum mp_error send_dress_item(struct send_dress *dress, struct send_item *item, 
     enum mp_error error = merge(dress, item, fault);
     if (!error && settings->key_separator)
         error = take_key(dress, item, fault);
-    if (!error && settings->key_json)
-        error = take_value(dress, item, "--key-json", settings->key_json, "partitionkey", fault);
-    if (!error && settings->id_json)
-        error = take_value(dress, item, "--id-json", settings->id_json, "id", fault);
+    if (!error && dress->key)
+        error = take_value(dress, item, "--key-json", dress->key, settings->key_json, "partitionkey", fault);
+    if (!error && dress->id)
+        error = take_value(dress, item, "--id-json", dress->id, settings->id_json, "id", fault);
     item->attributes = dress->block.size ? dress->block.data : NULL;
     item->attributes_size = dress->block.size;
     return error;

@@ -9,14 +9,17 @@
 #include "base/fault.h"
 #include "cli/send.h"
 #include "cli/send_source.h"
+#include "message/formats.h"
 
 struct send_dress {
     const struct send_settings *settings;
-    struct buffer base;  /* what every message has */
-    struct buffer block; /* of one message */
-    struct buffer text;  /* a value taken from a body */
-    bool each;           /* whether messages differ */
-    int64_t expiry;      /* --ttl: the time that `base` has for expirytime; microseconds since the epoch */
+    struct buffer base;         /* what every message has */
+    struct buffer block;        /* of one message */
+    struct buffer text;         /* a value taken from a body */
+    struct format_pointer *key; /* --key-json and --id-json; NULL: none */
+    struct format_pointer *id;
+    bool each;      /* whether messages differ */
+    int64_t expiry; /* --ttl: the time that `base` has for expirytime; microseconds since the epoch */
 };
 
 /* MP_ERR_INVALID says which option is wrong, and why. Free it with send_dress_free(). */

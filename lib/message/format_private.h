@@ -7,6 +7,7 @@
 #include "message/formats.h"
 
 #include "message/attributes.h"
+#include "message/json_scan.h"
 
 /* Appends a number with its thousands set apart, "1,048,576", to the terminated TEXT of SIZE bytes. */
 enum { FORMAT_NUMBER_TEXT = 32 };
@@ -29,6 +30,13 @@ enum mp_error format_json_write(const struct format_item *item, struct buffer *o
 /* Whether a datacontenttype says JSON: a subtype `json` or `…+json`, whatever the case and the parameters. */
 bool format_is_json_type(const char *type, size_t size);
 
+/*
+ * As format_pointer_read(), for all kinds of values, with no words and without copying: FOUND points into TEXT, or, where
+ * it is `escaped`, behind what was in SCRATCH.
+ */
+enum mp_error format_pointer_find(struct format_pointer *pointer, const uint8_t *text, size_t size,
+                                  struct buffer *scratch, struct json_extent *found);
+
 /* The names of what a relay knows of a message, which a reader drops. */
 #define FORMAT_TOPIC "msgpipetopic"
 #define FORMAT_OFFSET "msgpipeoffset"
@@ -37,6 +45,13 @@ bool format_is_relay_name(const char *name, size_t size);
 
 /* Whether TEXT is a CloudEvents integer: JSON's spelling, 32 bits with a sign. */
 bool format_is_integer(const char *text, size_t size);
+
+/* Letters, digits, '_' and '-', of which the names of attributes are. */
+static inline bool format_is_name_letter(char letter)
+{
+    return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') || (letter >= '0' && letter <= '9') ||
+           letter == '_' || letter == '-';
+}
 
 static inline bool format_same(const void *text, size_t size, const char *word)
 {

@@ -1,27 +1,10 @@
 #include "message/format_private.h"
 
 #include "base/memory.h"
-#include "base/units.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-
-enum part_kind {
-    PART_TEXT,
-    PART_ID,
-    PART_TOPIC,
-    PART_OFFSET,
-    PART_ATTEMPT,
-    PART_TIME,
-    PART_KEY,
-    PART_BODY,
-    PART_SIZE,
-    PART_ATTRIBUTE
-};
 
 struct part {
-    enum part_kind kind;
-    size_t begin; /* of a text or an attribute's name, in `text` */
+    struct format_value *value; /* NULL: a text */
+    size_t begin;               /* of a text, in `text` */
     size_t size;
 };
 
@@ -29,6 +12,7 @@ struct format_template {
     struct part *parts;
     size_t count;
     char *text; /* what the parts hold, one behind the other */
+    struct buffer scratch;
 };
 
 /* A template while it is parsed. */
@@ -44,24 +28,12 @@ void format_template_free(struct format_template *template)
 {
     if (template == NULL)
         return;
+    for (size_t index = 0; index < template->count; index++)
+        format_value_free(template->parts[index].value);
+    buffer_free(&template->scratch);
     memory_release(template->parts);
     memory_release(template->text);
     memory_release(template);
-}
-
-static enum part_kind part_of(const char *name, size_t size)
-{
-    static const struct {
-        const char *name;
-        enum part_kind kind;
-    } known[] = {
-        {"id", PART_ID},     {"topic", PART_TOPIC}, {"offset", PART_OFFSET}, {"attempt", PART_ATTEMPT},
-        {"time", PART_TIME}, {"key", PART_KEY},     {"body", PART_BODY},     {"size", PART_SIZE},
-    };
-    for (size_t index = 0; index < sizeof(known) / sizeof(known[0]); index++)
-        if (format_same(name, size, known[index].name))
-            return known[index].kind;
-    return PART_ATTRIBUTE;
 }
 
 static size_t place(const struct parser *parser)
@@ -73,22 +45,13 @@ static size_t place(const struct parser *parser)
 }
 
 /* There is room: a part takes a character of the template at least, and so does each byte of text. */
-static struct part *add_part(struct parser *parser, enum part_kind kind)
-{
-    struct format_template *template = parser->template;
-    struct part *part = &template->parts[template->count++];
-    *part = (struct part){.kind = kind, .begin = parser->used};
-    return part;
-}
-
 static void add_byte(struct parser *parser, char byte)
 {
     struct format_template *template = parser->template;
-    struct part *last = template->count > 0 ? &template->parts[template->count - 1] : NULL;
-    if (last == NULL || last->kind != PART_TEXT)
-        last = add_part(parser, PART_TEXT);
+    if (template->count == 0 || template->parts[template->count - 1].value != NULL)
+        template->parts[template->count++] = (struct part){.begin = parser->used};
     template->text[parser->used++] = byte;
-    last->size++;
+    template->parts[template->count - 1].size++;
 }
 
 /* At a backslash. */
@@ -114,19 +77,22 @@ static enum mp_error parse_escape(struct parser *parser)
     return MP_OK;
 }
 
-static bool is_name_letter(char letter)
+/* How many characters of the name at NAME are right. */
+static size_t name_length(const char *name)
 {
-    return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') || (letter >= '0' && letter <= '9') ||
-           letter == '_' || letter == '-';
+    size_t size = 0;
+    if (name[0] == '/')
+        return strcspn(name, "}");
+    while (format_is_name_letter(name[size]))
+        size++;
+    return size;
 }
 
 /* At "%{". */
 static enum mp_error parse_name(struct parser *parser)
 {
     const char *name = parser->at + 2;
-    size_t size = 0;
-    while (is_name_letter(name[size]))
-        size++;
+    const size_t size = name_length(name);
     if (name[size] == '\0') {
         return fault_set(parser->fault, MP_ERR_INVALID, "character %zu of the template: \"%%{\" without its \"}\"",
                          place(parser));
@@ -138,7 +104,7 @@ static enum mp_error parse_name(struct parser *parser)
                          "and ends with '}'",
                          place(parser));
     }
-    if (size == 0 || size > ATTRIBUTE_NAME_MAX) {
+    if (size == 0 || (size > ATTRIBUTE_NAME_MAX && name[0] != '/')) {
         return fault_set(parser->fault, MP_ERR_INVALID,
                          size == 0 ? "character %zu of the template: %%{} names nothing; "
                                      "%%{body}, %%{id}, %%{topic}, …"
@@ -146,12 +112,12 @@ static enum mp_error parse_name(struct parser *parser)
                                      "most",
                          place(parser));
     }
-    struct part *part = add_part(parser, part_of(name, size));
-    if (part->kind == PART_ATTRIBUTE) {
-        memcpy(parser->template->text + parser->used, name, size);
-        part->size = size;
-        parser->used += size;
-    }
+    struct fault why = {0};
+    struct part part = {0};
+    enum mp_error error = format_value_parse(name, size, &part.value, &why);
+    if (error != MP_OK)
+        return fault_set(parser->fault, error, "character %zu of the template: %s", place(parser), fault_text(&why));
+    parser->template->parts[parser->template->count++] = part;
     parser->at = name + size + 1;
     return MP_OK;
 }
@@ -204,89 +170,22 @@ fail:
     return error;
 }
 
-static enum mp_error append(struct buffer *out, const void *bytes, size_t size)
-{
-    return size == 0 ? MP_OK : buffer_append(out, bytes, size);
-}
-
-static enum mp_error append_number(struct buffer *out, uint64_t number)
-{
-    char text[24];
-    const int size = snprintf(text, sizeof(text), "%" PRIu64, number);
-    return buffer_append(out, text, (size_t)size);
-}
-
-/* Appends the value of attribute NAME; *FOUND says whether there is one. */
-static enum mp_error append_attribute(const struct record *record, const char *name, size_t size, struct buffer *out,
-                                      bool *found)
-{
-    struct attribute attribute;
-    *found = record->attributes_size > 0 &&
-             attribute_find(record->attributes, record->attributes_size, name, size, &attribute);
-    return *found ? append(out, attribute.value, attribute.value_size) : MP_OK;
-}
-
-static enum mp_error write_id(const struct format_item *item, struct buffer *out)
-{
-    bool found;
-    enum mp_error error = append_attribute(&item->record, "id", 2, out, &found);
-    if (found)
-        return error;
-    char text[FRAME_ID_TEXT];
-    frame_origin_text(item->record.producer, item->record.sequence, text);
-    return buffer_append_string(out, text);
-}
-
-static enum mp_error write_time(const struct format_item *item, struct buffer *out)
-{
-    bool found;
-    enum mp_error error = append_attribute(&item->record, "time", 4, out, &found);
-    if (found)
-        return error;
-    char text[UNITS_TIME_TEXT];
-    units_time_text(item->time, text);
-    return buffer_append_string(out, text);
-}
-
-static enum mp_error write_part(const struct format_template *template, const struct part *part,
-                                const struct format_item *item, struct buffer *out)
-{
-    bool found;
-    switch (part->kind) {
-    case PART_TEXT:
-        return append(out, template->text + part->begin, part->size);
-    case PART_ID:
-        return write_id(item, out);
-    case PART_TOPIC:
-        return item->topic == NULL ? MP_OK : buffer_append_string(out, item->topic);
-    case PART_OFFSET:
-        return append_number(out, item->offset);
-    case PART_ATTEMPT:
-        return append_number(out, item->attempt);
-    case PART_TIME:
-        return write_time(item, out);
-    case PART_KEY:
-        return append_attribute(&item->record, "partitionkey", strlen("partitionkey"), out, &found);
-    case PART_BODY:
-        return append(out, item->record.body, item->record.size);
-    case PART_SIZE:
-        return append_number(out, item->record.size);
-    case PART_ATTRIBUTE:
-        return append_attribute(&item->record, template->text + part->begin, part->size, out, &found);
-    }
-    return MP_ERR_INTERNAL;
-}
-
-enum mp_error format_template_write(const struct format_template *template, const struct format_item *item,
+enum mp_error format_template_write(struct format_template *template, const struct format_item *item,
                                     struct buffer *out)
 {
     const size_t before = out->size;
-    for (size_t index = 0; index < template->count; index++) {
-        enum mp_error error = write_part(template, &template->parts[index], item, out);
-        if (error != MP_OK) {
-            out->size = before;
-            return error;
+    enum mp_error error = MP_OK;
+    for (size_t index = 0; error == MP_OK && index < template->count; index++) {
+        const struct part *part = &template->parts[index];
+        struct format_text text = {.text = (const uint8_t *)template->text + part->begin, .size = part->size};
+        if (part->value != NULL) {
+            template->scratch.size = 0;
+            error = format_value_read(part->value, item, &template->scratch, &text);
         }
+        if (error == MP_OK)
+            error = buffer_append(out, text.text, text.size);
     }
-    return MP_OK;
+    if (error != MP_OK)
+        out->size = before;
+    return error;
 }

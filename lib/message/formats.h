@@ -135,15 +135,15 @@ struct format_item {
 enum mp_error format_write(enum format format, const struct format_item *item, struct buffer *out, struct fault *fault);
 
 /*
- * format_template: output such as '%{id} %{topic} %{body}\n'. Names: id, topic, offset, attempt, time, key, body,
- * size, and any attribute; `%%` is a percent sign; \n \t \r \0 \\ are escapes. An attribute that a message does not
- * have is empty; `id` and `time` are then the origin's and the frame's. MP_ERR_INVALID says which character is wrong,
- * counted from 1. MP_ERR_MEMORY.
+ * format_template: output such as '%{id} %{topic} %{/order/id} %{body}\n'. Names are those of format_value below; `%%` is
+ * a percent sign; \n \t \r \0 \\ are escapes. What a message does not have is empty. A pointer ends at the first '}'.
+ * MP_ERR_INVALID says which character is wrong, counted from 1. MP_ERR_MEMORY.
  */
 struct format_template;
 enum mp_error format_template_parse(const char *text, struct format_template **template, struct fault *fault);
 void format_template_free(struct format_template *template);
-enum mp_error format_template_write(const struct format_template *template, const struct format_item *item,
+/* On failure OUT is as it was. */
+enum mp_error format_template_write(struct format_template *template, const struct format_item *item,
                                     struct buffer *out);
 
 /*
@@ -153,13 +153,40 @@ enum mp_error format_template_write(const struct format_template *template, cons
  */
 enum mp_error format_escape(const uint8_t *text, size_t size, struct buffer *out);
 
+/* A JSON Pointer (RFC 6901) of SIZE bytes, made ready. MP_ERR_INVALID: TEXT is none. MP_ERR_MEMORY. */
+struct format_pointer;
+enum mp_error format_pointer_parse(const char *text, size_t size, struct format_pointer **pointer, struct fault *fault);
+void format_pointer_free(struct format_pointer *pointer);
+
 /*
- * The value at JSON Pointer POINTER (RFC 6901) in the JSON text of SIZE bytes: a string's characters, or the text of a
- * number or boolean as it stands there, appended to OUT. Of a key that stands twice the last counts, as in most
- * readers. MP_ERR_NOT_FOUND: nothing there, or null. MP_ERR_FORMAT: TEXT is not JSON (with line and column).
- * MP_ERR_INVALID: an object or array is there, or POINTER is none. MP_ERR_MEMORY.
+ * The value that POINTER names in the JSON text of SIZE bytes: a string's characters, or the text of a number or boolean
+ * as it stands there, appended to OUT. Of a key that stands twice the last counts, as in most readers. MP_ERR_NOT_FOUND:
+ * nothing there, or null. MP_ERR_FORMAT: TEXT is not JSON (with line and column). MP_ERR_INVALID: an object or array is
+ * there. MP_ERR_MEMORY.
  */
-enum mp_error format_json_pointer(const uint8_t *text, size_t size, const char *pointer, struct buffer *out,
+enum mp_error format_pointer_read(struct format_pointer *pointer, const uint8_t *text, size_t size, struct buffer *out,
                                   struct fault *fault);
+
+/*
+ * format_value: what a name stands for in a message, in templates and conditions: id, topic, offset, attempt, time, key
+ * (partitionkey), body, size, a JSON Pointer ("/order/id") into a body that is JSON, and any attribute. A message always
+ * has an id (that of its origin if no other), a time (its frame's), an offset, an attempt, a body and a size.
+ */
+struct format_value;
+/* MP_ERR_INVALID: no name, one with other characters than an attribute's may have, no JSON pointer. MP_ERR_MEMORY. */
+enum mp_error format_value_parse(const char *name, size_t size, struct format_value **value, struct fault *fault);
+void format_value_free(struct format_value *value);
+
+struct format_text {
+    const uint8_t *text; /* NULL: the message has none; also where the body is no JSON, and for JSON's null */
+    size_t size;
+};
+
+/*
+ * Objects and arrays that a pointer names are their text. *TEXT points into ITEM's bytes, or to what was put behind the
+ * bytes in SCRATCH; good until either changes. MP_ERR_MEMORY.
+ */
+enum mp_error format_value_read(struct format_value *value, const struct format_item *item, struct buffer *scratch,
+                                struct format_text *text);
 
 #endif

@@ -13,6 +13,7 @@ noinst_LTLIBRARIES += %D%/libmessage.la
 	%D%/format_pointer.c \
 	%D%/format_read.c \
 	%D%/format_template.c \
+	%D%/format_value.c \
 	%D%/format_write.c \
 	%D%/frame.c %D%/frame.h \
 	%D%/json_scan.c %D%/json_scan.h \

@@ -235,7 +235,7 @@ static enum mp_error open_parts(struct stage_work *work, struct fault *fault)
     work->resume = evtimer_new(settings->base, on_resume, work);
     if (!work->workers || !work->pump || !work->resume)
         return fault_memory(fault);
-    enum mp_error error = MP_OK;
+    enum mp_error error = format_pointer_parse("/id", 3, &work->id, fault);
     for (unsigned i = 0; i < settings->workers && !error; i++) {
         work->workers[i].work = work;
         work->workers[i].index = i;
@@ -291,6 +291,7 @@ void stage_work_free(struct stage_work *work)
         event_free(work->pump);
     if (work->resume)
         event_free(work->resume);
+    format_pointer_free(work->id);
     stage_environment_free(&work->environment);
     memory_release(work);
 }

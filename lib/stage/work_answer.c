@@ -58,7 +58,7 @@ static bool belongs(struct work_stream *stream, const struct work_span *answer, 
     const char *id = frame_record_id(&slot->task->items->record, own, &size);
     struct buffer found = {0};
     struct fault fault = {0};
-    enum mp_error error = format_json_pointer(answer->text, answer->size, "/id", &found, &fault);
+    enum mp_error error = format_pointer_read(stream->worker->work->id, answer->text, answer->size, &found, &fault);
     bool same = error == MP_OK && found.size == size && (size == 0 || memcmp(found.data, id, size) == 0);
     if (error == MP_ERR_FORMAT) {
         fault_set(&stream->why, MP_ERR_FORMAT, "printed what is not JSON: %s", fault_text(&fault));

@@ -60,6 +60,7 @@ struct stage_work {
     unsigned failures;    /* starts that failed, in a row */
     bool paused;
     bool stopped;
+    struct format_pointer *id; /* of an answer in JSON */
 };
 
 /* ---- work.c --------------------------------------------------------------------------------------------------- */

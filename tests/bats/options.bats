@@ -192,8 +192,8 @@ wrong() {
     wrong "msend: -H: 'foo' has no name: write -H 'name: value'" msend -t x -H foo -d y
     wrong "msend: -H: ': v' has no name: write -H 'name: value'" msend -t x -H ': v' -d y
     wrong 'msend: -H: a key is set with -k (its attribute is called partitionkey)' msend -t x -H 'key: a' -d y
-    wrong "msend: --key-json: 'a' is no JSON Pointer: did you mean /a?" msend -t x --key-json a -d y
-    wrong "msend: --id-json: 'a' is no JSON Pointer: did you mean /a?" msend -t x --id-json a -d y
+    wrong "msend: --key-json: 'a' is no JSON pointer, which begins with '/': write '/a'" msend -t x --key-json a -d y
+    wrong "msend: --id-json: 'a' is no JSON pointer, which begins with '/': write '/a'" msend -t x --id-json a -d y
     wrong 'msend: -K: the separator is empty: write -K : or the like' msend -t x -K '' -d y
     run msend -t x -H 'a b: c' -d y
     assert_failure 64

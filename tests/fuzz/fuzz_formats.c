@@ -98,6 +98,14 @@ static void round_trip(const uint8_t *data, size_t size)
     buffer_free(&last);
 }
 
+static void read_pointer(const uint8_t *data, size_t size, const char *words, struct buffer *out)
+{
+    struct format_pointer *pointer;
+    if (format_pointer_parse(words, strlen(words), &pointer, NULL) == MP_OK)
+        (void)format_pointer_read(pointer, data, size, out, NULL);
+    format_pointer_free(pointer);
+}
+
 static void read_texts(const uint8_t *data, size_t size)
 {
     static const struct format_item item = {.record = {.body = (const uint8_t *)"body", .size = 4, .producer = 1},
@@ -114,8 +122,8 @@ static void read_texts(const uint8_t *data, size_t size)
     for (size_t i = 0; i < out.size; i++)
         MUST((out.data[i] >= ' ' && out.data[i] != 0x7f) || (out.data[i] == '\n' && i + 1 == out.size));
     out.size = 0;
-    (void)format_json_pointer(data, size, "/data/id", &out, NULL);
-    (void)format_json_pointer((const uint8_t *)"{\"a/b\":[1,{\"~\":\"x\"}]}", 23, text, &out, NULL);
+    read_pointer(data, size, "/data/id", &out);
+    read_pointer((const uint8_t *)"{\"a/b\":[1,{\"~\":\"x\"}]}", 23, text, &out);
     buffer_free(&out);
     free(text);
 }

@@ -7,9 +7,14 @@
 
 #include <cmocka.h>
 
-static enum mp_error find(const char *text, const char *pointer, struct buffer *out, struct fault *fault)
+static enum mp_error find(const char *text, const char *words, struct buffer *out, struct fault *fault)
 {
-    return format_json_pointer((const uint8_t *)text, strlen(text), pointer, out, fault);
+    struct format_pointer *pointer;
+    enum mp_error error = format_pointer_parse(words, strlen(words), &pointer, fault);
+    if (error == MP_OK)
+        error = format_pointer_read(pointer, (const uint8_t *)text, strlen(text), out, fault);
+    format_pointer_free(pointer);
+    return error;
 }
 
 static void expect_found(const char *text, const char *pointer, const char *value)

@@ -101,6 +101,21 @@ static void a_template_is_filled_in(void **state)
     buffer_free(&block);
 }
 
+static void a_template_takes_values_out_of_json(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"order\":{\"id\":17,\"who\":\"Ad\\u0061\",\"lines\":[1,[2]],\"x/y\":true},\"n\":null}";
+    struct format_item item = item_of(body, sizeof(body) - 1);
+    expect_template("%{/order/id} %{/order/who},%{/order/lines},%{/order/lines/0},%{/order/x~1y}", &item,
+                    "17 Ada,[1,[2]],1,true");
+    expect_template("<%{/n}%{/order/nothing}%{/order/id/deeper}>", &item, "<>");
+    struct format_item text = item_of("{\"order\": no JSON", 17);
+    expect_template("<%{/order}>", &text, "<>");
+    struct format_item empty = item_of("", 0);
+    expect_template("<%{/order}>", &empty, "<>");
+}
+
 static void a_template_can_write_nul_bytes(void **state)
 {
     (void)state;
@@ -138,6 +153,8 @@ static void a_wrong_template_is_told_where(void **state)
         {"a%{id", "character 2 of the template: \"%{\" without its \"}\""},
         {"%{}", "character 1 of the template: %{} names nothing; %{body}, %{id}, %{topic}, …"},
         {"%{a b}", "character 4 of the template: a name has letters, digits, '_' and '-', and ends with '}'"},
+        {"%{/a~}",
+         "character 1 of the template: '/a~' is no JSON pointer: behind '~' stands 0 (for '~') or 1 (for '/')"},
         {"%{aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}",
          "character 1 of the template: a name has 64 characters at most"},
     };
@@ -225,6 +242,7 @@ int main(void)
         cmocka_unit_test(bodies_are_followed_by_their_separator),
         cmocka_unit_test(a_body_with_the_separator_is_refused),
         cmocka_unit_test(a_template_is_filled_in),
+        cmocka_unit_test(a_template_takes_values_out_of_json),
         cmocka_unit_test(a_template_can_write_nul_bytes),
         cmocka_unit_test(an_empty_template_writes_nothing),
         cmocka_unit_test(a_wrong_template_is_told_where),
