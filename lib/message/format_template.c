@@ -170,6 +170,14 @@ fail:
     return error;
 }
 
+bool format_template_is_constant(const struct format_template *template)
+{
+    for (size_t index = 0; index < template->count; index++)
+        if (template->parts[index].value != NULL)
+            return false;
+    return true;
+}
+
 enum mp_error format_template_write(struct format_template *template, const struct format_item *item,
                                     struct buffer *out)
 {

@@ -142,6 +142,8 @@ enum mp_error format_write(enum format format, const struct format_item *item, s
 struct format_template;
 enum mp_error format_template_parse(const char *text, struct format_template **template, struct fault *fault);
 void format_template_free(struct format_template *template);
+/* Whether it names nothing of a message. */
+bool format_template_is_constant(const struct format_template *template);
 /* On failure OUT is as it was. */
 enum mp_error format_template_write(struct format_template *template, const struct format_item *item,
                                     struct buffer *out);

@@ -9,7 +9,14 @@ noinst_LTLIBRARIES += %D%/libstage.la
 	%D%/command_spawn.c %D%/command_spawn.h \
 	%D%/environment.c %D%/environment.h \
 	%D%/parcel.c %D%/parcel.h \
-	%D%/steps.h \
+	%D%/glob.c %D%/glob.h \
+	%D%/matcher.c \
+	%D%/step_log.c \
+	%D%/step_rate_limit.c \
+	%D%/step_rename.c \
+	%D%/step_set.c \
+	%D%/step_where.c \
+	%D%/steps.c %D%/steps.h %D%/steps_private.h \
 	%D%/tail.c %D%/tail.h \
 	%D%/work.c %D%/work.h %D%/work_private.h \
 	%D%/work_answer.c \

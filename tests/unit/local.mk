@@ -73,6 +73,14 @@ unit_tests += %D%/test_seen
 %C%_test_seen_SOURCES = %D%/test_seen.c
 %C%_test_seen_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_matcher
+%C%_test_matcher_SOURCES = %D%/test_matcher.c %D%/steps_rig.c %D%/steps_rig.h
+%C%_test_matcher_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_steps
+%C%_test_steps_SOURCES = %D%/test_steps.c %D%/steps_rig.c %D%/steps_rig.h
+%C%_test_steps_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_tail
 %C%_test_tail_SOURCES = %D%/test_tail.c
 %C%_test_tail_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
