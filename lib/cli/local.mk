@@ -51,7 +51,6 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/retry_post.c %D%/retry_post.h \
 	%D%/retry_relay.c \
 	%D%/retry_work.c %D%/retry_work.h \
-	%D%/seen.c %D%/seen.h \
 	%D%/seen_file.c %D%/seen_file.h \
 	%D%/send.c %D%/send.h %D%/send_engine.h \
 	%D%/send_direct.c \

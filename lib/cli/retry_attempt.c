@@ -134,7 +134,7 @@ static void succeed(struct retry_work *work, struct retry_job *job, int64_t now)
     work->done += job->count;
     for (uint32_t i = 0; !error && i < job->count; i++) {
         const struct retry_message *message = &job->messages[i];
-        if (work->seen && message->has_id && seen_add(work->seen, message->id, now))
+        if (work->seen && message->has_id && seen_add(work->seen, message->id, 0, now))
             error = fault_memory(&fault);
         if (!error && work->source.done)
             error = work->source.done(work->source.context, message, &fault);

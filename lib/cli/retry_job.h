@@ -6,7 +6,7 @@
 #define CLI_RETRY_JOB_H
 
 #include "cli/retry_output.h"
-#include "cli/seen.h"
+#include "policy/seen.h"
 #include "message/formats.h"
 #include "message/letter.h"
 

@@ -99,7 +99,7 @@ static enum mp_error take_record(struct seen_file *file, const uint8_t *at, int6
     struct seen_id id = {load_u64(at), load_u64(at + 8)};
     int64_t time = (int64_t)load_u64(at + 16);
     int64_t age = time < wall ? wall - time : 0;
-    return age >= file->seen->window ? MP_OK : seen_add(file->seen, id, now - age);
+    return age >= file->seen->window ? MP_OK : seen_add(file->seen, id, 0, now - age);
 }
 
 static enum mp_error read_records(struct seen_file *file, int64_t now, struct fault *fault)

@@ -21,7 +21,7 @@
 #define CLI_SEEN_FILE_H
 
 #include "base/buffer.h"
-#include "cli/seen.h"
+#include "policy/seen.h"
 
 struct seen_file {
     const char *path;

@@ -71,7 +71,7 @@ unit_tests += %D%/test_pipeline_load
 
 unit_tests += %D%/test_seen
 %C%_test_seen_SOURCES = %D%/test_seen.c
-%C%_test_seen_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
+%C%_test_seen_LDADD = lib/policy/libpolicy.la $(BASE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_matcher
 %C%_test_matcher_SOURCES = %D%/test_matcher.c %D%/steps_rig.c %D%/steps_rig.h
@@ -282,6 +282,14 @@ unit_tests += %D%/test_breaker
 unit_tests += %D%/test_rate
 %C%_test_rate_SOURCES = %D%/test_rate.c
 %C%_test_rate_LDADD = lib/policy/libpolicy.la $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_cron
+%C%_test_cron_SOURCES = %D%/test_cron.c
+%C%_test_cron_LDADD = lib/policy/libpolicy.la $(BASE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_window
+%C%_test_window_SOURCES = %D%/test_window.c
+%C%_test_window_LDADD = lib/policy/libpolicy.la $(BASE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_store_backup
 %C%_test_store_backup_SOURCES = %D%/test_store_backup.c %D%/store_rig.c %D%/store_rig.h

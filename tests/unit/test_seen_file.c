@@ -61,7 +61,7 @@ static struct seen_id id_of(const struct rig *rig, unsigned number)
 
 static void do_one(struct rig *rig, unsigned number, int64_t now)
 {
-    assert_int_equal(seen_add(&rig->seen, id_of(rig, number), now), MP_OK);
+    assert_int_equal(seen_add(&rig->seen, id_of(rig, number), 0, now), MP_OK);
     assert_int_equal(seen_file_add(&rig->file, id_of(rig, number)), MP_OK);
     assert_int_equal(seen_file_flush(&rig->file, now, &rig->fault), MP_OK);
 }
@@ -141,7 +141,7 @@ static void its_size_is_bounded_by_the_window(void **state)
     assert_int_equal(reopen(rig, ID, 0), MP_OK);
     off_t largest = 0;
     for (unsigned i = 0; i < 60000; i++) {
-        assert_int_equal(seen_add(&rig->seen, id_of(rig, i), i), MP_OK);
+        assert_int_equal(seen_add(&rig->seen, id_of(rig, i), 0, i), MP_OK);
         assert_int_equal(seen_file_add(&rig->file, id_of(rig, i)), MP_OK);
         if (i % 500 == 499)
             assert_int_equal(seen_file_flush(&rig->file, i, &rig->fault), MP_OK);
