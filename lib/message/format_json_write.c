@@ -200,6 +200,27 @@ static enum mp_error put_data(const struct record *record, const struct attribut
     return error == MP_OK ? buffer_append(out, "\"", 1) : error;
 }
 
+enum mp_error format_json_value(const struct record *record, struct buffer *out)
+{
+    struct attribute content;
+    const bool json_type =
+        record->attributes_size > 0 &&
+        attribute_known(record->attributes, record->attributes_size, ATTRIBUTE_DATACONTENTTYPE, &content) &&
+        format_is_json_type(content.value, content.value_size);
+    struct json_scanner scanner = json_scanner(record->body, record->size);
+    struct json_extent value;
+    if (record->size > 0) {
+        json_scan_space(&scanner);
+        const bool string = json_scan_kind(&scanner) == SCAN_STRING;
+        if ((!string || json_type) && json_scan_value(&scanner, &value)) {
+            json_scan_space(&scanner);
+            if (scanner.at == scanner.end)
+                return buffer_append(out, value.text, value.size);
+        }
+    }
+    return text_is_utf8(record->body, record->size) ? json_scan_quote(out, record->body, record->size) : MP_ERR_FORMAT;
+}
+
 enum mp_error format_json_write(const struct format_item *item, struct buffer *out, struct fault *fault)
 {
     struct named named;

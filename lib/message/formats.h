@@ -155,6 +155,12 @@ enum mp_error format_template_write(struct format_template *template, const stru
  */
 enum mp_error format_escape(const uint8_t *text, size_t size, struct buffer *out);
 
+/*
+ * Appends a body as a JSON value, as it stands where it is one (a quoted string only where datacontenttype says JSON),
+ * else as a string. MP_ERR_FORMAT: it is neither JSON nor UTF-8. MP_ERR_MEMORY.
+ */
+enum mp_error format_json_value(const struct record *record, struct buffer *out);
+
 /* A JSON Pointer (RFC 6901) of SIZE bytes, made ready. MP_ERR_INVALID: TEXT is none. MP_ERR_MEMORY. */
 struct format_pointer;
 enum mp_error format_pointer_parse(const char *text, size_t size, struct format_pointer **pointer, struct fault *fault);

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "message/attributes.h"
+#include "stage/inherit.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -142,14 +143,8 @@ static enum mp_error put_trace(struct buffer *text, const struct format_item *it
             error = put_plain(text, "TRACESTATE", attribute.value, attribute.value_size);
         return error;
     }
-    if (record->producer == 0)
-        return MP_OK;
-    char id[FRAME_ID_TEXT];
-    char trace[64];
-    uint64_t span = record->producer ^ (record->sequence + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ item->attempt;
-    frame_origin_text(record->producer, record->sequence, id);
-    int length = snprintf(trace, sizeof(trace), "00-%s-%016" PRIx64 "-01", id, span ? span : 1);
-    return put_plain(text, "TRACEPARENT", trace, (size_t)length);
+    char trace[STAGE_TRACEPARENT_TEXT];
+    return stage_traceparent(item, trace) ? put_plain(text, "TRACEPARENT", trace, strlen(trace)) : MP_OK;
 }
 
 static enum mp_error put_message(struct buffer *text, const struct format_item *item)

@@ -8,16 +8,21 @@ noinst_LTLIBRARIES += %D%/libstage.la
 	%D%/command.c %D%/command.h \
 	%D%/command_spawn.c %D%/command_spawn.h \
 	%D%/environment.c %D%/environment.h \
-	%D%/parcel.c %D%/parcel.h \
 	%D%/glob.c %D%/glob.h \
+	%D%/inherit.c %D%/inherit.h \
 	%D%/matcher.c \
+	%D%/parcel.c %D%/parcel.h \
+	%D%/step_aggregate.c \
+	%D%/step_dedupe.c \
 	%D%/step_log.c \
 	%D%/step_rate_limit.c \
 	%D%/step_rename.c \
 	%D%/step_set.c \
+	%D%/step_split.c \
 	%D%/step_where.c \
 	%D%/steps.c %D%/steps.h %D%/steps_private.h \
 	%D%/tail.c %D%/tail.h \
+	%D%/windows.c %D%/windows.h \
 	%D%/work.c %D%/work.h %D%/work_private.h \
 	%D%/work_answer.c \
 	%D%/work_run.c \

@@ -68,6 +68,8 @@ static enum mp_error log_apply(struct step *step, struct passage *passage, enum 
     const struct stage_steps_settings *settings = &step->steps->settings;
     const bool wanted = step->declared->sample <= 1 || state->seen % step->declared->sample == 0;
     (void)next;
+    if (passage->forget)
+        return MP_OK;
     state->seen++;
     if (!wanted || settings->log == NULL)
         return MP_OK;

@@ -25,6 +25,8 @@ static void rate_close(struct step *step)
 static enum mp_error rate_apply(struct step *step, struct passage *passage, enum step_next *next)
 {
     struct state *state = step->state;
+    if (passage->forget)
+        return MP_OK;
     if (state->passing == 0 && rate_left(&state->rate, step->declared->rate, passage->now) == 0) {
         passage->result->due = rate_due(&state->rate, step->declared->rate, passage->now);
         *next = STEP_WAIT;

@@ -23,7 +23,7 @@ static enum mp_error where_apply(struct step *step, struct passage *passage, enu
     switch (step->declared->otherwise) {
     case STAGE_ELSE_SKIP:
         *next = STEP_SKIP;
-        step->steps->counts.skipped++;
+        step->steps->counts.skipped += !passage->forget;
         break;
     case STAGE_ELSE_PASS:
         *next = STEP_PASS;

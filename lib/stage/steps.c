@@ -15,9 +15,9 @@ static const struct {
     [STAGE_STEP_REMOVE] = {"remove", &step_remove},
     [STAGE_STEP_RATE_LIMIT] = {"rate_limit", &step_rate_limit},
     [STAGE_STEP_LOG] = {"log", &step_log},
-    [STAGE_STEP_DEDUPE] = {"dedupe", NULL},
-    [STAGE_STEP_SPLIT] = {"split", NULL},
-    [STAGE_STEP_AGGREGATE] = {"aggregate", NULL},
+    [STAGE_STEP_DEDUPE] = {"dedupe", &step_dedupe},
+    [STAGE_STEP_SPLIT] = {"split", &step_split},
+    [STAGE_STEP_AGGREGATE] = {"aggregate", &step_aggregate},
 };
 
 const char *stage_step_name(enum stage_step_kind kind)
@@ -67,13 +67,12 @@ static enum mp_error step_open(struct step *step, struct fault *fault)
     const enum stage_step_kind kind = step->declared->kind;
     struct fault why = {0};
     step->type = types[kind].type;
-    if (step->type == NULL)
-        return fault_set(fault, MP_ERR_INVALID, "%s: not yet", types[kind].name);
     enum mp_error error = step->type->open(step, &why);
     if (error != MP_OK)
         return fault_set(fault, error, "%s: %s", types[kind].name, fault_text(&why));
     if (kind == STAGE_STEP_AGGREGATE)
         step->steps->aggregate = step;
+    step->steps->remembers |= kind == STAGE_STEP_AGGREGATE || kind == STAGE_STEP_DEDUPE;
     return MP_OK;
 }
 
@@ -175,8 +174,14 @@ static void settle(struct stage_steps *steps, bool kept, int64_t now)
 enum mp_error stage_steps_apply(struct stage_steps *steps, const struct format_item *item, uint64_t ticket, int64_t now,
                                 int64_t wall, enum stage_verdict *verdict, struct stage_result_of_steps *result)
 {
-    struct passage passage = {
-        .steps = steps, .item = *item, .ticket = ticket, .now = now, .wall = wall, .result = result, .out = emit};
+    struct passage passage = {.steps = steps,
+                              .item = *item,
+                              .given = item,
+                              .ticket = ticket,
+                              .now = now,
+                              .wall = wall,
+                              .result = result,
+                              .out = emit};
     enum step_next next;
     result->reason = 0;
     result->note[0] = '\0';
@@ -192,26 +197,41 @@ enum mp_error stage_steps_apply(struct stage_steps *steps, const struct format_i
 
 int64_t stage_steps_due(const struct stage_steps *steps)
 {
-    (void)steps;
-    return CLOCK_NEVER;
+    return steps->aggregate != NULL ? step_aggregate_due(steps->aggregate) : CLOCK_NEVER;
 }
 
 enum mp_error stage_steps_tick(struct stage_steps *steps, int64_t now, int64_t wall, bool all)
 {
-    (void)steps, (void)now, (void)wall, (void)all;
-    return MP_OK;
+    return steps->aggregate != NULL ? step_aggregate_tick(steps->aggregate, now, wall, all) : MP_OK;
 }
 
 void stage_steps_relieve(struct stage_steps *steps)
 {
-    (void)steps;
+    if (steps->aggregate != NULL)
+        step_aggregate_relieve(steps->aggregate);
 }
 
-void stage_steps_forget(struct stage_steps *steps, const struct format_item *item, uint64_t ticket)
+static enum mp_error emit_nothing(struct passage *passage, const struct format_item *item)
 {
-    for (size_t i = 0; i < steps->count; i++)
-        if (steps->all[i].type->forget != NULL)
-            steps->all[i].type->forget(&steps->all[i], item, ticket);
+    (void)passage, (void)item;
+    return MP_OK;
+}
+
+/* The same way again, for what the steps have called it. Want of memory: it stays remembered, as if it were not lost. */
+void stage_steps_forget(struct stage_steps *steps, const struct format_item *item, uint64_t ticket, int64_t now)
+{
+    struct stage_result_of_steps result;
+    struct passage passage = {.steps = steps,
+                              .item = *item,
+                              .given = item,
+                              .ticket = ticket,
+                              .now = now,
+                              .result = &result,
+                              .out = emit_nothing,
+                              .forget = true};
+    enum step_next next;
+    if (steps->remembers)
+        (void)steps_run(&passage, 0, &next);
 }
 
 const struct stage_counts *stage_steps_counts(const struct stage_steps *steps)

@@ -171,7 +171,7 @@ void stage_steps_relieve(struct stage_steps *steps);
  * A message is not held by its owner any more, or was not done with: its lease was lost, it is retried, or died behind
  * the steps. dedupe and windows forget it, so that it can come again. ITEM: as it was given to apply.
  */
-void stage_steps_forget(struct stage_steps *steps, const struct format_item *item, uint64_t ticket);
+void stage_steps_forget(struct stage_steps *steps, const struct format_item *item, uint64_t ticket, int64_t now);
 
 const struct stage_counts *stage_steps_counts(const struct stage_steps *steps);
 

@@ -12,12 +12,15 @@
 /* A message, a piece of one, or what came of a window, on its way. */
 struct passage {
     struct stage_steps *steps;
-    struct format_item item; /* as it is now */
+    struct format_item item;         /* as it is now */
+    const struct format_item *given; /* as it was given to the steps */
     uint64_t ticket;
     uint64_t piece; /* which piece of its message it is; of the whole 0 */
     int64_t now;
     int64_t wall;
     struct stage_result_of_steps *result;
+    struct step *keeper; /* that `out` works for */
+    bool forget;         /* the steps that remember it forget it; nothing else happens */
     /* Takes what came through all steps; ITEM is good during the call. */
     enum mp_error (*out)(struct passage *passage, const struct format_item *item);
 };
@@ -41,8 +44,6 @@ struct step_type {
     enum mp_error (*apply)(struct step *step, struct passage *passage, enum step_next *next);
     /* The message that went through is kept (done or held), or not: then it is as if it had not been there. May be NULL. */
     void (*settle)(struct step *step, bool kept, int64_t now);
-    /* The message is forgotten, see stage_steps_forget(). May be NULL. */
-    void (*forget)(struct step *step, const struct format_item *item, uint64_t ticket);
 };
 
 struct step {
@@ -58,6 +59,7 @@ struct stage_steps {
     struct stage_counts counts;
     struct buffer blocks[2]; /* attributes as steps changed them, in turns */
     struct step *aggregate;  /* NULL: none */
+    bool remembers;          /* there are steps that stage_steps_forget() is for */
     size_t count;
     struct step all[];
 };

@@ -291,6 +291,14 @@ unit_tests += %D%/test_window
 %C%_test_window_SOURCES = %D%/test_window.c
 %C%_test_window_LDADD = lib/policy/libpolicy.la $(BASE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_steps_split
+%C%_test_steps_split_SOURCES = %D%/test_steps_split.c %D%/steps_rig.c %D%/steps_rig.h
+%C%_test_steps_split_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_steps_aggregate
+%C%_test_steps_aggregate_SOURCES = %D%/test_steps_aggregate.c %D%/steps_rig.c %D%/steps_rig.h
+%C%_test_steps_aggregate_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_store_backup
 %C%_test_store_backup_SOURCES = %D%/test_store_backup.c %D%/store_rig.c %D%/store_rig.h
 %C%_test_store_backup_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)

@@ -146,7 +146,7 @@ void steps_forget(struct steps_rig *rig, uint64_t offset, const char *attributes
     struct steps_message message;
     steps_message(&message, attributes, body);
     message.item.offset = offset;
-    stage_steps_forget(rig->steps, &message.item, offset);
+    stage_steps_forget(rig->steps, &message.item, offset, rig->now);
     steps_message_free(&message);
 }
 

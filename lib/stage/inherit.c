@@ -1,0 +1,83 @@
+#include "stage/inherit.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+bool stage_traceparent(const struct format_item *item, char text[STAGE_TRACEPARENT_TEXT])
+{
+    const struct record *record = &item->record;
+    const uint64_t span =
+        record->producer ^ (record->sequence + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)item->attempt;
+    char id[FRAME_ID_TEXT];
+    if (record->producer == 0)
+        return false;
+    frame_origin_text(record->producer, record->sequence, id);
+    snprintf(text, STAGE_TRACEPARENT_TEXT, "00-%s-%016" PRIx64 "-01", id, span > 0 ? span : 1);
+    return true;
+}
+
+static bool has(const struct buffer *block, enum attribute_code code)
+{
+    struct attribute attribute;
+    return block->size > 0 && attribute_known(block->data, block->size, code, &attribute);
+}
+
+static bool has_id(const struct record *record)
+{
+    struct attribute attribute;
+    return record->attributes_size > 0 &&
+           attribute_known(record->attributes, record->attributes_size, ATTRIBUTE_ID, &attribute);
+}
+
+static enum mp_error set(struct buffer *block, enum attribute_code code, const char *value, size_t size,
+                         struct fault *fault)
+{
+    const char *name = attribute_name(code);
+    return attributes_set(block, code, name, strlen(name), value, size, fault);
+}
+
+/* The attribute CODE of ITEM, if it has one and BLOCK has not. */
+static enum mp_error take(const struct record *record, enum attribute_code code, struct buffer *block, bool *taken,
+                          struct fault *fault)
+{
+    struct attribute attribute;
+    *taken = record->attributes_size > 0 && !has(block, code) &&
+             attribute_known(record->attributes, record->attributes_size, code, &attribute);
+    return *taken ? set(block, code, attribute.value, attribute.value_size, fault) : MP_OK;
+}
+
+/* A tracestate belongs to its traceparent. */
+static enum mp_error take_trace(const struct format_item *item, struct buffer *block, struct fault *fault)
+{
+    char text[STAGE_TRACEPARENT_TEXT];
+    bool taken;
+    if (has(block, ATTRIBUTE_TRACEPARENT))
+        return MP_OK;
+    enum mp_error error = take(&item->record, ATTRIBUTE_TRACEPARENT, block, &taken, fault);
+    if (error == MP_OK && taken)
+        return take(&item->record, ATTRIBUTE_TRACESTATE, block, &taken, fault);
+    if (error == MP_OK && stage_traceparent(item, text))
+        error = set(block, ATTRIBUTE_TRACEPARENT, text, strlen(text), fault);
+    return error;
+}
+
+enum mp_error stage_inherit(const struct format_item *item, struct buffer *block, struct fault *fault)
+{
+    char text[FRAME_ID_TEXT];
+    size_t size;
+    bool taken;
+    enum mp_error error = take_trace(item, block, fault);
+    if (error == MP_OK)
+        error = take(&item->record, ATTRIBUTE_PARTITIONKEY, block, &taken, fault);
+    if (error == MP_OK)
+        error = take(&item->record, ATTRIBUTE_CORRELATIONID, block, &taken, fault);
+    /* A piece of a message has no id, and its cause was that of the message already. */
+    const bool nameless = item->record.producer == 0 && !has_id(&item->record);
+    if (error == MP_OK && nameless)
+        return take(&item->record, ATTRIBUTE_CAUSATIONID, block, &taken, fault);
+    if (error == MP_OK && !has(block, ATTRIBUTE_CAUSATIONID)) {
+        const char *id = frame_record_id(&item->record, text, &size);
+        error = set(block, ATTRIBUTE_CAUSATIONID, id, size, fault);
+    }
+    return error;
+}
