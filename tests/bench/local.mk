@@ -13,12 +13,17 @@ EXTRA_PROGRAMS += %D%/modes
 %C%_modes_SOURCES = %D%/modes.c %D%/bench.c %D%/bench.h
 %C%_modes_LDADD = $(STAGE_LIBS)
 
+# By hand: make tests/bench/steps && tests/bench/steps
+EXTRA_PROGRAMS += %D%/steps
+%C%_steps_SOURCES = %D%/steps.c %D%/bench.c %D%/bench.h
+%C%_steps_LDADD = $(STAGE_LIBS)
+
 # Not a second prerequisite: `all` is a make of its own, and the two would build the library at once.
 bench: all
 	$(MAKE) $(AM_MAKEFLAGS) %D%/latency$(EXEEXT) %D%/worker$(EXEEXT)
 	CC='$(CC)' MSGPIPE_BUILD='$(abs_top_builddir)' $(top_srcdir)/tests/bench/run $(BENCH_OPTIONS)
 .PHONY: bench
-CLEANFILES += bench-results.csv %D%/latency$(EXEEXT) %D%/worker$(EXEEXT) %D%/modes$(EXEEXT)
+CLEANFILES += bench-results.csv %D%/latency$(EXEEXT) %D%/worker$(EXEEXT) %D%/modes$(EXEEXT) %D%/steps$(EXEEXT)
 
 EXTRA_DIST += \
 	%D%/run \

@@ -45,6 +45,10 @@ fuzzers += %D%/fuzz_words
 %C%_fuzz_words_SOURCES = %D%/fuzz_words.c $(fuzz_main)
 %C%_fuzz_words_LDADD = $(TRANSPORT_LIBS) $(FUZZER_LIBS)
 
+fuzzers += %D%/fuzz_steps
+%C%_fuzz_steps_SOURCES = %D%/fuzz_steps.c $(fuzz_main)
+%C%_fuzz_steps_LDADD = $(STAGE_LIBS) $(FUZZER_LIBS)
+
 fuzzers += %D%/fuzz_server
 %C%_fuzz_server_SOURCES = %D%/fuzz_server.c $(fuzz_main)
 %C%_fuzz_server_LDADD = $(TRANSPORT_LIBS) $(FUZZER_LIBS)
