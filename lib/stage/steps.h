@@ -97,11 +97,14 @@ struct stage_field {
     size_t size; /* of the value, any bytes, not terminated */
 };
 
-/* A window that ended, with those messages that are done with it; good during the call only. */
+/*
+ * A window that ended: of one topic, because those who take several topics settle each for itself. With those messages
+ * that are done with it; good during the call only.
+ */
 struct stage_window {
     const uint64_t *tickets; /* as given to apply, in the order in which they came */
     size_t count;
-    const struct format_item *item; /* what comes of them, a new message; NULL: nothing */
+    const struct format_item *item; /* what comes of them, a new message (its topic is theirs); NULL: nothing */
     bool dead;                      /* they are dead, for the reason in RESULT */
     const struct stage_result_of_steps *result;
 };
