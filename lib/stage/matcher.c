@@ -33,6 +33,7 @@ struct stage_matcher {
     struct condition *all;
     size_t count;
     struct buffer scratch;
+    struct buffer subject; /* of a regular expression */
 };
 
 /* The decimal number that SIZE bytes at TEXT are, and nothing else: no space, no hexadecimal, no infinity. */
@@ -70,6 +71,7 @@ void stage_matcher_free(struct stage_matcher *matcher)
         condition_free(&matcher->all[i]);
     memory_release(matcher->all);
     buffer_free(&matcher->scratch);
+    buffer_free(&matcher->subject);
     memory_release(matcher);
 }
 
@@ -195,26 +197,25 @@ static bool matches_glob(const struct condition *condition, const struct format_
     return false;
 }
 
-/* Bytes behind a NUL in a value are looked at only where regexec() can be told the end, as on Linux, macOS and BSD. */
+/*
+ * With a NUL behind it, which not only regexec(3) wants but also what is put in its place to look for faults. Bytes behind
+ * a NUL in a value are looked at where regexec() can be told the end, as on Linux, macOS and BSD.
+ */
 static enum mp_error matches_regex(const struct condition *condition, const struct format_text *value,
-                                   struct buffer *scratch, bool *matches)
+                                   struct buffer *subject, bool *matches)
 {
+    regmatch_t extent = {.rm_so = 0, .rm_eo = (regoff_t)value->size};
     int code = REG_NOMATCH;
 #ifdef REG_STARTEND
-    regmatch_t extent = {.rm_so = 0, .rm_eo = (regoff_t)value->size};
     const int flags = REG_STARTEND;
-    const char *text = (const char *)value->text;
-    (void)scratch;
 #else
-    regmatch_t extent;
     const int flags = 0;
-    const size_t before = scratch->size;
-    if (buffer_append(scratch, value->text, value->size) != MP_OK || buffer_append(scratch, "", 1) != MP_OK)
-        return MP_ERR_MEMORY;
-    const char *text = (const char *)scratch->data + before;
 #endif
+    subject->size = 0;
+    if (buffer_append(subject, value->text, value->size) != MP_OK || buffer_append(subject, "", 1) != MP_OK)
+        return MP_ERR_MEMORY;
     for (size_t i = 0; i < condition->count && code == REG_NOMATCH; i++)
-        code = regexec(&condition->regexes[i], text, 1, &extent, flags);
+        code = regexec(&condition->regexes[i], (const char *)subject->data, 1, &extent, flags);
     *matches = code == 0;
     return code == 0 || code == REG_NOMATCH ? MP_OK : MP_ERR_MEMORY;
 }
@@ -228,12 +229,12 @@ static bool is_beyond(const struct condition *condition, const struct format_tex
 }
 
 /* What is not there matches nothing. */
-static enum mp_error holds(struct condition *condition, const struct format_item *item, struct buffer *scratch,
+static enum mp_error holds(struct stage_matcher *matcher, struct condition *condition, const struct format_item *item,
                            bool *matches)
 {
     struct format_text value;
-    scratch->size = 0;
-    enum mp_error error = format_value_read(condition->value, item, scratch, &value);
+    matcher->scratch.size = 0;
+    enum mp_error error = format_value_read(condition->value, item, &matcher->scratch, &value);
     if (error != MP_OK)
         return error;
     *matches = value.text != NULL;
@@ -246,7 +247,7 @@ static enum mp_error holds(struct condition *condition, const struct format_item
             *matches = matches_glob(condition, &value);
             break;
         case STAGE_REGEX:
-            error = matches_regex(condition, &value, scratch, matches);
+            error = matches_regex(condition, &value, &matcher->subject, matches);
             break;
         case STAGE_ABOVE:
         case STAGE_BELOW:
@@ -265,6 +266,6 @@ enum mp_error stage_matches(struct stage_matcher *matcher, const struct format_i
     enum mp_error error = MP_OK;
     *matches = true;
     for (size_t i = 0; error == MP_OK && *matches && i < matcher->count; i++)
-        error = holds(&matcher->all[i], item, &matcher->scratch, matches);
+        error = holds(matcher, &matcher->all[i], item, matches);
     return error;
 }
