@@ -51,11 +51,30 @@ static size_t last_line(const char **note, size_t size)
     return size - (size_t)(*note - at);
 }
 
+/* Cuts the line that begins at START to the terminal's width: `show` has the whole. */
+static void cut_line(struct letter_printer *printer, size_t start)
+{
+    struct buffer *text = &printer->text;
+    size_t columns = output_columns(STDOUT_FILENO);
+    size_t at = start, shown = 0;
+    if (!printer->terminal)
+        return;
+    while (at < text->size && shown <= columns)
+        shown += (text->data[at++] & 0xc0) != 0x80;
+    if (shown > columns)
+        text->size = at - 1;
+}
+
 static enum mp_error put_heading(struct letter_printer *printer)
 {
     bool bold = output_colour(STDOUT_FILENO);
-    return buffer_append_format(&printer->text, "%s%-32s  %-12s  %-24s  %-8s  %5s  %4s  %s%s\n", bold ? "\033[1m" : "",
-                                "ID", "DIED", "FROM", "REASON", "TRIES", "CODE", "ERROR", bold ? "\033[0m" : "");
+    enum mp_error error = buffer_append_string(&printer->text, bold ? "\033[1m" : "");
+    size_t line = printer->text.size;
+    if (!error)
+        error = buffer_append_format(&printer->text, "%-32s  %-10s  %-18s  %-8s  %5s  %4s  %s", "ID", "DIED", "FROM",
+                                     "REASON", "TRIES", "CODE", "ERROR");
+    cut_line(printer, line);
+    return error ? error : buffer_append_string(&printer->text, bold ? "\033[0m\n" : "\n");
 }
 
 /* A line of the list: columns on a terminal, else tabs between them. */
@@ -79,22 +98,14 @@ static enum mp_error put_line(struct letter_printer *printer, const struct lette
     size_t line = printer->text.size;
     if (!error)
         error = buffer_append_format(&printer->text,
-                                     printer->terminal ? "%-32.*s  %-12s  %-24s  %-8.*s  %5s  %4s  "
+                                     printer->terminal ? "%-32.*s  %-10s  %-18s  %-8.*s  %5s  %4s  "
                                                        : "%.*s\t%s\t%s\t%.*s\t%s\t%s\t",
                                      (int)id.size, id.data ? (char *)id.data : "", died, from, (int)letter->reason_size,
                                      letter->reason_size ? letter->reason : "", tries, code);
     buffer_free(&id);
-    size_t fixed = printer->text.size - line;
     if (!error)
         error = put(printer, note, note_size);
-    /* Only the error is cut, which `show` has in full. */
-    size_t columns = output_columns(STDOUT_FILENO);
-    columns = columns > fixed ? columns : fixed;
-    if (printer->terminal && printer->text.size - line > columns) {
-        printer->text.size = line + columns;
-        while ((printer->text.data[printer->text.size] & 0xc0) == 0x80)
-            printer->text.size--;
-    }
+    cut_line(printer, line);
     return error ? error : buffer_append(&printer->text, "\n", 1);
 }
 
@@ -107,7 +118,7 @@ static enum mp_error put_time(struct letter_printer *printer, const char *name, 
     char age[32];
     units_time_text(time, text);
     age_text(printer, time, age, sizeof(age));
-    return buffer_append_format(&printer->text, "%-10s %s (%s)", name, text, age);
+    return buffer_append_format(&printer->text, "%-15s %s (%s)", name, text, age);
 }
 
 /* What is known of its attempts: the first and the last. */
@@ -140,16 +151,16 @@ static enum mp_error put_death(struct letter_printer *printer, const struct lett
     struct buffer *text = &printer->text;
     enum mp_error error = MP_OK;
     if (letter->topic_size)
-        error = buffer_append_format(text, "%-10s %.*s, offset %" PRIu64 "\n", "from", (int)letter->topic_size,
+        error = buffer_append_format(text, "%-15s %.*s, offset %" PRIu64 "\n", "from", (int)letter->topic_size,
                                      letter->topic, letter->offset);
     if (!error && letter->group_size)
-        error = buffer_append_format(text, "%-10s %.*s\n", "group", (int)letter->group_size, letter->group);
+        error = buffer_append_format(text, "%-15s %.*s\n", "group", (int)letter->group_size, letter->group);
     if (!error && letter->reason_size)
-        error = buffer_append_format(text, "%-10s %.*s\n", "reason", (int)letter->reason_size, letter->reason);
+        error = buffer_append_format(text, "%-15s %.*s\n", "reason", (int)letter->reason_size, letter->reason);
     if (!error && letter->attempts)
-        error = buffer_append_format(text, "%-10s %" PRIu32 "\n", "attempts", letter->attempts);
+        error = buffer_append_format(text, "%-15s %" PRIu32 "\n", "attempts", letter->attempts);
     if (!error && letter->code >= 0)
-        error = buffer_append_format(text, "%-10s %" PRId32 "\n", "exit code", letter->code);
+        error = buffer_append_format(text, "%-15s %" PRId32 "\n", "exit code", letter->code);
     return error ? error : put_history(printer, letter);
 }
 
@@ -161,7 +172,7 @@ static enum mp_error put_attributes(struct letter_printer *printer, const struct
     while (!error && attribute_next(record->attributes, record->attributes_size, &at, &attribute)) {
         if (attribute.code == ATTRIBUTE_ORIGIN || attribute.code == ATTRIBUTE_ID || attribute_of_letter(&attribute))
             continue;
-        error = buffer_append_format(&printer->text, "%-10.*s ", (int)attribute.name_size, attribute.name);
+        error = buffer_append_format(&printer->text, "%-15.*s ", (int)attribute.name_size, attribute.name);
         if (!error)
             error = put(printer, attribute.value, attribute.value_size);
         if (!error)
@@ -194,7 +205,7 @@ static enum mp_error put_details(struct letter_printer *printer, const struct le
     const struct record *record = &entry->item.record;
     struct buffer note = {0};
     char size_text[24];
-    enum mp_error error = buffer_append_format(text, "%s%-10s ", printer->printed ? "\n" : "", "id");
+    enum mp_error error = buffer_append_format(text, "%s%-15s ", printer->printed ? "\n" : "", "id");
     if (!error)
         error = put(printer, entry->id, entry->id_size);
     if (!error)
@@ -202,10 +213,10 @@ static enum mp_error put_details(struct letter_printer *printer, const struct le
     if (!error && entry->id != entry->id_text && record->producer) {
         char origin[FRAME_ID_TEXT];
         frame_origin_text(record->producer, record->sequence, origin);
-        error = buffer_append_format(text, "%-10s %s\n", "origin", origin);
+        error = buffer_append_format(text, "%-15s %s\n", "origin", origin);
     }
     if (!error && entry->item.topic && *entry->item.topic)
-        error = buffer_append_format(text, "%-10s %s, offset %" PRIu64 "\n", "lies in", entry->item.topic,
+        error = buffer_append_format(text, "%-15s %s, offset %" PRIu64 "\n", "lies in", entry->item.topic,
                                      entry->item.offset);
     if (!error)
         error = put_death(printer, &entry->letter);
