@@ -1,5 +1,5 @@
 /*
- * aggregate: messages of a topic become one, a window of them by key at a time. They stay unsettled until the window has ended and
+ * aggregate: messages become one, a window of them by key at a time. They stay unsettled until the window has ended and
  * what came of it is stored: nothing is kept here that a restart could lose. What is held is bounded: past that the
  * largest window ends early.
  */
@@ -19,7 +19,6 @@ struct state {
     struct buffer scratch;
     struct windows windows;
     size_t body_max;     /* of what comes of it */
-    struct buffer key;   /* a window's: the topic, NUL, and what it is by */
     struct buffer block; /* the attributes of what comes of a window */
     struct buffer tickets;
     bool came_out; /* something came of the window that ends */
@@ -33,7 +32,6 @@ static void aggregate_close(struct step *step)
     format_value_free(state->by);
     windows_free(&state->windows);
     buffer_free(&state->scratch);
-    buffer_free(&state->key);
     buffer_free(&state->block);
     buffer_free(&state->tickets);
     memory_release(state);
@@ -80,13 +78,6 @@ static enum mp_error encode(const struct stage_step *declared, const struct form
     return error == MP_ERR_FORMAT ? fault_set(fault, error, "the body is neither JSON nor text") : fault_memory(fault);
 }
 
-/* What a window is by, in its key. */
-static struct format_text key_of(const struct held_window *window)
-{
-    const size_t topic = strlen(window->key) + 1;
-    return (struct format_text){(const uint8_t *)window->key + topic, window->key_size - topic};
-}
-
 /* The attributes of what comes of WINDOW. */
 static enum mp_error dress(struct state *state, const struct stage_step *declared, const struct held_window *window,
                            int64_t wall, struct fault *fault)
@@ -94,7 +85,6 @@ static enum mp_error dress(struct state *state, const struct stage_step *declare
     struct buffer *block = &state->block;
     char begin[UNITS_TIME_TEXT], end[UNITS_TIME_TEXT], count[24];
     const char *key = attribute_name(ATTRIBUTE_PARTITIONKEY), *type = attribute_name(ATTRIBUTE_DATACONTENTTYPE);
-    const struct format_text by = key_of(window);
     static const char json[] = "application/json";
     units_time_text(window->wall, begin);
     units_time_text(wall, end);
@@ -105,31 +95,28 @@ static enum mp_error dress(struct state *state, const struct stage_step *declare
         error = attributes_set(block, ATTRIBUTE_STRING, "windowstart", 11, begin, strlen(begin), fault);
     if (error == MP_OK)
         error = attributes_set(block, ATTRIBUTE_STRING, "windowend", 9, end, strlen(end), fault);
-    if (error == MP_OK && by.size > 0)
-        error = attributes_set(block, ATTRIBUTE_STRING, key, strlen(key), (const char *)by.text, by.size, fault);
+    if (error == MP_OK && window->key_size > 0)
+        error = attributes_set(block, ATTRIBUTE_STRING, key, strlen(key), window->key, window->key_size, fault);
     if (error == MP_OK && declared->array)
         error = attributes_set(block, ATTRIBUTE_STRING, type, strlen(type), json, sizeof(json) - 1, fault);
     return error;
 }
 
 /* The key of PASSAGE's window, checked: it becomes an attribute. */
-static enum mp_error read_key(struct state *state, const struct passage *passage, struct fault *fault)
+static enum mp_error read_key(struct state *state, const struct passage *passage, struct format_text *key,
+                              struct fault *fault)
 {
-    const char *topic = passage->item.topic != NULL ? passage->item.topic : "";
-    struct format_text key = {.text = NULL};
-    enum mp_error error = MP_OK;
-    state->scratch.size = state->key.size = 0;
-    if (state->by != NULL)
-        error = format_value_read(state->by, &passage->item, &state->scratch, &key);
-    if (error == MP_OK)
-        error = buffer_append(&state->key, topic, strlen(topic) + 1);
-    if (error == MP_OK)
-        error = buffer_append(&state->key, key.text, key.size);
-    if (error != MP_OK || key.size == 0)
+    *key = (struct format_text){.text = NULL};
+    if (state->by == NULL)
+        return MP_OK;
+    state->scratch.size = 0;
+    enum mp_error error = format_value_read(state->by, &passage->item, &state->scratch, key);
+    if (error != MP_OK || key->size == 0)
         return error;
     const char *name = attribute_name(ATTRIBUTE_PARTITIONKEY);
     state->block.size = 0;
-    return attributes_set(&state->block, ATTRIBUTE_STRING, name, strlen(name), (const char *)key.text, key.size, fault);
+    return attributes_set(&state->block, ATTRIBUTE_STRING, name, strlen(name), (const char *)key->text, key->size,
+                          fault);
 }
 
 /* Whether what WINDOW holds, SIZE bytes of it new, is too much for one message. */
@@ -138,13 +125,13 @@ static bool is_too_long(const struct state *state, const struct held_window *win
     return window->bytes.size >= state->body_max; /* a bracket may come */
 }
 
-/* Puts the message into the window of its key, or into the next one of that where it does not fit any more. */
-static enum mp_error put(struct step *step, struct passage *passage, struct fault *fault)
+/* Puts the message into the window of KEY, or into the next one of that key where it does not fit any more. */
+static enum mp_error put(struct step *step, struct passage *passage, const struct format_text *key, struct fault *fault)
 {
     struct state *state = step->state;
     struct windows *windows = &state->windows;
     for (;;) {
-        struct held_window *window = windows_open(windows, state->key.data, state->key.size);
+        struct held_window *window = windows_open(windows, key->text, key->size);
         if (window == NULL)
             return MP_ERR_MEMORY;
         const size_t before = window->bytes.size;
@@ -167,15 +154,16 @@ static enum mp_error put(struct step *step, struct passage *passage, struct faul
 static enum mp_error aggregate_apply(struct step *step, struct passage *passage, enum step_next *next)
 {
     struct state *state = step->state;
+    struct format_text key;
     struct fault fault = {0};
     if (passage->forget) {
         windows_forget(&state->windows, passage->ticket);
         *next = STEP_SKIP;
         return MP_OK;
     }
-    enum mp_error error = read_key(state, passage, &fault);
+    enum mp_error error = read_key(state, passage, &key, &fault);
     if (error == MP_OK)
-        error = put(step, passage, &fault);
+        error = put(step, passage, &key, &fault);
     if (error == MP_ERR_MEMORY)
         return error;
     *next = STEP_HELD;
@@ -238,7 +226,7 @@ static enum mp_error emit(struct step *step, struct held_window *window, int64_t
     struct state *state = step->state;
     struct stage_result_of_steps result = {.reason = 0};
     struct passage passage = {.steps = step->steps,
-                              .item = {.topic = window->key, .time = wall},
+                              .item = {.topic = "", .time = wall},
                               .now = now,
                               .wall = wall,
                               .result = &result,

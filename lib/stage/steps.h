@@ -98,13 +98,13 @@ struct stage_field {
 };
 
 /*
- * A window that ended: of one topic, because those who take several topics settle each for itself. With those messages
- * that are done with it; good during the call only.
+ * A window that ended, with those messages that are done with it; good during the call only. They may be of several
+ * topics, unless windows are by topic: they must all be of one session, which settles them at once.
  */
 struct stage_window {
     const uint64_t *tickets; /* as given to apply, in the order in which they came */
     size_t count;
-    const struct format_item *item; /* what comes of them, a new message (its topic is theirs); NULL: nothing */
+    const struct format_item *item; /* what comes of them, a new message; NULL: nothing */
     bool dead;                      /* they are dead, for the reason in RESULT */
     const struct stage_result_of_steps *result;
 };
