@@ -43,6 +43,8 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/relay_link.c %D%/relay_link.h \
 	%D%/pace.h \
 	%D%/pipeline_check.c %D%/pipeline_check.h \
+	%D%/pipeline_file.c %D%/pipeline_file.h \
+	%D%/pipeline_stages.c %D%/pipeline_stages.h \
 	%D%/retry.c %D%/retry.h \
 	%D%/retry_attempt.c \
 	%D%/retry_input.c \

@@ -5,11 +5,27 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/librunner.la
 %C%_librunner_la_SOURCES = \
-	%D%/runner.h \
+	%D%/commit.c %D%/commit.h \
+	%D%/feed.c %D%/feed.h \
+	%D%/hands.c %D%/hands.h \
+	%D%/outputs.c %D%/outputs.h \
+	%D%/runner.c %D%/runner.h \
+	%D%/runner_ask.c \
+	%D%/runner_members.c \
+	%D%/runner_private.h \
 	%D%/sink.h \
 	%D%/source.h \
 	%D%/source_follow.c %D%/source_follow.h \
 	%D%/source_memory.c %D%/source_memory.h \
 	%D%/source_rotated.c %D%/source_rotated.h \
 	%D%/source_watch.c %D%/source_watch.h \
+	%D%/stage.c %D%/stage.h \
+	%D%/stage_breaker.c \
+	%D%/stage_bundle.c \
+	%D%/stage_emit.c \
+	%D%/stage_private.h \
+	%D%/stage_report.c \
+	%D%/stage_take.c \
+	%D%/stage_task.c \
+	%D%/staging.c %D%/staging.h \
 	$(empty)

@@ -16,16 +16,18 @@ struct runner;
 
 struct runner_settings {
     struct event_base *base;
-    const char *relay; /* its address, as -r takes it; NULL: the default one */
-    const char
-        *state;       /* a directory for what sources remember (how far a file was read); NULL: nothing is remembered */
-    const char *only; /* this stage or sink alone, without sources; NULL: all */
+    const char *relay; /* its name or address, as -r takes it; NULL: the default one */
+    const char *state; /* a directory for what sources remember (how far a file was read); NULL: nothing */
+    const char *only;  /* this stage or sink alone, without sources; NULL: all */
     bool no_sources;
     bool no_sinks;
+    int64_t patience; /* microseconds that what runs is given when the runner ends it at a reload or drain; 0: 30 s */
     int (*signals)(posix_spawnattr_t *attributes); /* as in stage_command_settings */
     void *context;
-    /* runner_state() has changed, or runner_failure() is set. From the loop. */
+    /* runner_state() or runner_dead() has changed, or runner_failure() is set. From the loop; may be NULL. */
     void (*changed)(void *context);
+    /* How runner_reload() ended: FAULT NULL: it runs the new pipeline; else it goes on with the old one. May be NULL. */
+    void (*reloaded)(void *context, const struct fault *fault);
 };
 
 enum runner_state {
@@ -35,20 +37,22 @@ enum runner_state {
     RUNNER_STOPPED  /* after runner_stop() or runner_drain() */
 };
 
-/* PIPELINE must stay as long as the runner, or until it was exchanged. MP_ERR_INVALID, MP_ERR_MEMORY. */
-enum mp_error runner_open(const struct runner_settings *settings, const struct pipeline *pipeline,
-                          struct runner **runner, struct fault *fault);
+/* A success takes PIPELINE, and frees it when nothing runs by it any more. MP_ERR_INVALID, MP_ERR_MEMORY, MP_ERR_IO. */
+enum mp_error runner_open(const struct runner_settings *settings, struct pipeline *pipeline, struct runner **runner,
+                          struct fault *fault);
 /* At once: what is leased and not settled is handed out again by the relay. NULL is allowed. */
 void runner_free(struct runner *runner);
 
 enum runner_state runner_state(const struct runner *runner);
-/* Why it cannot go on (the relay refuses it, another version); NULL: it can. */
+/* Why it cannot go on (the relay refuses it, a stage or source cannot be opened); NULL: it can. */
 const struct fault *runner_failure(const struct runner *runner);
 
-/* Goes on with PIPELINE: what has the same text there keeps running, the rest is ended, and new things are begun. */
-enum mp_error runner_reload(struct runner *runner, const struct pipeline *pipeline, struct fault *fault);
-/* Whether the pipeline that was exchanged is not needed any more. */
-bool runner_has_exchanged(const struct runner *runner);
+/*
+ * Goes on with PIPELINE, which a success takes: what has the same text there keeps running, the rest comes to its end,
+ * and new things begin. First the relay is asked to set up topics and groups; reloaded() tells how it ended. MP_ERR_BUSY:
+ * a reload is under way, or the runner is stopping. MP_ERR_MEMORY.
+ */
+enum mp_error runner_reload(struct runner *runner, struct pipeline *pipeline, struct fault *fault);
 
 /* Begins no new message, lets what runs come to its end for at most PATIENCE microseconds, leaves the relay. */
 void runner_stop(struct runner *runner, int64_t patience);
@@ -59,8 +63,9 @@ void runner_drain(struct runner *runner);
 uint64_t runner_dead(const struct runner *runner);
 
 /*
- * What its parts did, as a JSON object: {"stages":[{"name","kind":"source|stage|sink","in","out","failed","dead",
- * "running","p50_us","p99_us","state":"running|paused|open|…","why":…}]}. MP_ERR_MEMORY.
+ * What its parts did, as a JSON object: {"stages":[{"name","kind":"source|stage|sink","in","done","out","failed","dead",
+ * "running","p50_us","p99_us","state":"running|paused|open|full|waiting|stopping|ended|failed","why","breaker",
+ * "to":{TOPIC:MESSAGES…}}]}. MP_ERR_MEMORY.
  */
 enum mp_error runner_describe(const struct runner *runner, struct buffer *out);
 

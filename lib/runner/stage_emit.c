@@ -1,0 +1,177 @@
+/* What comes out of a stage, to its topics. */
+#include "base/memory.h"
+#include "pipeline/pipeline.h"
+#include "runner/stage_private.h"
+
+#include <stdio.h>
+
+enum mp_error stage_open_routes(struct runner_stage *stage, struct fault *fault)
+{
+    const struct pipeline_stage *model = stage->model;
+    bool falls_back = model->breaker.fallback == PIPELINE_FALLBACK_TOPIC;
+    size_t routes = model->routes_count ? model->routes_count : model->to.count;
+    stage->destinations = memory_allocate_array(routes + 1, sizeof *stage->destinations);
+    if (!stage->destinations)
+        return fault_memory(fault);
+    stage->routes = (uint32_t)routes;
+    stage->routed = model->routes_count > 0;
+    enum mp_error error = MP_OK;
+    for (size_t i = 0; !error && i < routes; i++) {
+        struct destination *destination = &stage->destinations[i];
+        destination->topic = stage->routed ? model->routes[i].to.topic : model->to.all[i].topic;
+        stage->destinations_count++;
+        if (stage->routed && model->routes[i].where.count > 0)
+            error = stage_matcher_open(&model->routes[i].where, &destination->matcher, fault);
+    }
+    if (falls_back)
+        stage->destinations[stage->destinations_count++].topic = model->breaker.to.topic;
+    for (uint32_t i = 0; i < stage->destinations_count; i++) {
+        struct destination *destination = &stage->destinations[i];
+        const struct pipeline_topic *topic = pipeline_topic(stage->settings.pipeline, destination->topic);
+        uint64_t most = topic ? topic->settings.max_messages / 4 + 1 : 0;
+        bool limited = topic && topic->settings.max_messages > 0;
+        if (limited && (stage->most_at_once == 0 || most < stage->most_at_once))
+            stage->most_at_once = most;
+        destination->first = true;
+        for (uint32_t before = 0; before < i; before++)
+            if (strcmp(stage->destinations[before].topic, destination->topic) == 0)
+                destination->first = false;
+    }
+    return error;
+}
+
+void stage_free_routes(struct runner_stage *stage)
+{
+    for (uint32_t i = 0; i < stage->destinations_count; i++)
+        stage_matcher_free(stage->destinations[i].matcher);
+    memory_release(stage->destinations);
+}
+
+void stage_bury(struct runner_stage *stage, struct feed *feed, const struct part *parts, uint32_t count,
+                enum protocol_reason reason, const char *words)
+{
+    const struct protocol_settlement how = {
+        .action = PROTOCOL_DEAD,
+        .reason = reason,
+        .exit_code = -1,
+        .note = words,
+        .note_size = (uint16_t)strnlen(words, PROTOCOL_NOTE_MAX),
+    };
+    for (uint32_t i = 0; i < count; i++) {
+        if (!feed_has_lost(feed, parts[i].parcel))
+            stage->counters.dead += parts[i].count;
+        feed_settle(feed, &parts[i], &how);
+    }
+    stage_changed(stage);
+}
+
+/* The messages come again, as if they had never been here. */
+static void give_back(struct feed *feed, const struct part *parts, uint32_t count)
+{
+    static const struct protocol_settlement how = {.action = PROTOCOL_RELEASE, .exit_code = -1};
+    for (uint32_t i = 0; i < count; i++)
+        feed_settle(feed, &parts[i], &how);
+}
+
+enum { NOWHERE = UINT32_MAX };
+
+/* The destination of ITEM, or NOWHERE. */
+static enum mp_error route(const struct runner_stage *stage, const struct format_item *item, uint32_t *number)
+{
+    for (*number = 0; *number < stage->routes; ++*number) {
+        struct stage_matcher *matcher = stage->destinations[*number].matcher;
+        bool matches = true;
+        if (matcher) {
+            enum mp_error error = stage_matches(matcher, item, &matches);
+            if (error)
+                return error;
+        }
+        if (matches)
+            return MP_OK;
+    }
+    *number = NOWHERE;
+    return MP_OK;
+}
+
+static const char *words_unrouted(const struct format_item *item, char *words, size_t size)
+{
+    char id[FRAME_ID_TEXT];
+    char quoted[FAULT_QUOTE];
+    size_t length;
+    if (item->record.producer == 0 && item->record.attributes_size == 0) {
+        snprintf(words, size, "no route matches what came of it");
+    } else {
+        const char *text = frame_record_id(&item->record, id, &length);
+        snprintf(words, size, "no route matches message %s", fault_quote(quoted, text, length));
+    }
+    return words;
+}
+
+/* Looks for a way for everything that is staged; else PARTS are dead or given back. */
+static bool find_ways(struct runner_stage *stage, struct feed *feed, const struct part *parts, uint32_t count)
+{
+    struct staging *staging = stage->settings.staging;
+    size_t longest = client_welcome(client_link_client(feed->link))->max_message;
+    char words[FAULT_TEXT];
+    for (size_t i = 0; i < staging->count; i++) {
+        struct staged *staged = &staging->all[i];
+        if (route(stage, &staged->item, &staged->number)) {
+            give_back(feed, parts, count);
+            return false;
+        }
+        if (staged->number == NOWHERE && stage->routed) {
+            stage_bury(stage, feed, parts, count, PROTOCOL_REASON_UNROUTED,
+                       words_unrouted(&staged->item, words, sizeof words));
+            return false;
+        }
+        if (staged->item.record.size > longest && staged->number != NOWHERE) {
+            snprintf(words, sizeof words, "a message of %zu bytes came of it: the relay takes %zu at most",
+                     staged->item.record.size, longest);
+            stage_bury(stage, feed, parts, count, PROTOCOL_REASON_OVERFLOW, words);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What is in the next commit, and cannot all be put there, comes again. */
+static void give_up_commit(struct feed *feed, const struct part *parts, uint32_t count)
+{
+    static const struct protocol_settlement how = {.action = PROTOCOL_RELEASE, .exit_code = -1};
+    give_back(feed, parts, count);
+    feed_give_up(feed, &how);
+}
+
+static void commit(struct runner_stage *stage, struct feed *feed, const struct part *parts, uint32_t count)
+{
+    struct staging *staging = stage->settings.staging;
+    if (commit_reserve(&feed->open, count)) {
+        give_back(feed, parts, count);
+        return;
+    }
+    enum mp_error error = MP_OK;
+    for (size_t i = 0; !error && i < staging->count; i++) {
+        struct staged *staged = &staging->all[i];
+        if (staged->number != NOWHERE)
+            error = outputs_add(&feed->open.outputs, staged->number, stage->destinations[staged->number].topic,
+                                &staged->item, staged->kept);
+    }
+    if (error)
+        give_up_commit(feed, parts, count);
+    else
+        feed_commit(feed, parts, count);
+}
+
+void stage_emit(struct runner_stage *stage, struct feed *feed, const struct part *parts, uint32_t count)
+{
+    if (find_ways(stage, feed, parts, count))
+        commit(stage, feed, parts, count);
+}
+
+void stage_emit_to(struct runner_stage *stage, struct feed *feed, const struct part *parts, uint32_t count,
+                   uint32_t number)
+{
+    for (size_t i = 0; i < stage->settings.staging->count; i++)
+        stage->settings.staging->all[i].number = number;
+    commit(stage, feed, parts, count);
+}
