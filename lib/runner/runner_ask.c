@@ -106,8 +106,9 @@ static void take_groups(struct runner *runner, const char *text, size_t size)
     }
     uint64_t windowed = runner_members_windowed(runner);
     runner->quiet = answer && waiting == 0 && leased == 0 && !runner->moved;
-    /* What is left waits for windows to end, and nothing comes that would end them. */
-    if (answer && waiting == 0 && windowed > 0 && leased == (json_int_t)windowed && !runner->moved)
+    /* What is left waits for windows to end. Without sources somebody else sends, and may go on. */
+    bool ends = runner->draining || runner_members_have_sources(runner);
+    if (answer && ends && waiting == 0 && windowed > 0 && leased == (json_int_t)windowed && !runner->moved)
         runner_members_end_windows(runner);
     json_decref(answer);
 }

@@ -295,6 +295,14 @@ bool runner_members_have_stopped(const struct runner *runner)
     return !runner->members;
 }
 
+bool runner_members_have_sources(const struct runner *runner)
+{
+    for (const struct member *member = runner->members; member; member = member->next)
+        if (member->source_model)
+            return true;
+    return false;
+}
+
 bool runner_members_sources_have_ended(const struct runner *runner)
 {
     for (const struct member *member = runner->members; member; member = member->next)

@@ -85,6 +85,7 @@ void runner_members_stop(struct runner *runner, int64_t deadline);
 void runner_members_stop_sources(struct runner *runner);
 void runner_members_free(struct runner *runner);
 bool runner_members_have_stopped(const struct runner *runner);
+bool runner_members_have_sources(const struct runner *runner);
 bool runner_members_sources_have_ended(const struct runner *runner);
 /* Whether no stage has anything in hand but what waits in windows. */
 bool runner_members_are_idle(const struct runner *runner);

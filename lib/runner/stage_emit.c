@@ -98,12 +98,11 @@ static const char *words_unrouted(const struct format_item *item, char *words, s
     char id[FRAME_ID_TEXT];
     char quoted[FAULT_QUOTE];
     size_t length;
-    if (item->record.producer == 0 && item->record.attributes_size == 0) {
+    const char *text = frame_record_id(&item->record, id, &length);
+    if (item->record.producer == 0 && text == id)
         snprintf(words, size, "no route matches what came of it");
-    } else {
-        const char *text = frame_record_id(&item->record, id, &length);
+    else
         snprintf(words, size, "no route matches message %s", fault_quote(quoted, text, length));
-    }
     return words;
 }
 

@@ -7,12 +7,18 @@
 
 /* ---- settling ------------------------------------------------------------------------------------------------- */
 
-static void count(struct runner_stage *stage, const struct protocol_settlement *how, uint64_t messages)
+/* Whether messages of PARCEL have failed so often that this was their last attempt. */
+static bool is_last(const struct runner_stage *stage, const struct stage_parcel *parcel)
 {
-    if (how->action == PROTOCOL_DEAD)
-        stage->counters.dead += messages;
+    return parcel->attempt > stage->model->group.max_retries;
+}
+
+static void count(struct runner_stage *stage, const struct protocol_settlement *how, const struct part *part)
+{
+    if (how->action == PROTOCOL_DEAD || (how->action == PROTOCOL_RETRY && is_last(stage, part->parcel)))
+        stage->counters.dead += part->count;
     else if (how->action == PROTOCOL_RETRY)
-        stage->counters.failed += messages;
+        stage->counters.failed += part->count;
     stage_changed(stage);
 }
 
@@ -21,7 +27,7 @@ void stage_settle_bundle(struct runner_stage *stage, struct bundle *bundle, cons
     for (uint32_t i = 0; i < bundle->parts_count; i++) {
         const struct part *part = &bundle->parts[i];
         if (!feed_has_lost(bundle->feed, part->parcel))
-            count(stage, how, part->count);
+            count(stage, how, part);
         feed_settle(bundle->feed, part, how);
     }
     bundle_free(stage, bundle);
@@ -161,7 +167,8 @@ static void log_failure(const struct runner_stage *stage, const struct bundle *b
     } else {
         log_field(&line, "messages", "%u", bundle->inputs);
     }
-    log_field(&line, "outcome", "%s", words[outcome->end]);
+    bool last = outcome->end == STAGE_FAILED && is_last(stage, bundle->parts[0].parcel);
+    log_field(&line, "outcome", "%s", last ? "failed at its last attempt, dead" : words[outcome->end]);
     if (outcome->result.code >= 0)
         log_field(&line, "exit", "%d", outcome->result.code);
     if (outcome->note_size > 0)

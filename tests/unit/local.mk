@@ -347,6 +347,10 @@ unit_tests += %D%/test_work_stream
 %C%_test_work_stream_SOURCES = %D%/test_work_stream.c %D%/work_rig.c %D%/work_rig.h
 %C%_test_work_stream_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_runner_outputs
+%C%_test_runner_outputs_SOURCES = %D%/test_runner_outputs.c
+%C%_test_runner_outputs_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
