@@ -120,8 +120,11 @@ static void sort_stages(struct load *load)
 static enum mp_error read_all(struct load *load, struct source sources[DIAGNOSE_FILES], struct fault *fault)
 {
     enum mp_error error = find_folder(load, load->settings->file, fault);
-    if (error == MP_OK)
-        error = source_read(load->arena, load->settings->file, &sources[0], fault);
+    const struct pipeline_load_settings *settings = load->settings;
+    if (error == MP_OK && settings->text != NULL)
+        error = source_take(load->arena, settings->file, settings->text, settings->size, &sources[0], fault);
+    else if (error == MP_OK)
+        error = source_read(load->arena, settings->file, &sources[0], fault);
     if (error != MP_OK)
         return error;
     load->diagnostics->sources[0] = &sources[0];

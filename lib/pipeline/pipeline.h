@@ -11,7 +11,9 @@
 enum { PIPELINE_FILE_MAX = 16 * 1024 * 1024 }; /* bytes of a file */
 
 struct pipeline_load_settings {
-    const char *file;         /* "-": stdin */
+    const char *file; /* "-": stdin */
+    const char *text; /* `size` bytes that are taken for what is in the file; NULL: it is read */
+    size_t size;
     char *const *environment; /* for ${VAR}; ends with NULL */
     bool tests;               /* read the file NAME_test.yaml beside NAME.yaml too, if there is one */
     bool commands;            /* check that commands are there and can be run */

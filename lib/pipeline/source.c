@@ -70,20 +70,29 @@ static bool find_lines(struct arena *arena, struct source *source)
     return true;
 }
 
+static const char *name_of(const char *file)
+{
+    return strcmp(file, "-") == 0 ? "<stdin>" : file;
+}
+
+enum mp_error source_take(struct arena *arena, const char *file, const void *text, size_t size, struct source *source,
+                          struct fault *fault)
+{
+    const char *name = name_of(file);
+    *source = (struct source){.size = size};
+    source->name = arena_copy(arena, name, strlen(name));
+    source->text = arena_copy(arena, text, size);
+    if (source->name == NULL || source->text == NULL || !find_lines(arena, source))
+        return fault_memory(fault);
+    return MP_OK;
+}
+
 enum mp_error source_read(struct arena *arena, const char *file, struct source *source, struct fault *fault)
 {
     struct buffer text = {0};
-    const char *name = strcmp(file, "-") == 0 ? "<stdin>" : file;
-    *source = (struct source){.name = arena_copy(arena, name, strlen(name))};
-    if (source->name == NULL)
-        return fault_memory(fault);
-    enum mp_error error = read_file(file, source->name, &text, fault);
-    if (error == MP_OK) {
-        source->size = text.size;
-        source->text = arena_copy(arena, text.data, text.size);
-        if (source->text == NULL || !find_lines(arena, source))
-            error = fault_memory(fault);
-    }
+    enum mp_error error = read_file(file, name_of(file), &text, fault);
+    if (error == MP_OK)
+        error = source_take(arena, file, text.data, text.size, source, fault);
     buffer_free(&text);
     return error;
 }

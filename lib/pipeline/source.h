@@ -23,6 +23,10 @@ struct source {
  */
 enum mp_error source_read(struct arena *arena, const char *file, struct source *source, struct fault *fault);
 
+/* The same of SIZE bytes at TEXT, of which a copy is taken. */
+enum mp_error source_take(struct arena *arena, const char *file, const void *text, size_t size, struct source *source,
+                          struct fault *fault);
+
 /* The line, the column and the length in characters of SIZE bytes from OFFSET on, as far as they are in one line. */
 struct pipeline_place source_place(const struct source *source, size_t offset, size_t size);
 

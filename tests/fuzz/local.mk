@@ -49,6 +49,10 @@ fuzzers += %D%/fuzz_steps
 %C%_fuzz_steps_SOURCES = %D%/fuzz_steps.c $(fuzz_main)
 %C%_fuzz_steps_LDADD = $(STAGE_LIBS) $(FUZZER_LIBS)
 
+fuzzers += %D%/fuzz_pipeline
+%C%_fuzz_pipeline_SOURCES = %D%/fuzz_pipeline.c $(fuzz_main)
+%C%_fuzz_pipeline_LDADD = $(PIPELINE_LIBS) $(FUZZER_LIBS)
+
 fuzzers += %D%/fuzz_server
 %C%_fuzz_server_SOURCES = %D%/fuzz_server.c $(fuzz_main)
 %C%_fuzz_server_LDADD = $(TRANSPORT_LIBS) $(FUZZER_LIBS)
