@@ -82,6 +82,23 @@ static void check_command(struct load *load, const struct pipeline_command *comm
         check_program(load, command);
 }
 
+/* A file that a sink writes: its folder must be there. */
+static void check_file(struct load *load, const char *file, const struct pipeline_place *place)
+{
+    struct stat status;
+    const char *slash = strrchr(file, '/');
+    char shown[FAULT_QUOTE];
+    if (stat(file, &status) == 0) {
+        if (S_ISDIR(status.st_mode))
+            diagnose_error(load->diagnostics, place, "file: '%s' is a folder", fault_quote(shown, file, strlen(file)));
+        return;
+    }
+    const char *folder = slash == file ? "/" : load_copy(load, file, (size_t)(slash - file));
+    if (folder != NULL && (stat(folder, &status) != 0 || !S_ISDIR(status.st_mode)))
+        diagnose_error(load->diagnostics, place, "file: there is no folder '%s'",
+                       fault_quote(shown, folder, strlen(folder)));
+}
+
 void check_commands(struct load *load)
 {
     const struct pipeline *pipeline = load->pipeline;
@@ -90,5 +107,7 @@ void check_commands(struct load *load)
     for (size_t i = 0; i < pipeline->stages_count; i++) {
         check_command(load, &pipeline->stages[i].command);
         check_command(load, &pipeline->stages[i].breaker.command);
+        if (pipeline->stages[i].file != NULL)
+            check_file(load, pipeline->stages[i].file, &pipeline->stages[i].file_place);
     }
 }

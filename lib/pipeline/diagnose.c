@@ -141,7 +141,7 @@ static void show_line(struct shown *shown, const struct source *source, const st
     }
     if (memchr(shown->marks.data != NULL ? (char *)shown->marks.data : "", '^', shown->marks.size) == NULL)
         put(shown, &shown->marks, "^", 1); /* behind the last character */
-    while (shown->marks.size > 0 && shown->marks.data[shown->marks.size - 1] == ' ')
+    while (shown->marks.size > 0 && strchr(" \t", shown->marks.data[shown->marks.size - 1]) != NULL)
         shown->marks.size--;
 }
 

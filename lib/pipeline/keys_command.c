@@ -92,9 +92,7 @@ static const char *read_variable(struct load *load, const struct yaml_pair *pair
                        fault_quote(shown, pair->key.text, pair->key.size));
         return NULL;
     }
-    const char *text = value->kind == YAML_SCALAR && value->size == 0
-                           ? ""
-                           : read_text(load, pair->key.text, "a text (\"\" for an empty one)", value);
+    const char *text = value->kind == YAML_SCALAR && value->size == 0 ? "" : read_text(load, "env", "a text", value);
     size_t size = text != NULL ? pair->key.size + strlen(text) + 2 : 0;
     char *joined = text != NULL ? load_allocate(load, size, 1) : NULL;
     if (joined != NULL)

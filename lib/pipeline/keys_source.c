@@ -91,6 +91,10 @@ static void end_source(struct load *load, const struct yaml_pair *pair, void *in
     if (timed && yaml_get(value, "restart") != NULL)
         diagnose_error(load->diagnostics, &yaml_get(value, "restart")->key.place,
                        "restart: the time begins this command, 'every' or 'cron' says when");
+    for (size_t i = 0; i < source->steps_count; i++)
+        if (source->steps[i].kind == STAGE_STEP_AGGREGATE)
+            diagnose_error(load->diagnostics, &yaml_get(value, "steps")->key.place,
+                           "aggregate: not in a source: put it into a stage behind it");
     source->text = value_text(load, value);
 }
 

@@ -509,6 +509,14 @@ static void begin_sink(struct load *load, const struct yaml_pair *pair, void *in
     sink->sink = true;
 }
 
+static void read_file(struct load *load, const struct key *key, const struct yaml_pair *pair, void *into)
+{
+    struct pipeline_stage *sink = into;
+    const struct key path = {.name = key->name, .kind = KEY_PATH};
+    sink->file_place = pair->value.place;
+    (void)read_value(load, &path, &pair->value, &sink->file);
+}
+
 static void end_sink(struct load *load, const struct yaml_pair *pair, void *into)
 {
     static const struct {
@@ -546,8 +554,10 @@ static void end_sink(struct load *load, const struct yaml_pair *pair, void *into
 static const struct key sink_keys[] = {
     KEYS_OF_INPUT,
     {.name = "file",
-     .kind = KEY_PATH,
-     AT(file),
+     .kind = KEY_READ,
+     .read = read_file,
+     .type = "a path",
+     .schema = "{\"type\":\"string\"}",
      .help = "messages are appended to this file, and flushed to disk before they are settled",
      .example = "archive.ndjson"},
     {.name = "rotate",

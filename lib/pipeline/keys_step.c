@@ -405,7 +405,9 @@ void keys_read_steps(struct load *load, const struct key *key, const struct yaml
         const struct yaml *item = &value->items[i];
         struct stage_step *step = &steps->all[i];
         read_mapping(load, &step_mapping, &(struct yaml_pair){.key.text = "", .value = *item}, step);
-        if (aggregate != NULL && (step->kind == STAGE_STEP_RATE_LIMIT || step->kind >= STAGE_STEP_DEDUPE))
+        if (aggregate != NULL && step->kind == STAGE_STEP_AGGREGATE)
+            diagnose_error(load->diagnostics, &item->place, "aggregate stands twice: put one into the next stage");
+        else if (aggregate != NULL && (step->kind == STAGE_STEP_RATE_LIMIT || step->kind >= STAGE_STEP_DEDUPE))
             diagnose_error(load->diagnostics, &item->place, "behind aggregate no '%s': put it into the next stage",
                            step_names[step->kind]);
         else if (step->kind == STAGE_STEP_AGGREGATE && split != NULL)

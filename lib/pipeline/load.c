@@ -68,8 +68,8 @@ static const char *tests_file(struct load *load)
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
 
 /* Reads a file by the keys of MAPPING; mistakes go to the diagnostics. */
-static enum mp_error read_file(struct load *load, const char *file, const struct mapping *mapping,
-                               struct source *source, struct fault *fault)
+static enum mp_error read_file(struct load *load, const struct mapping *mapping, struct source *source,
+                               struct fault *fault)
 {
     struct yaml *root;
     size_t before = load->diagnostics->errors;
@@ -77,10 +77,10 @@ static enum mp_error read_file(struct load *load, const char *file, const struct
     enum mp_error error = yaml_read(load->arena, source, load->diagnostics, &root);
     if (error != MP_OK)
         return fault_memory(fault);
-    (void)file;
-    struct pipeline_place top = {.line = 1, .column = 1, .file = source->number};
+    struct pipeline_place whole = {.file = source->number};
     if (root == NULL && load->diagnostics->errors == before)
-        diagnose_error(load->diagnostics, &top, "the file is empty: a pipeline has topics, stages, sources, sinks");
+        diagnose_error(load->diagnostics, &whole,
+                       "the file is empty: a pipeline has topics, stages, sources, sinks: see mpipeline(5)");
     if (root == NULL)
         return MP_OK;
     if (root->kind != YAML_MAPPING)
@@ -101,7 +101,7 @@ static enum mp_error read_tests(struct load *load, struct source *source, struct
         return error;
     source->number = 1;
     load->diagnostics->sources[1] = source;
-    return read_file(load, file, &test_file_mapping, source, fault);
+    return read_file(load, &test_file_mapping, source, fault);
 }
 
 /* Stages stand before sinks, whatever the order of the file. */
@@ -128,7 +128,7 @@ static enum mp_error read_all(struct load *load, struct source sources[DIAGNOSE_
     if (error != MP_OK)
         return error;
     load->diagnostics->sources[0] = &sources[0];
-    error = read_file(load, load->settings->file, &pipeline_mapping, &sources[0], fault);
+    error = read_file(load, &pipeline_mapping, &sources[0], fault);
     if (error == MP_OK)
         error = read_tests(load, &sources[1], fault);
     if (error != MP_OK)

@@ -132,8 +132,9 @@ struct pipeline_stage {
     bool cycle_allowed;
     /* sinks */
     const char *file; /* a path that does not depend on where mrelay was started */
-    uint64_t rotate;  /* bytes after which a new file is begun; 0: never */
-    unsigned keep;    /* rotated files that are kept; 0: all */
+    struct pipeline_place file_place;
+    uint64_t rotate; /* bytes after which a new file is begun; 0: never */
+    unsigned keep;   /* rotated files that are kept; 0: all */
     struct pipeline_socket socket;
 };
 

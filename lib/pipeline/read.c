@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <strings.h>
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
@@ -196,8 +197,13 @@ static bool read_flag(struct load *load, const struct key *key, const struct yam
         *into = (text[0] | 0x20) == 't';
         return true;
     }
-    diagnose_error(load->diagnostics, &value->place, "%s: '%s' is neither true nor false", key->name,
-                   fault_quote(shown, text, strlen(text)));
+    bool yes = strcasecmp(text, "yes") == 0 || strcasecmp(text, "on") == 0 || strcmp(text, "1") == 0;
+    bool no = strcasecmp(text, "no") == 0 || strcasecmp(text, "off") == 0 || strcmp(text, "0") == 0;
+    diagnose_error(load->diagnostics, &value->place, "%s: '%s' is neither true nor false%s", key->name,
+                   fault_quote(shown, text, strlen(text)),
+                   yes  ? ": write true"
+                   : no ? ": write false"
+                        : "");
     return false;
 }
 
@@ -230,7 +236,8 @@ static bool read_duration(struct load *load, const struct key *key, const struct
         return true;
     char least[24];
     units_duration_text((int64_t)key->low, least, sizeof least);
-    diagnose_error(load->diagnostics, &value->place, "%s: at least %s is needed", key->name, least);
+    diagnose_error(load->diagnostics, &value->place, "%s: '%s' is too short: at least %s is needed", key->name, text,
+                   least);
     return false;
 }
 
@@ -369,6 +376,32 @@ static size_t key_names(const struct mapping *mapping, const char *names[KEYS_MA
     return count;
 }
 
+static bool has_key(const struct mapping *mapping, const struct yaml *name)
+{
+    for (const struct key *key = mapping->keys; key->name != NULL; key++)
+        if (strlen(key->name) == name->size && memcmp(key->name, name->text, name->size) == 0)
+            return true;
+    return false;
+}
+
+/* A key that is right in another place: inside of one of the mapping's own, or in something else. */
+static bool elsewhere(char hint[LOAD_HINT], const struct mapping *mapping, const struct yaml *name)
+{
+    static const struct mapping *const others[] = {&stage_mapping, &sink_mapping,  &source_mapping,
+                                                   &topic_mapping, &relay_mapping, &pipeline_mapping};
+    for (const struct key *key = mapping->keys; key->name != NULL; key++)
+        if (key->of != NULL && !key->of->named && has_key(key->of, name)) {
+            snprintf(hint, LOAD_HINT, "it stands in '%s', as %s: {%s: ...}", key->name, key->name, name->text);
+            return true;
+        }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (has_key(others[i], name)) {
+            snprintf(hint, LOAD_HINT, "it is a key of %s", others[i]->what);
+            return true;
+        }
+    return false;
+}
+
 static const struct key *find_key(struct load *load, const struct mapping *mapping, const struct yaml *name)
 {
     const char *names[KEYS_MAX];
@@ -376,8 +409,9 @@ static const struct key *find_key(struct load *load, const struct mapping *mappi
     for (const struct key *key = mapping->keys; key->name != NULL; key++)
         if (strlen(key->name) == name->size && memcmp(key->name, name->text, name->size) == 0)
             return key;
-    load_hint(hint, name->text, names, key_names(mapping, names));
     load->loose = true;
+    if (!elsewhere(hint, mapping, name))
+        load_hint(hint, name->text, names, key_names(mapping, names));
     diagnose_error(load->diagnostics, &name->place, "unknown key '%s' in %s%s%s",
                    fault_quote(shown, name->text, name->size), mapping->what, hint[0] != '\0' ? ": " : "", hint);
     return NULL;
@@ -393,6 +427,9 @@ static void read_pair(struct load *load, const struct mapping *mapping, const st
     void *member = (char *)into + key->at;
     if (key->kind == KEY_READ)
         key->read(load, key, pair, member);
+    else if (key->kind == KEY_MAPPING && pair->value.kind != YAML_MAPPING)
+        diagnose_error(load->diagnostics, &pair->value.place, "%s: keys are needed, as %s, here is %s", key->name,
+                       key->example, yaml_words(&pair->value));
     else if (key->kind == KEY_MAPPING)
         read_mapping(load, key->of, pair, member);
     else
@@ -405,9 +442,12 @@ static void check_required(struct load *load, const struct mapping *mapping, con
         if (!key->required || yaml_get(&pair->value, key->name) != NULL)
             continue;
         load->loose = true;
+        bool named = mapping->named && pair->key.size > 0;
         diagnose_error(load->diagnostics, pair->key.size > 0 ? &pair->key.place : &pair->value.place,
-                       "%s needs the key '%s': %s%s%s", mapping->what, key->name, key->name,
-                       key->example != NULL ? ": " : "", key->example != NULL ? key->example : "");
+                       "%s%s%s needs the key '%s'%s%s%s%s", named ? mapping->name : mapping->what, named ? " " : "",
+                       named ? pair->key.text : "", key->name, key->example != NULL ? ", as " : "",
+                       key->example != NULL ? key->name : "", key->example != NULL ? ": " : "",
+                       key->example != NULL ? key->example : "");
     }
 }
 

@@ -390,32 +390,45 @@ static void on_event(struct builder *builder, struct fy_event *event)
 
 /* ---- what libfyaml says ---------------------------------------------------------------------------------------- */
 
-/* What to do about its more frequent complaints. */
-static const char *advice(const char *what)
+/* Its more frequent complaints in words for those who do not know YAML's grammar, and what to do. */
+static const char *in_words(const char *what)
 {
     static const struct {
-        const char *part, *advice;
+        const char *part, *words;
     } known[] = {
-        {"flow sequence without a closing", "write the ']' of a list that begins above"},
-        {"flow mapping without a closing", "write the '}' of a mapping that begins above"},
-        {"tab", "indent with spaces"},
-        {"invalid indentation", "neighbours begin in the same column"},
-        {"did not find expected", "neighbours begin in the same column"},
-        {"nested block mapping on the same line", "quote a value that holds ': '"},
-        {"plain scalar cannot start", "quote it"},
-        {"invalid escape", "write \\\\ for a backslash, or use single quotes"},
-        {"missing comma in flow",
-         "separate with ',', and quote a value that holds '{', '}', '[' or ']', as \"${NAME}\""},
-        {"wrongly indented double-quoted", "close the quotes, and indent the lines of a long text"},
-        {"wrongly indented single-quoted", "close the quotes, and indent the lines of a long text"},
-        {"extra closing", "remove it, or quote the value"},
+        {"flow sequence without a closing", "the file ends inside of a list: write the ']' of one that begins above"},
+        {"flow mapping without a closing", "the file ends inside of a mapping: write the '}' of one that begins above"},
+        {"wrongly indented flow", "a '{' or '[' above is not closed, or this line is not indented: close it"},
+        {"mismatched flow mapping end", "this '}' comes before the ']' of a list inside: close that first"},
+        {"mismatched flow sequence end", "this ']' comes before the '}' of a mapping inside: close that first"},
+        {"invalid indentation", "this line begins in no column that one above began in: indent neighbours alike"},
+        {"nested block mapping on the same line", "': ' inside of a value: quote the value"},
+        {"invalid multiline plain key", "this line has no ': ': a line of a mapping is NAME: VALUE"},
         {"could not find", "a line of a mapping is NAME: VALUE"},
-        {"depth", "50 levels is the limit"},
+        {"missing comma in flow",
+         "a ',' is missing, or a value that holds '{', '}', '[', ']' or a quote is not quoted, as \"${NAME}\""},
+        {"wrongly indented double-quoted",
+         "the quote that begins here is not closed, or the next line is not indented"},
+        {"wrongly indented single-quoted",
+         "the quote that begins here is not closed, or the next line is not indented"},
+        {"quoted scalar without closing quote", "the quote that begins here is not closed"},
+        {"extra closing", "nothing is open that this would close: remove it, or quote the value"},
+        {"tab", "a tab cannot indent: use spaces"},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strstr(what, known[i].part) != NULL)
-            return known[i].advice;
-    return NULL;
+            return known[i].words;
+    return what;
+}
+
+/* What to do where its own words say what is wrong. */
+static const char *advice(const char *what)
+{
+    if (strstr(what, "plain scalar cannot start") != NULL)
+        return ": quote it";
+    if (strstr(what, "invalid escape") != NULL)
+        return ": write \\\\ for a backslash, or use single quotes";
+    return strstr(what, "depth") != NULL ? ": 50 levels is the limit" : "";
 }
 
 static void diagnose_syntax(struct builder *builder, struct fy_diag *diag)
@@ -431,8 +444,7 @@ static void diagnose_syntax(struct builder *builder, struct fy_diag *diag)
     const struct fy_mark *mark = found->fyt != NULL ? fy_token_start_mark(found->fyt) : NULL;
     if (mark != NULL)
         place = source_place(builder->source, mark->input_pos, 1);
-    const char *what = found->msg, *right = advice(what);
-    diagnose_error(builder->diagnostics, &place, "%s%s%s", what, right != NULL ? ": " : "", right != NULL ? right : "");
+    diagnose_error(builder->diagnostics, &place, "%s%s", in_words(found->msg), advice(found->msg));
 }
 
 /* libfyaml takes a byte that is no UTF-8 for the end of the input. */
@@ -505,9 +517,10 @@ static void parse(struct builder *builder)
         no_memory(builder);
     else
         run(builder, diag);
+    fy_diag_reset_error(diag); /* what it gathered holds parts of the parser */
     if (builder->parser != NULL)
         fy_parser_destroy(builder->parser);
-    fy_diag_unref(diag);
+    fy_diag_destroy(diag);
 }
 
 enum mp_error yaml_read(struct arena *arena, const struct source *source, struct diagnostics *diagnostics,
