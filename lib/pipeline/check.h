@@ -18,6 +18,9 @@ void check_commands(struct load *load);
 /* Addresses that clash, or that are open to others. */
 void check_addresses(struct load *load);
 
+/* What steps refuse themselves, in a pipeline in which nothing else is wrong. */
+void check_steps(struct load *load);
+
 /* Tests that name what is not there. */
 void check_tests(struct load *load);
 

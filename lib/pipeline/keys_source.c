@@ -1,6 +1,8 @@
 /* `sources:`: what feeds topics from outside. */
 #include "pipeline/keys.h"
 
+#include "policy/cron.h"
+
 #define AT(member) .at = offsetof(struct pipeline_source, member)
 
 /* The keys of which one says what a source is, in the order of the manual. */
@@ -25,16 +27,10 @@ static void read_source_body(struct load *load, const struct key *key, const str
 static void read_cron(struct load *load, const struct key *key, const struct yaml_pair *pair, void *into)
 {
     const char *text = read_text(load, key->name, key->type, &pair->value);
-    size_t fields = 0;
-    for (const char *at = text; at != NULL && *at != '\0'; fields++) {
-        at += strspn(at, " \t");
-        if (*at == '\0')
-            break;
-        at += strcspn(at, " \t");
-    }
-    if (text != NULL && fields != 5 && text[0] != '@')
-        diagnose_error(load->diagnostics, &pair->value.place,
-                       "cron: five fields are needed, minute hour day month weekday, as \"*/5 * * * *\"");
+    struct cron cron;
+    struct fault fault;
+    if (text != NULL && cron_parse(text, &cron, &fault))
+        diagnose_error(load->diagnostics, &pair->value.place, "cron: %s", fault.text);
     *(const char **)into = text;
 }
 

@@ -1,6 +1,8 @@
 /* Conditions: `where: {NAME: VALUE…}`. */
 #include "pipeline/keys.h"
 
+#include "stage/glob.h"
+
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +29,11 @@ static bool check_value(struct load *load, enum stage_match match, const struct 
 {
     regex_t regex;
     char words[128], shown[FAULT_QUOTE];
+    struct fault fault;
+    if (match == STAGE_GLOB && glob_check(text, strlen(text), &fault)) {
+        diagnose_error(load->diagnostics, &value->place, "glob: %s", fault.text);
+        return false;
+    }
     if (match == STAGE_REGEX) {
         int error = regcomp(&regex, text, REG_EXTENDED | REG_NOSUB);
         if (error == 0) {
@@ -76,7 +83,10 @@ static void read_values(struct load *load, const char *name, const struct yaml *
             continue;
         if (!item->quoted && yaml_type(text, strlen(text), false) == YAML_BOOLEAN)
             text = (text[0] | 0x20) == 't' ? "true" : "false";
-        glob |= guess && strpbrk(text, "*?") != NULL;
+        bool one = guess && strpbrk(text, "*?") != NULL;
+        if (one && !check_value(load, STAGE_GLOB, item, text))
+            continue;
+        glob |= one;
         values[condition->count++] = text;
     }
     if (glob) {

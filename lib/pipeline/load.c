@@ -143,6 +143,7 @@ static void check_all(struct load *load)
     check_graph(load);
     check_addresses(load);
     check_tests(load);
+    check_steps(load);
     if (load->settings->commands)
         check_commands(load);
 }

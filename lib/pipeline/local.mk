@@ -10,6 +10,7 @@ noinst_LTLIBRARIES += %D%/libpipeline.la
 	%D%/check_addresses.c \
 	%D%/check_commands.c \
 	%D%/check_graph.c \
+	%D%/check_steps.c \
 	%D%/check_tests.c \
 	%D%/check_topics.c \
 	%D%/configure.c \

@@ -62,7 +62,8 @@ static size_t stacked(const struct builder *builder)
 
 static struct yaml *at(const struct builder *builder, size_t index)
 {
-    return (struct yaml *)(void *)builder->stack.data + index;
+    struct yaml *values = (struct yaml *)(void *)builder->stack.data;
+    return index > 0 ? values + index : values; /* NULL + 0 is not allowed */
 }
 
 /* A value is finished. */
