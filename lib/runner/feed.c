@@ -261,9 +261,9 @@ static void settle_parts(struct feed *feed, const struct commit *commit, const s
 
 /*
  * What came of the messages is refused for good. Which of them it was is not known, unless they were alone: until they
- * have all come again they are worked upon one by one.
+ * have all come again they are worked upon one by one. Whether they are dead.
  */
-static void refused(struct feed *feed, enum mp_error error, const char *words)
+static bool refused(struct feed *feed, enum mp_error error, const char *words)
 {
     struct commit *sent = &feed->sent;
     struct protocol_settlement how = {.action = PROTOCOL_RELEASE, .exit_code = sent->exit_code};
@@ -281,6 +281,7 @@ static void refused(struct feed *feed, enum mp_error error, const char *words)
     settle_parts(feed, sent, &how);
     if (guilty)
         feed->calls.refused(feed->calls.context, sent->messages, words);
+    return guilty;
 }
 
 void feed_give_up(struct feed *feed, const struct protocol_settlement *how)
@@ -294,6 +295,7 @@ static void ended(struct feed *feed, enum mp_error error, const char *words)
     static const struct protocol_settlement again = {.action = PROTOCOL_RELEASE, .exit_code = -1};
     struct commit *sent = &feed->sent;
     uint64_t messages = sent->messages;
+    bool done = error == MP_OK;
     if (error == MP_OK) {
         drop_parts(sent);
         feed->calls.committed(feed->calls.context, sent);
@@ -302,9 +304,9 @@ static void ended(struct feed *feed, enum mp_error error, const char *words)
         /* Those whose leases have not ended come again at once. */
         settle_parts(feed, sent, &again);
     } else {
-        refused(feed, error, words);
+        done = refused(feed, error, words);
     }
-    if (error == MP_OK || feed->sent.tasks == 1)
+    if (done)
         feed->alone -= feed->alone < messages ? feed->alone : messages;
     bool rests = feed->queue.messages == 0 && feed->working == 0 && commit_is_empty(&feed->open);
     commit_clear(sent, rests);

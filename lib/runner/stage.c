@@ -1,7 +1,6 @@
 /* A stage's life: opening, its turn, stopping, what it says of itself. */
 #include "runner/stage.h"
 
-#include "base/log.h"
 #include "base/memory.h"
 #include "runner/stage_private.h"
 
@@ -22,9 +21,9 @@ void stage_changed(struct runner_stage *stage)
         stage->settings.changed(stage->settings.context);
 }
 
-void stage_log_begin(const struct runner_stage *stage, struct log_line *line, int level, const char *event)
+void stage_log_begin(const struct runner_stage *stage, struct log_line *line, enum log_level level, const char *event)
 {
-    log_begin(line, (enum log_level)level, event);
+    log_begin(line, level, event);
     log_field(line, stage->model->sink ? "sink" : "stage", "%s", stage->model->name);
 }
 
@@ -59,11 +58,14 @@ static void refused(void *context, uint64_t messages, const char *words)
     struct runner_stage *stage = context;
     struct log_line line;
     stage->counters.dead += messages;
+    stage_changed(stage);
+    if (log_limited(&stage->failures, clock_monotonic()))
+        return;
     stage_log_begin(stage, &line, LOG_WARNING, "output refused, message dead");
     log_field(&line, "messages", "%llu", (unsigned long long)messages);
     log_field(&line, "why", "%s", words);
+    log_field_suppressed(&line, &stage->failures);
     log_end(&line);
-    stage_changed(stage);
 }
 
 static void full(void *context, const char *words)

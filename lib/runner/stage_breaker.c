@@ -1,5 +1,4 @@
 /* A stage's circuit breaker, and where messages go while it is open. */
-#include "base/log.h"
 #include "base/memory.h"
 #include "runner/stage_private.h"
 

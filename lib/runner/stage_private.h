@@ -11,6 +11,7 @@
 #define RUNNER_STAGE_PRIVATE_H
 
 #include "base/histogram.h"
+#include "base/log.h"
 #include "base/turn.h"
 #include "policy/breaker.h"
 #include "runner/feed.h"
@@ -127,6 +128,7 @@ struct runner_stage {
     bool has_breaker;
     struct breaker breaker;
 
+    struct log_limit failures; /* how often they are told in the log */
     struct stage_counters counters;
     struct histogram times; /* microseconds of work */
     uint64_t changes;
@@ -135,8 +137,7 @@ struct runner_stage {
 /* Something has changed that its report tells. */
 void stage_changed(struct runner_stage *stage);
 /* The words that a stage logs with. */
-struct log_line;
-void stage_log_begin(const struct runner_stage *stage, struct log_line *line, int level, const char *event);
+void stage_log_begin(const struct runner_stage *stage, struct log_line *line, enum log_level level, const char *event);
 
 /* ---- stage_take.c */
 enum mp_error stage_open_steps(struct runner_stage *stage, struct fault *fault);

@@ -1,5 +1,4 @@
 /* Messages from the feeds through the steps, to tasks. */
-#include "base/log.h"
 #include "base/memory.h"
 #include "message/attributes.h"
 #include "runner/stage_private.h"

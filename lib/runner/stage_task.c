@@ -1,5 +1,4 @@
 /* Tasks: to commands and back, and what an outcome means for the messages. */
-#include "base/log.h"
 #include "base/memory.h"
 #include "runner/stage_private.h"
 
@@ -148,8 +147,7 @@ static void note(struct bundle *bundle, const struct stage_outcome *outcome)
     bundle->note_size = bundle->note ? (uint16_t)size : 0;
 }
 
-static void log_failure(const struct runner_stage *stage, const struct bundle *bundle,
-                        const struct stage_outcome *outcome)
+static void log_failure(struct runner_stage *stage, const struct bundle *bundle, const struct stage_outcome *outcome)
 {
     struct log_line line;
     char id[FRAME_ID_TEXT];
@@ -158,6 +156,8 @@ static void log_failure(const struct runner_stage *stage, const struct bundle *b
     const char *words[] = {[STAGE_FAILED] = "failed, to be tried again",
                            [STAGE_REJECTED] = "rejected, dead",
                            [STAGE_MALFORMED] = "not in its format, dead"};
+    if (log_limited(&stage->failures, clock_monotonic()))
+        return;
     stage_log_begin(stage, &line, LOG_WARNING, bundle->inputs == 1 ? "message not done" : "messages not done");
     if (bundle->inputs == 1) {
         const struct format_item *item = &bundle->items[0];
@@ -173,6 +173,7 @@ static void log_failure(const struct runner_stage *stage, const struct bundle *b
         log_field(&line, "exit", "%d", outcome->result.code);
     if (outcome->note_size > 0)
         log_field(&line, "note", "%.*s", (int)(outcome->note_size < 512 ? outcome->note_size : 512), outcome->note);
+    log_field_suppressed(&line, &stage->failures);
     log_end(&line);
 }
 
