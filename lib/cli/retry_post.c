@@ -2,6 +2,7 @@
 #include "cli/retry_post.h"
 
 #include "base/clock.h"
+#include "base/units.h"
 #include "cli/exit.h"
 #include "message/attributes.h"
 
@@ -92,6 +93,18 @@ enum mp_error retry_post_check(struct retry_post *post, int64_t now, struct faul
     return error;
 }
 
+/* A letter is not younger than its message: it keeps that one's time, if there is room. */
+static enum mp_error keep_time(struct buffer *block, int64_t time)
+{
+    struct attribute attribute;
+    char text[UNITS_TIME_TEXT];
+    if (attribute_find(block->data, block->size, "time", 4, &attribute))
+        return MP_OK;
+    units_time_text(time, text);
+    enum mp_error error = attributes_set(block, ATTRIBUTE_STRING, "time", 4, text, strlen(text), NULL);
+    return error == MP_ERR_MEMORY ? error : MP_OK;
+}
+
 /* Puts as many of the job's letters into the frame as belong there. */
 static enum mp_error fill(struct retry_post *post)
 {
@@ -106,6 +119,8 @@ static enum mp_error fill(struct retry_post *post)
         struct buffer *block = &post->block;
         block->size = 0;
         error = buffer_append(block, message->bytes + message->size, message->attributes_size);
+        if (!error)
+            error = keep_time(block, message->time);
         if (!error)
             error = letter_write(block, &letter);
         if (!error)

@@ -60,6 +60,7 @@ setting() {
     assert_equal "$(mrelay topics --json | jq -c '.topics[] | [.name, .letters, .messages]')" '["bad",true,1]'
     assert_equal "$(mrelay groups --json | jq -c '.groups[] | [.topic, .group, .waiting]')" '["bad","mretry",1]'
     assert_equal "$(mrecv -t '>' -e)" ''
+    mretry list -t bad --json | jq -e '.time <= .deadfirst' # it keeps the time when the message came
     msend -t orders -d mine
     run --separate-stderr mretry --max-retries 0 --dead-topic orders -- false <<<one
     assert_equal "$status" 65
