@@ -180,7 +180,8 @@ bool letters_link_open(struct letters_link *link, const char *relay, int64_t wai
 void letters_link_close(struct letters_link *link)
 {
     letters_link_drop(link);
-    if (link->client && client_is_welcome(link->client) && client_leave(link->client) == MP_OK) {
+    if (link->client && relay_link_connected(link->link) && client_is_welcome(link->client) &&
+        client_leave(link->client) == MP_OK) {
         link->exit = -1;
         link->give_up = 0;
         if (!link->loop.interrupted)
