@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -159,6 +158,23 @@ static bool is_present(const struct seen_file *file)
            ours.st_ino == theirs.st_ino;
 }
 
+/*
+ * Locks the file for this process. Not with flock(): a command that is just being started has that lock, too, for the
+ * moment in which it is still a copy of us, and keeps it when we are killed then.
+ */
+static enum mp_error lock(const struct seen_file *file, int descriptor, struct fault *fault)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    while (fcntl(descriptor, F_SETLK, &whole) != 0) {
+        if (errno == EACCES || errno == EAGAIN)
+            return fault_set(fault, MP_ERR_BUSY, "%s is in use by another mretry: each needs a file of its own",
+                             file->path);
+        if (errno != EINTR)
+            return cannot(file, "lock", fault);
+    }
+    return MP_OK;
+}
+
 static enum mp_error open_locked(struct seen_file *file, struct fault *fault)
 {
     struct stat status;
@@ -168,13 +184,9 @@ static enum mp_error open_locked(struct seen_file *file, struct fault *fault)
             return cannot(file, "open", fault);
         if (!S_ISREG(status.st_mode))
             return fault_set(fault, MP_ERR_INVALID, "%s is no regular file: name another (--dedupe-file)", file->path);
-        if (flock(file->descriptor, LOCK_EX | LOCK_NB) != 0)
-            return errno == EWOULDBLOCK
-                       ? fault_set(fault, MP_ERR_BUSY, "%s is in use by another mretry: each needs a file of its own",
-                                   file->path)
-                       : cannot(file, "lock", fault);
-        if (is_present(file))
-            return MP_OK;
+        enum mp_error error = lock(file, file->descriptor, fault);
+        if (error || is_present(file))
+            return error;
         close(file->descriptor); /* it was written anew just then */
     }
 }
@@ -264,7 +276,7 @@ static void tidy(struct seen_file *file, int64_t now)
         beside = NULL;
     if (beside && fstat(file->descriptor, &status) == 0)
         descriptor = open(beside, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, status.st_mode & 0777);
-    bool good = descriptor >= 0 && flock(descriptor, LOCK_EX | LOCK_NB) == 0 &&
+    bool good = descriptor >= 0 && lock(file, descriptor, NULL) == MP_OK &&
                 write_all(file, descriptor, now, &size) == MP_OK && rename(beside, real) == 0;
     if (good) {
         flush_directory(real);

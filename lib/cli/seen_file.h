@@ -15,7 +15,8 @@
  *
  * All integers are little-endian. Records are appended and flushed. A write that was cut off leaves a part of one at the
  * end, which the next opening takes off; a record that is damaged is passed over. When the file has doubled it is
- * written anew, without what is older than the window, beside the old one, and takes its place. One process at a time has it.
+ * written anew, without what is older than the window, beside the old one, and takes its place. One process at a time
+ * has it, by a lock of the process (fcntl).
  */
 #ifndef CLI_SEEN_FILE_H
 #define CLI_SEEN_FILE_H
