@@ -126,7 +126,7 @@ static int opened_by_another(const struct rig *rig)
     int status;
     pid_t other = fork();
     if (other == 0)
-        _exit(seen_file_open(&file, rig->path, ID, &seen, 0, NULL));
+        _exit((int)seen_file_open(&file, rig->path, ID, &seen, 0, NULL));
     assert_int_equal(waitpid(other, &status, 0), other);
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
