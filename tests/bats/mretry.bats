@@ -252,13 +252,13 @@ mretry: to go on with the same input: add --skip 1'
 
 @test "killed at any moment, what had printed its output is not done again" {
     seq 2000 | sed 's/.*/k&:&/' >in
-    for _ in 1 2 3 4; do
-        start_reading in out mretry -K : --dedupe key --dedupe-file seen --window 1h --workers 2 -- \
+    for round in 1 2 3 4; do
+        start_reading in "out$round" mretry -K : --dedupe key --dedupe-file seen --window 1h --workers 2 -- \
             sh -c 'read -r x; echo "$x"; echo "$x" >>done'
-        until_true has_lines 5 out
+        until_true has_lines 5 "out$round"
         end "$started_pid" KILL
         # The end of a line may be torn by the kill.
-        head -n -1 out >>printed
+        head -n -1 "out$round" >>printed
     done
     mretry -K : --dedupe key --dedupe-file seen --window 1h --workers 2 -- sh -c 'read -r x; echo "$x"' <in >>printed
     sort -n printed | uniq -d >twice
