@@ -163,7 +163,7 @@ static void spare_held(struct windows *windows, struct held *held)
 
 static void keep_bounds(struct windows *windows)
 {
-    while (windows->messages > windows->messages_max || windows->bytes > windows->bytes_max)
+    while (windows->messages >= windows->messages_max || windows->bytes > windows->bytes_max)
         windows_relieve(windows);
 }
 

@@ -40,8 +40,8 @@ enum { WINDOWS_WEIGHTS = 64 };
 /* Zero it and set policy and bounds. */
 struct windows {
     struct window_policy policy;
-    uint64_t messages_max; /* of open windows; past these the heaviest is over */
-    uint64_t bytes_max;
+    uint64_t messages_max; /* of open windows; with so many the heaviest is over, */
+    uint64_t bytes_max;    /* or with more bytes */
     uint64_t messages;
     uint64_t bytes;
     uint64_t early; /* windows that were over for want of room */

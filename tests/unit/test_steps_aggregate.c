@@ -214,7 +214,7 @@ static void past_its_bounds_the_largest_window_ends_early(void **state)
 {
     (void)state;
     const struct stage_step all[] = {{.kind = STAGE_STEP_AGGREGATE, .by = "key", .count = 100}};
-    const struct stage_steps_settings messages = {.held_messages = 6}, bytes = {.held_bytes = 3000};
+    const struct stage_steps_settings messages = {.held_messages = 7}, bytes = {.held_bytes = 3000};
     struct steps_rig rig;
     char long_body[1501];
     steps_rig_open_within(&rig, all, 1, &messages);
