@@ -47,16 +47,15 @@ static enum mp_error dedupe_open(struct step *step, struct fault *fault)
     return error;
 }
 
-/* The place of a message: the same for the same message alone. */
+/* The place of a message: the same for the same message alone; NOWHERE: it is of no topic, so it does not come again. */
+#define NOWHERE UINT64_C(0)
 static uint64_t place_of(const struct passage *passage)
 {
-    const struct format_item *item = &passage->item;
-    const uint64_t place[] = {
-        item->topic != NULL ? XXH3_64bits(item->topic, strlen(item->topic)) : 0,
-        passage->given->offset,
-        passage->piece,
-    };
-    return XXH3_64bits(place, sizeof(place));
+    const char *topic = passage->given->topic;
+    if (topic == NULL || topic[0] == '\0')
+        return NOWHERE;
+    const uint64_t place[] = {XXH3_64bits(topic, strlen(topic)), passage->given->offset, passage->piece};
+    return XXH3_64bits(place, sizeof(place)) | 1;
 }
 
 static enum mp_error dedupe_apply(struct step *step, struct passage *passage, enum step_next *next)
@@ -76,7 +75,7 @@ static enum mp_error dedupe_apply(struct step *step, struct passage *passage, en
         return MP_OK;
     }
     if (entry != NULL) {
-        if (entry->tag != place) {
+        if (entry->tag != place || place == NOWHERE) {
             step->steps->counts.duplicates++;
             *next = STEP_SKIP;
         }

@@ -51,6 +51,25 @@ static void a_message_is_no_duplicate_of_itself(void **state)
     steps_rig_free(&rig);
 }
 
+/* As those of sources: nothing tells them apart but what they go by. */
+static void messages_of_no_topic_are_each_another(void **state)
+{
+    (void)state;
+    struct steps_rig rig;
+    steps_rig_open(&rig, by_id, 1);
+    for (int i = 0; i < 3; i++) {
+        struct steps_message message;
+        steps_message(&message, "id=a", "1");
+        message.item.topic = NULL;
+        assert_int_equal(stage_steps_apply(rig.steps, &message.item, 0, rig.now, rig.wall, &rig.verdict, &rig.result),
+                         MP_OK);
+        steps_message_free(&message);
+    }
+    steps_expect(&rig, "id=a|1\n");
+    assert_int_equal(stage_steps_counts(rig.steps)->duplicates, 2);
+    steps_rig_free(&rig);
+}
+
 static void what_is_forgotten_can_come_again(void **state)
 {
     (void)state;
@@ -324,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_second_of_an_id_is_left_out),
         cmocka_unit_test(a_message_is_no_duplicate_of_itself),
+        cmocka_unit_test(messages_of_no_topic_are_each_another),
         cmocka_unit_test(what_is_forgotten_can_come_again),
         cmocka_unit_test(what_has_no_such_attribute_is_no_duplicate),
         cmocka_unit_test(only_what_passes_is_remembered),
