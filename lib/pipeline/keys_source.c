@@ -116,7 +116,11 @@ static const struct key source_keys[] = {
      AT(cron),
      .type = "five fields",
      .schema = "{\"type\":\"string\"}",
-     .help = "a message, or the output of a command, at these times: minute, hour, day, month, day of the week",
+     .help =
+         "a message, or the output of a command, at these local times: minute, hour, day, month, day of the week, "
+         "as in\n.Xr crontab 5 ,\nor\n.Ql @hourly , @daily , @weekly , @monthly , @yearly .\n"
+         "What falls into an hour that the clock skips comes once behind it; what falls into one that it repeats comes "
+         "in the first, unless it comes in every hour",
      .example = "\"*/5 * * * *\""},
     {.name = "file",
      .kind = KEY_PATH,
