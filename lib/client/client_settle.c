@@ -4,7 +4,10 @@
 
 #include <stdlib.h>
 
-enum { NOTES_MAX = 1024 * 1024 }; /* bytes of notes in a request, exceeded by one at most */
+enum {
+    NOTES_MAX = 1024 * 1024,    /* bytes of notes in a request, exceeded by one at most */
+    SETTLEMENTS_AT_ONCE = 16384 /* of those that are joined: a request should not take long */
+};
 
 /*
  * Whether OTHER, of the offsets right behind ITEM's, says the same. What a span means is what its lease holds in it, so
@@ -150,7 +153,7 @@ static uint32_t count_fitting(const struct client_settlements *settlements)
 {
     uint32_t count = 0;
     size_t notes = 0;
-    while (count < settlements->waiting_count && count < PROTOCOL_SETTLEMENTS_MAX && notes < NOTES_MAX) {
+    while (count < settlements->waiting_count && count < SETTLEMENTS_AT_ONCE && notes < NOTES_MAX) {
         notes += settlements->waiting[count++].note_size;
     }
     return count;

@@ -204,7 +204,8 @@ struct protocol_position {
     uint64_t next; /* the next offset to read */
 };
 
-enum { PROTOCOL_POSITIONS_MAX = 4096, PROTOCOL_CHUNKS_MAX = 1024, PROTOCOL_SETTLEMENTS_MAX = 16384 };
+/* Settlements: 5 MiB of them; two windows of 65,536 messages each, of which no two are neighbours, in one transaction. */
+enum { PROTOCOL_POSITIONS_MAX = 4096, PROTOCOL_CHUNKS_MAX = 1024, PROTOCOL_SETTLEMENTS_MAX = 131072 };
 
 /*
  * A group of "" is a reader, as is who peeks: nothing is leased or recorded. The reply has as many messages as are there, within the

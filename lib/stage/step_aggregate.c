@@ -50,7 +50,7 @@ static enum mp_error aggregate_open(struct step *step, struct fault *fault)
     state->body_max = settings->body_max > 0 ? settings->body_max : BODY_MAX;
     state->windows.policy =
         (struct window_policy){.count = declared->count, .size = declared->size, .duration = declared->window};
-    state->windows.messages_max = settings->held_messages > 0 ? settings->held_messages : HELD_MESSAGES;
+    state->windows.messages_max = settings->held_messages - 1 < HELD_MESSAGES ? settings->held_messages : HELD_MESSAGES;
     state->windows.bytes_max = settings->held_bytes > 0 ? settings->held_bytes : HELD_BYTES;
     if (declared->by == NULL)
         return MP_OK;

@@ -124,7 +124,7 @@ struct stage_steps_settings {
     const struct stage_step *steps; /* must stay where they are, with all that they point to */
     size_t count;
     /*
-     * How much windows may hold. Messages: as many as may be leased at a time (0: 65,536): with them nothing more would
+     * How much windows may hold. Messages: as many as may be leased at a time, 65,536 at most (0: that): with them nothing more would
      * come, so the largest window ends early, and is counted. Bytes of bodies (0: 64 MiB): past them the same. One window
      * ends before its message gets longer than body_max, the longest that the relay takes (0: 16 MiB).
      */
