@@ -13,11 +13,16 @@ noinst_LTLIBRARIES += %D%/librunner.la
 	%D%/runner_ask.c \
 	%D%/runner_members.c \
 	%D%/runner_private.h \
-	%D%/sink.h \
+	%D%/sink.c %D%/sink.h \
+	%D%/sink_file.c \
+	%D%/sink_private.h \
+	%D%/sink_rotate.c %D%/sink_rotate.h \
+	%D%/sink_socket.c \
 	%D%/source.h \
 	%D%/source_follow.c %D%/source_follow.h \
 	%D%/source_memory.c %D%/source_memory.h \
 	%D%/source_rotated.c %D%/source_rotated.h \
+	%D%/source_tick.c %D%/source_tick.h \
 	%D%/source_watch.c %D%/source_watch.h \
 	%D%/stage.c %D%/stage.h \
 	%D%/stage_breaker.c \

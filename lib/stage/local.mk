@@ -10,6 +10,7 @@ noinst_LTLIBRARIES += %D%/libstage.la
 	%D%/environment.c %D%/environment.h \
 	%D%/glob.c %D%/glob.h \
 	%D%/inherit.c %D%/inherit.h \
+	%D%/lines.c %D%/lines.h \
 	%D%/matcher.c \
 	%D%/parcel.c %D%/parcel.h \
 	%D%/step_aggregate.c \

@@ -85,6 +85,18 @@ unit_tests += %D%/test_tail
 %C%_test_tail_SOURCES = %D%/test_tail.c
 %C%_test_tail_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_sink_file
+%C%_test_sink_file_SOURCES = %D%/test_sink_file.c %D%/sink_rig.c %D%/sink_rig.h
+%C%_test_sink_file_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_sink_rotate
+%C%_test_sink_rotate_SOURCES = %D%/test_sink_rotate.c
+%C%_test_sink_rotate_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_sink_socket
+%C%_test_sink_socket_SOURCES = %D%/test_sink_socket.c %D%/sink_rig.c %D%/sink_rig.h
+%C%_test_sink_socket_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_source_follow
 %C%_test_source_follow_SOURCES = %D%/test_source_follow.c
 %C%_test_source_follow_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
@@ -92,6 +104,10 @@ unit_tests += %D%/test_source_follow
 unit_tests += %D%/test_source_memory
 %C%_test_source_memory_SOURCES = %D%/test_source_memory.c
 %C%_test_source_memory_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_source_tick
+%C%_test_source_tick_SOURCES = %D%/test_source_tick.c
+%C%_test_source_tick_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_units
 %C%_test_units_SOURCES = %D%/test_units.c
