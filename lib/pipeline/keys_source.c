@@ -152,7 +152,7 @@ static const struct key source_keys[] = {
      .words = restart_words,
      AT(restart),
      .fallback = "on-failure",
-     .help = "whether a command that ended is started again, after a while that doubles up to a minute",
+     .help = "whether a command that ended is started again, after a while that doubles up to 30 seconds",
      .example = "always"},
     {.name = "follow",
      .kind = KEY_FLAG,

@@ -18,10 +18,17 @@ noinst_LTLIBRARIES += %D%/librunner.la
 	%D%/sink_private.h \
 	%D%/sink_rotate.c %D%/sink_rotate.h \
 	%D%/sink_socket.c \
-	%D%/source.h \
+	%D%/source.c %D%/source.h \
+	%D%/source_clock.c \
+	%D%/source_command.c \
+	%D%/source_file.c \
 	%D%/source_follow.c %D%/source_follow.h \
+	%D%/source_frames.c %D%/source_frames.h \
 	%D%/source_memory.c %D%/source_memory.h \
+	%D%/source_private.h \
+	%D%/source_process.c %D%/source_process.h \
 	%D%/source_rotated.c %D%/source_rotated.h \
+	%D%/source_socket.c \
 	%D%/source_tick.c %D%/source_tick.h \
 	%D%/source_watch.c %D%/source_watch.h \
 	%D%/stage.c %D%/stage.h \
