@@ -63,6 +63,7 @@ bool letters_accounts_of(const struct letters_accounts *accounts, const char *to
             .settled = admin_number(row, "settled_to"),
             .acked = admin_number(row, "acked"),
             .dropped = admin_number(row, "dropped"),
+            .in_use = json_is_true(json_object_get(row, "in_use")),
         };
         snprintf(account->letters, sizeof(account->letters), "%s%s", *letters ? letters : topic,
                  *letters ? "" : ".dead");

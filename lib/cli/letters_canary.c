@@ -42,6 +42,21 @@ static bool is_there(struct letters_topic *topic, const char *name, const char *
     return false;
 }
 
+/* Says what is waited for, and whether anybody is there to do it. False: it is over. */
+static bool tell_waiting(struct letters_topic *topic, const struct letters_place *place)
+{
+    struct letters_accounts accounts;
+    struct letters_account account;
+    bool asked = letters_accounts_ask(topic, &accounts);
+    bool alone = asked && letters_accounts_of(&accounts, place->topic, place->group, &account) && !account.in_use;
+    letters_accounts_free(&accounts);
+    if (asked)
+        tell("waiting for group %s of %s to acknowledge %s%s%s", place->group, place->topic, topic->canary.id,
+             alone ? ": nobody consumes from it now" : "",
+             topic->letters->settings->wait < 0 ? " (--wait bounds it)" : "");
+    return asked;
+}
+
 /* Waits until the message is settled: 0, or the exit code. */
 static int await(struct letters_topic *topic, const struct letters_place *place, uint64_t from)
 {
@@ -56,10 +71,10 @@ static int await(struct letters_topic *topic, const struct letters_place *place,
                  place->group, place->topic, topic->canary.id);
             return EXIT_TIMEOUT;
         }
-        if (!told && now - began >= TELL_AFTER)
-            tell("waiting for group %s of %s to acknowledge %s%s", place->group, place->topic, topic->canary.id,
-                 wait < 0 ? " (--wait bounds it)" : "");
-        told = told || now - began >= TELL_AFTER;
+        bool late = now - began >= TELL_AFTER;
+        if (late && !told && !tell_waiting(topic, place))
+            break;
+        told = told || late;
         int64_t next = now + LOOK_EVERY;
         if (wait >= 0 && began + wait < next)
             next = began + wait;

@@ -96,6 +96,7 @@ struct letters_account {
     uint64_t settled; /* everything below this offset is */
     uint64_t acked;
     uint64_t dropped;
+    bool in_use;                                   /* somebody waits for its messages, or has some */
     char letters[NAME_MAX_BYTES + sizeof ".dead"]; /* where its dead letters go */
 };
 

@@ -177,7 +177,7 @@ taken_by() {
     start_relay
     kill_messages 1 4
     start out mretry replay -t jobs.dead --all --canary
-    until_true grep -qx 'mretry: waiting for group work of jobs to acknowledge 1 (--wait bounds it)' out.err
+    until_true grep -qx 'mretry: waiting for group work of jobs to acknowledge 1: nobody consumes from it now (--wait bounds it)' out.err
     end "$started_pid" TERM
     assert_equal "$ended_code" 143
     assert_equal "$(ids)" '4 '
