@@ -40,7 +40,7 @@ struct group_settings {
     uint32_t max_retries;                 /* 20: attempts beyond the first; GROUP_RETRIES_UNLIMITED */
     enum backoff backoff;                 /* exponential */
     int64_t initial_interval;             /* 100 ms */
-    int64_t max_interval;                 /* 1 minute: with 20 retries ten minutes until a message is dead */
+    int64_t max_interval;                 /* 1 minute: with 20 retries twelve minutes until a message is dead */
     double jitter;                        /* 0.2; 0 to 1 */
     char dead_letter[NAME_MAX_BYTES + 1]; /* a topic; "": that of the message with ".dead" behind it */
     bool order_by_key;                    /* one message a key at a time */
