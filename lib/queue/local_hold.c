@@ -119,9 +119,11 @@ enum mp_error hold_dead(struct group_order *order, uint64_t first, uint32_t coun
 
 /* ---- letting go ------------------------------------------------------------------------------------------------- */
 
-/* The letter RECORD at OFFSET is settled: its key is free. */
-static enum mp_error let_go(struct local *local, const struct record *record, uint64_t offset)
+/* The letter RECORD at OFFSET of LETTERS is settled: its key is free, if the group's letters still go there. */
+static enum mp_error let_go(struct local *local, const struct topic *letters, const struct record *record,
+                            uint64_t offset)
 {
+    char name[NAME_MAX_BYTES + 1];
     struct letter letter;
     uint64_t key = order_key_of(record);
     if (key == ORDER_NO_KEY || !letter_read(record->attributes, record->attributes_size, &letter))
@@ -135,6 +137,9 @@ static enum mp_error let_go(struct local *local, const struct record *record, ui
             continue;
         if (offset >= order->letters_next && offset < order->letters_end)
             continue; /* it is not held yet, and will not be */
+        local_letters_name(group, name);
+        if (strcmp(name, letters->name) != 0)
+            continue; /* it was made when they went elsewhere, and holds nothing any more */
         error = order_let_go(&order->order, key);
         local_mark_ready(local, group->subscription);
     }
@@ -170,7 +175,7 @@ enum mp_error local_hold_let_go(struct local *local, const struct topic *letters
                 offset = cached.first;
             frame_skip(&cursor, (uint32_t)(offset - cached.first));
             for (; !error && offset < end && frame_next(&cursor, &record); offset++)
-                if (let_go(local, &record, offset))
+                if (let_go(local, letters, &record, offset))
                     error = fault_memory(fault);
             blob_drop(cached.blob);
         }

@@ -44,6 +44,10 @@ static enum order_state order_state_of(enum state state)
 enum mp_error local_order_note(struct group *group, uint64_t first, uint32_t count, const struct state_value *value)
 {
     struct group_order *order = group->order;
+    if (order && order->holds && value->state == STATE_DEAD && first + count > order->scanned) {
+        local_order_free(group); /* its key is not known: who begins anew reads it from the letter */
+        return MP_OK;
+    }
     if (!order || first >= order->scanned)
         return MP_OK;
     if (count > order->scanned - first)

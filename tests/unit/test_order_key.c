@@ -352,12 +352,56 @@ static void or_holds_it_until_its_letter_is_settled(void **state)
     assert_string_equal(fetch(rig, 8), "4 ");
 }
 
+static void a_letter_that_went_elsewhere_frees_no_key(void **state)
+{
+    struct rig *rig = *state;
+    rig_configure(rig, topic, group, "order", "key");
+    rig_configure(rig, topic, group, "on_dead", "hold");
+    rig_publish_keys(rig, topic, "", "aaa");
+    assert_string_equal(fetch(rig, 2), "0 ");
+    die(rig, 2, 0);
+    rig_configure(rig, topic, group, "dead_letter", "elsewhere"); /* nothing there holds anything yet */
+    assert_string_equal(fetch(rig, 3), "1 ");
+    die(rig, 3, 1);
+    assert_string_equal(fetch(rig, 4), "");
+    assert_int_equal(rig_fetch(rig, 5, "t.dead", "mretry", 0), 1);
+    uint32_t letters = rig->given.items[0].group;
+    rig_settle_as(rig, 5, (struct engine_settlement){.group = letters, .first = 0, .count = 1, .action = ENGINE_ACK});
+    assert_string_equal(fetch(rig, 4), "");
+    assert_int_equal(rig_fetch(rig, 5, "elsewhere", "mretry", 0), 1);
+    letters = rig->given.items[0].group;
+    rig_settle_as(rig, 5, (struct engine_settlement){.group = letters, .first = 0, .count = 1, .action = ENGINE_ACK});
+    assert_string_equal(fetch(rig, 4), "2 ");
+}
+
+/* A grant looks at 16 frames: what was in flight before there was an order may be behind them. */
+static void what_dies_before_it_was_looked_at_holds_its_key(void **state)
+{
+    struct rig *rig = *state;
+    char key[2] = "a";
+    for (; key[0] < 'a' + 20; key[0]++)
+        rig_publish_keys(rig, topic, "", key);
+    assert_int_equal(rig_fetch(rig, 2, topic, group, 0), 20);
+    rig_publish_keys(rig, topic, "", "t"); /* as the last of them */
+    rig_configure(rig, topic, group, "order", "key");
+    rig_configure(rig, topic, group, "on_dead", "hold");
+    assert_string_equal(fetch(rig, 3), "");
+    die(rig, 2, 19);
+    assert_string_equal(fetch(rig, 3), "");
+    assert_string_equal(fetch(rig, 3), "");
+    rig_configure(rig, topic, group, "on_dead", "continue");
+    fetch(rig, 3);
+    assert_string_equal(fetch(rig, 3), "20 ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_message_a_key_is_in_flight, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_dead_message_frees_its_key, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(or_holds_it_until_its_letter_is_settled, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_letter_that_went_elsewhere_frees_no_key, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(what_dies_before_it_was_looked_at_holds_its_key, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(other_keys_go_on, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_hot_key_blocks_nobody, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(turning_it_on_waits_for_what_is_in_flight, rig_set_up, rig_tear_down),
