@@ -368,6 +368,7 @@ struct engine_local_settings {
     size_t cache;            /* bytes of frames kept in memory; 0: 16 MiB */
     uint32_t lease;          /* milliseconds that leases get after a start; 0: 30,000 */
     uint64_t events;         /* kept, as long as they are not too old; 0: 1,000,000 */
+    uint32_t events_step;    /* so many are deleted together; 0: 4,096 */
     bool keep_store;         /* for tests: close() leaves the store open, to be opened again */
 };
 

@@ -7,7 +7,8 @@ enum {
     SNAPSHOT_BYTES = 64 * 1024 * 1024, /* of frames: no more of them than that stay for the sake of a start */
     CACHE_BYTES = 16 * 1024 * 1024,
     LEASE = 30000,
-    EVENTS = 1000000
+    EVENTS = 1000000,
+    EVENTS_STEP = 4096
 };
 
 enum mp_error local_write(struct local *local, struct fault *fault)
@@ -394,6 +395,8 @@ enum mp_error engine_local_open(struct store *store, const struct engine_local_s
         local->settings.cache = CACHE_BYTES;
     if (local->settings.events == 0)
         local->settings.events = EVENTS;
+    if (local->settings.events_step == 0)
+        local->settings.events_step = EVENTS_STEP;
     if (local->settings.lease == 0)
         local->settings.lease = LEASE;
     local->next_topic = local->next_group = local->next_pattern = 1;

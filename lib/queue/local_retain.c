@@ -25,7 +25,6 @@ enum {
     RECLAIM_TURNS = 16,                   /* or turns */
     LOOKS = 4096,                         /* at topics in a turn */
     WALK_ROWS = 256,                      /* of frames that are held, in a turn */
-    EVENTS_STEP = 4096,                   /* deleted together */
     EVENTS_PERIOD = 30 * 60 * 1000 * 1000 /* between two looks at their age */
 };
 #define EVENTS_AGE (INT64_C(7) * 24 * 3600 * 1000 * 1000)
@@ -63,6 +62,8 @@ void local_retain_from(struct local *local, struct topic *topic, uint64_t first)
 void local_retain_published(struct local *local, struct topic *topic, size_t size)
 {
     topic->kept += topic->kept_known ? size : 0;
+    if (topic->settings.retain_bytes > 0)
+        local_retain_look(local, topic); /* what is settled makes way for it */
     local->unsaved += size;
     local->reclaim_bytes += size;
 }
@@ -337,11 +338,12 @@ static enum mp_error events_below(struct local *local, uint64_t *below, struct f
 {
     uint64_t count = local->last_event - local->first_event + 1;
     *below = 0;
-    if (count >= local->settings.events + EVENTS_STEP)
+    if (count >= local->settings.events + local->settings.events_step)
         *below = local->last_event - local->settings.events + 1;
     if (local->events_due <= local->now.monotonic) {
         struct store_event event;
-        enum mp_error error = store_find_event(local->store, local->first_event + EVENTS_STEP - 1, &event, fault);
+        enum mp_error error =
+            store_find_event(local->store, local->first_event + local->settings.events_step - 1, &event, fault);
         if (error && error != MP_ERR_NOT_FOUND)
             return error;
         if (error || event.time >= local->time - EVENTS_AGE)
@@ -359,10 +361,10 @@ static enum mp_error prune_events(struct local *local, struct fault *fault)
     uint64_t below;
     uint32_t deleted;
     enum mp_error error = events_below(local, &below, fault);
-    if (error || below < local->first_event + EVENTS_STEP)
+    if (error || below < local->first_event + local->settings.events_step)
         return error;
     if (!(error = local_write(local, fault)) &&
-        !(error = store_delete_events(local->store, below, EVENTS_STEP, &deleted, fault)))
+        !(error = store_delete_events(local->store, below, local->settings.events_step, &deleted, fault)))
         local->first_event += deleted;
     return error;
 }

@@ -38,8 +38,7 @@ static bool check_outcome(struct trial *trial, const char *what, enum mp_error e
     return error == MP_OK;
 }
 
-/* The relay's part when a group is gone: whoever waits is answered, and the subscription forgotten. */
-static void subscription_gone(struct trial *trial, unsigned index)
+void subscription_gone(struct trial *trial, unsigned index)
 {
     struct engine_subscription *handle = trial->handles[index];
     if (trial->waits[index]) {
@@ -77,7 +76,7 @@ void act_purge(struct trial *trial)
     if (first > model->first) {
         if (first - model->first > most)
             most = first - model->first;
-        model->first = first;
+        model->first = model->sure = first;
     }
     if (messages != most)
         trial_fail(trial, "purging %s told of %llu messages instead of %llu", topic_name(topic),
@@ -200,6 +199,10 @@ static void choose_policy(struct trial *trial, unsigned index, struct group_sett
     settings->jitter = trial_chance(trial, 50) ? 0 : 0.5;
     if (trial_chance(trial, 50))
         settings->max_in_flight = 1 + (uint32_t)trial_below(trial, 40);
+    if (trial->flavour.limits && trial_chance(trial, 30))
+        settings->rate = (double)(1 + trial_below(trial, 2000));
+    if (trial->flavour.expires && trial_chance(trial, 30))
+        settings->expire = 1 + (int64_t)trial_below(trial, 2 * (uint64_t)trial->flavour.slow);
     settings->order_by_key = trial->flavour.keys > 0 && trial_chance(trial, 60);
     settings->hold_on_dead = settings->order_by_key && trial_chance(trial, 40);
     strcpy(settings->dead_letter, letters[trial_below(trial, 4)]);
@@ -246,7 +249,9 @@ void act_configure_group(struct trial *trial)
     if (settings.dead_letter[0] != '\0')
         reference_letters_topic(trial, topic_by_name(settings.dead_letter));
     trial->now.subscriptions[index].settings = settings;
-    trial_say(trial, "set group %s on %s: %u retries, backoff %u, letters to '%s', %u in flight, order %u, hold %u",
+    trial_say(trial,
+              "set group %s on %s: %u retries, backoff %u, letters to '%s', %u in flight, %g/s, order %u, hold %u, "
+              "expire %lld",
               group, on, settings.max_retries, (unsigned)settings.backoff, settings.dead_letter, settings.max_in_flight,
-              settings.order_by_key, settings.hold_on_dead);
+              settings.rate, settings.order_by_key, settings.hold_on_dead, (long long)settings.expire);
 }

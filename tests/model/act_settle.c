@@ -108,6 +108,7 @@ static void settle_range(struct trial *trial, struct request *request, const str
         trial_fail(trial, "a settlement: %s", fault_text(&fault));
     if (there)
         reference_settle(trial, group, origin->session, &settlement, span, true);
+    trial->used[trial->now.groups[group].subscription] = relay_time(trial);
     if (applied != wanted)
         trial_fail(trial, "%u messages were settled instead of %u", applied, wanted);
     request->gathering = settlement.more;

@@ -105,6 +105,8 @@ static void load(struct trial *trial, bool exact, int64_t before)
         trial_fail(trial, "loading: %s", fault_text(&fault));
     trial->loaded_now = true;
     take_time(trial, exact, before);
+    if (trial->started == 0)
+        trial->started = relay_time(trial);
     check_sessions(trial);
     reference_loaded(trial);
     trial->call->begin(trial->engine, trial->moment);
@@ -119,6 +121,7 @@ static void start(struct trial *trial, bool exact, int64_t before)
     memset(trial->handles, 0, sizeof trial->handles);
     memset(trial->waits, 0, sizeof trial->waits);
     memset(trial->positions, 0, sizeof trial->positions);
+    trial->started = 0;
     load(trial, exact, before);
 }
 
@@ -250,6 +253,7 @@ void act_tick(struct trial *trial)
     } while (!local_of(trial->engine)->ready && trial->call->due(trial->engine) <= trial->moment.monotonic &&
              ++turns < 1000);
     reference_tick(trial);
+    idle_look(trial);
     trial->ticked = true;
     trial_say(trial, "tick at %lld", (long long)relay_time(trial));
 }

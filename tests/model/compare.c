@@ -151,7 +151,8 @@ static bool same_group_settings(const struct group_settings *one, const struct g
     return one->max_retries == other->max_retries && one->backoff == other->backoff &&
            one->initial_interval == other->initial_interval && one->max_interval == other->max_interval &&
            strcmp(one->dead_letter, other->dead_letter) == 0 && one->max_in_flight == other->max_in_flight &&
-           one->order_by_key == other->order_by_key && one->hold_on_dead == other->hold_on_dead;
+           one->order_by_key == other->order_by_key && one->expire == other->expire &&
+           same_number(one->rate, other->rate) && one->hold_on_dead == other->hold_on_dead;
 }
 
 static void compare_group(struct trial *trial, unsigned group, struct totals *totals)
@@ -195,55 +196,6 @@ static void compare_group(struct trial *trial, unsigned group, struct totals *to
                    (unsigned long long)states->floor, (unsigned long long)model->low);
 }
 
-/*
- * What every group of TOPIC has settled lies below; without groups, what has expired. *MOVED: the last of them has
- * settled something, and did not just begin there.
- */
-static uint64_t settled_by_all(const struct trial *trial, unsigned topic, bool *moved)
-{
-    const struct topic_model *model = &trial->now.topics[topic];
-    uint64_t below = model->end;
-    bool groups = false;
-    for (unsigned group = 0; group < trial->now.groups_count; group++) {
-        if (trial->now.groups[group].topic != topic)
-            continue;
-        groups = true;
-        if (trial->now.groups[group].low < below) {
-            below = trial->now.groups[group].low;
-            *moved = below > trial->now.groups[group].start;
-        }
-    }
-    if (groups)
-        return below > model->first ? below : model->first;
-    for (below = model->first; below < model->end && message_is_expired(trial, topic, below);)
-        below++;
-    return below;
-}
-
-/*
- * Retention: what all groups have settled goes when the engine finds the time for it, which is the next tick, unless the
- * topic's settings hold it. A start may find a part of it again.
- */
-static void take_first(struct trial *trial, unsigned topic, const struct topic *real)
-{
-    struct topic_model *model = &trial->now.topics[topic];
-    const struct topic_settings *settings = &model->settings;
-    bool moved = false;
-    uint64_t settled = settled_by_all(trial, topic, &moved);
-    bool held = settings->retain_age > 0 || settings->retain_bytes > 0;
-    if (trial->ticked && moved && !held && real->first < settled)
-        trial_fail(trial, "topic %s still begins at %llu after a tick, and all below %llu is settled",
-                   topic_name(topic), (unsigned long long)real->first, (unsigned long long)settled);
-    if (real->first > settled || (real->first < model->first && !trial->loaded_now))
-        return;
-    if (real->first > model->first && settings->retain_age > 0 && settings->retain_bytes == 0 &&
-        !message_is_expired(trial, topic, real->first - 1) &&
-        trial->messages[topic][real->first - 1].time + settings->retain_age >= relay_time(trial))
-        trial_fail(trial, "topic %s begins at %llu, and what lies before is to be held", topic_name(topic),
-                   (unsigned long long)real->first);
-    model->first = real->first;
-}
-
 static void compare_topics(struct trial *trial)
 {
     const struct local *local = local_of(trial->engine);
@@ -257,7 +209,7 @@ static void compare_topics(struct trial *trial)
         if (real && (real->letters != model->letters || !same_topic_settings(&real->settings, &model->settings)))
             trial_fail(trial, "topic %s has other settings", topic_name(i));
         if (real)
-            take_first(trial, i, real);
+            retention_take_first(trial, i, real);
         if (real && (real->first != model->first || real->end != model->end))
             trial_fail(trial, "topic %s reaches from %llu to %llu instead of %llu to %llu", topic_name(i),
                        (unsigned long long)real->first, (unsigned long long)real->end, (unsigned long long)model->first,
@@ -280,8 +232,27 @@ static uint64_t leased_by_engine(const struct trial *trial)
     return leased;
 }
 
+/* Who waits for the group of subscription INDEX and was not told gets nothing; or not yet, for the group's rate. */
+static void compare_waiter(struct trial *trial, unsigned index, struct totals *totals)
+{
+    const struct subscription *subscription = (const struct subscription *)trial->handles[index];
+    double rate = trial->now.subscriptions[index].settings.rate;
+    for (unsigned group = 0; group < trial->now.groups_count; group++) {
+        if (trial->now.groups[group].subscription != index || trial->waiting[group] == 0 ||
+            trial->real[group]->goes_on || in_flight_left(trial, index) == 0 || !has_grantable(trial, group))
+            continue;
+        if (rate <= 0)
+            trial_fail(trial, "nobody tells who waits for group %s on %s that %llu messages are there",
+                       subscription->shared.group, subscription->shared.topic,
+                       (unsigned long long)trial->waiting[group]);
+        int64_t next = rate_due(&subscription->rate, rate, trial->moment.monotonic);
+        if (next < totals->due)
+            totals->due = next;
+    }
+}
+
 /* Whoever waits is told when there is something, or when time brings it. */
-static void compare_wakers(struct trial *trial, const struct totals *totals)
+static void compare_wakers(struct trial *trial, struct totals *totals)
 {
     const struct engine_subscription *handle;
     bool ready = local_of(trial->engine)->ready != NULL;
@@ -292,11 +263,8 @@ static void compare_wakers(struct trial *trial, const struct totals *totals)
             continue;
         if (local_of(trial->engine)->held_up && totals->leased > 0)
             continue; /* there is something, but not for everybody; who settles wakes the others */
-        for (unsigned group = 0; group < trial->now.groups_count && handle->group[0] != '\0'; group++)
-            if (trial->now.groups[group].subscription == index && trial->waiting[group] > 0 &&
-                !trial->real[group]->goes_on && in_flight_left(trial, index) > 0 && has_grantable(trial, group))
-                trial_fail(trial, "nobody tells who waits for group %s on %s that %llu messages are there",
-                           handle->group, handle->topic, (unsigned long long)trial->waiting[group]);
+        if (handle->group[0] != '\0')
+            compare_waiter(trial, index, totals);
         for (unsigned topic = 0; topic < TOPICS && handle->group[0] == '\0'; topic++)
             if (reference_is_of(trial, index, topic) && trial->now.topics[topic].end > trial->news[topic])
                 trial_fail(trial, "nobody tells the readers of %s that there are new messages", handle->topic);

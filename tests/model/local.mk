@@ -19,11 +19,13 @@ TESTS += %D%/model
 	%D%/compare.c \
 	%D%/deliveries.c \
 	%D%/flow.c \
+	%D%/idle.c \
 	%D%/letters.c \
 	%D%/main.c \
 	%D%/model.h \
 	%D%/operations.c \
 	%D%/reference.c \
+	%D%/retention.c \
 	%D%/rules.c \
 	%D%/schedule.c \
 	%D%/trial.c \

@@ -194,6 +194,7 @@ static int run_all(struct options options, uint64_t seeds)
 {
     int64_t began = clock_monotonic();
     uint64_t from = options.seed;
+    current = &options;
     printf("1..1\n");
     printf("# seeds %" PRIu64 " to %" PRIu64 ", %" PRIu64 " steps each\n", from, from + seeds - 1, options.steps);
     fflush(stdout);

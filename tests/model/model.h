@@ -84,6 +84,7 @@ struct topic_model {
     bool exists, letters;
     struct topic_settings settings;
     uint64_t first, end;
+    uint64_t sure; /* a purge has taken all below: it does not come back with a start */
     int64_t last_time;
 };
 
@@ -192,6 +193,9 @@ struct trial {
     bool waits[SUBSCRIPTIONS];      /* somebody found nothing there, and waits */
     struct rate rates[TOPICS];      /* how much went into a topic; not on disk */
     bool moves;                     /* this tick looks at the schedule */
+    int64_t started;                /* relay time of the first load of this process */
+    int64_t used[SUBSCRIPTIONS];    /* relay time of the last grant or settlement; not on disk at once */
+    int64_t busy[SUBSCRIPTIONS];    /* relay time when it was last seen in use */
     int64_t moved;                  /* monotonic: the last that did */
     uint64_t news[TOPICS];          /* readers: the ends when they found nothing */
     struct group *real[GROUPS_MAX]; /* the engine's; NULL: to be looked up */
@@ -207,7 +211,7 @@ struct trial {
 };
 
 struct statistics {
-    uint64_t steps, messages, deliveries, settled, commits, undone, restarts;
+    uint64_t steps, messages, deliveries, settled, commits, undone, restarts, expired;
 };
 extern struct statistics statistics;
 
@@ -271,8 +275,9 @@ void act_step_wall(struct trial *trial);
 /* What a grant or a read is limited to; whether it could not give all for that. */
 struct engine_limits choose_limits(struct trial *trial);
 bool is_limited(const struct trial *trial, const struct engine_limits *limits);
-/* Messages of subscription INDEX that may be leased beside those that are. */
+/* Messages of subscription INDEX that may be leased beside those that are; those that its rate lets out now. */
 uint64_t in_flight_left(struct trial *trial, unsigned index);
+uint64_t pace_left(const struct trial *trial, unsigned index);
 /* The subscription number INDEX, which is made. */
 struct engine_subscription *subscribe(struct trial *trial, unsigned index, unsigned session, enum engine_from from,
                                       uint64_t value);
@@ -295,6 +300,14 @@ void grant_messages(struct trial *trial, unsigned index, unsigned session, const
 
 /* Microseconds since the epoch, by the clock that never steps. */
 int64_t relay_time(const struct trial *trial);
+
+/* idle.c: groups that nobody uses have gone, if their settings say so; a tick has looked. */
+void idle_look(struct trial *trial);
+/* The relay's part when a group is gone: whoever waits is answered, and the subscription forgotten. */
+void subscription_gone(struct trial *trial, unsigned index);
+
+/* retention.c: takes over where a topic begins, if it may begin there. */
+void retention_take_first(struct trial *trial, unsigned topic, const struct topic *real);
 
 /* flow.c: what goes into topics. */
 /* Whether ANSWER may be what a topic says to so many messages and bytes. */

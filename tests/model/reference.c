@@ -230,6 +230,7 @@ void reference_make_groups(struct trial *trial, unsigned subscription, unsigned 
             make_group(trial, subscription, topic, reference_position(trial, topic, from, value));
     }
     model->made = true;
+    trial->used[subscription] = relay_time(trial);
 }
 
 /* ---- commits --------------------------------------------------------------------------------------------------- */

@@ -103,6 +103,7 @@ static void choose_settings(struct trial *trial)
         .cache = caches[trial_below(trial, 4)],
         .lease = (uint32_t)(1000 + trial_below(trial, 40000)),
         .events = trial_chance(trial, 50) ? 1 : 0,
+        .events_step = trial_chance(trial, 50) ? 1 + (uint32_t)trial_below(trial, 20) : 0,
         .keep_store = true,
     };
     trial->moment.monotonic = (int64_t)trial_below(trial, 1000000) * SECOND;

@@ -287,6 +287,24 @@ static void settled_messages_stay_up_to_their_bytes(void **state)
     assert_int_equal(rig_count(rig, "t"), 0);
 }
 
+static void what_is_published_takes_the_place_of_what_is_settled(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t producer = rig_hello(rig, 1), consumer = rig_hello(rig, 2);
+    struct store_frame last;
+    publish(rig, producer, 1, 1, "t");
+    assert_int_equal(store_last_frame(rig->store, 1, &last, NULL), MP_OK);
+    char text[24];
+    snprintf(text, sizeof text, "%zu", last.size * 4);
+    set_topic(rig, "t", "retain.bytes", text);
+    publish(rig, producer, 2, 3, "t");
+    assert_int_equal(consume(rig, consumer, 1, "t", "g", 40), 40);
+    assert_int_equal(rig_count(rig, "t"), 40);
+    publish(rig, producer, 5, 3, "t");
+    let_pass(rig, SECOND);
+    assert_int_equal(rig_count(rig, "t"), 40); /* though nothing more was settled */
+}
+
 /* More frames than a turn looks at. */
 static void much_that_is_held_goes_in_steps(void **state)
 {
@@ -343,6 +361,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_goes_before_a_snapshot_knows_of_it, set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(settled_messages_stay_for_their_age, set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(settled_messages_stay_up_to_their_bytes, set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_published_takes_the_place_of_what_is_settled, set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(much_that_is_held_goes_in_steps, set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(events_are_kept_up_to_their_number, set_up, rig_tear_down),
     };
