@@ -46,16 +46,19 @@ static void check_bytes(struct trial *trial, unsigned topic, uint64_t first, uin
     const struct message *messages = trial->messages[topic];
     if (settings->retain_bytes == 0 || settings->retain_age > 0 || model->letters)
         return;
-    uint64_t gone = first > model->first ? messages[first - 1].frame : UINT64_MAX, end = first;
-    while (end < model->end && messages[end].frame <= first)
+    uint64_t gone = first > model->first ? messages[first - 1].frame : UINT64_MAX, start = first;
+    while (start < model->end && messages[start].frame < first)
+        start++; /* a frame that FIRST lies in is not counted */
+    uint64_t end = start;
+    while (end < model->end && messages[end].frame <= start)
         end++; /* of the first frame that is kept */
     if (gone != UINT64_MAX && !message_is_expired(trial, topic, first - 1) &&
         bytes_from(trial, topic, gone) <= (double)settings->retain_bytes + 1)
         trial_fail(trial, "topic %s begins at %llu, and %llu bytes were to be kept", topic_name(topic),
                    (unsigned long long)first, (unsigned long long)settings->retain_bytes);
     bool more = local_of(trial->engine)->age_due <= trial->moment.monotonic; /* the next turn goes on with it */
-    if (trial->ticked && !more && end > first && end <= settled &&
-        bytes_from(trial, topic, messages[first].frame) > (double)settings->retain_bytes + 1)
+    if (trial->ticked && !more && end > start && end <= settled &&
+        bytes_from(trial, topic, start) > (double)settings->retain_bytes + 1)
         trial_fail(trial, "topic %s still begins at %llu after a tick, and no more than %llu bytes were to be kept",
                    topic_name(topic), (unsigned long long)first, (unsigned long long)settings->retain_bytes);
 }
