@@ -110,6 +110,7 @@ static void make_group(struct trial *trial, unsigned subscription, unsigned topi
     now->groups[group] = (struct group_model){
         .topic = topic, .subscription = subscription, .start = start, .low = start, .checked = start};
     trial->real[group] = NULL;
+    trial->used[subscription] = relay_time(trial);
     cells_reach(trial, group, start, now->topics[topic].end);
 }
 
