@@ -115,6 +115,15 @@ expect_green() {
     assert_output --partial '1 came again after a kill'
 }
 
+@test "a command may outlive the one that started it, and was killed" {
+    history "$one" "$two" 'kill 150 mrecv g' 'got 300 c2 g t 1 1 p1 2 bb'
+    expect_red duplicated
+    sed -i 's/got 201 c1/got 201 take7/' history
+    expect_green
+    sed -i 's/mrecv g/mrecv -/' history
+    expect_red duplicated
+}
+
 @test "a kill before or after explains nothing" {
     history "$one" "$two" 'kill 150 c1' 'got 300 c2 g t 1 2 p1 2 bb' 'kill 350 c2'
     expect_red duplicated

@@ -56,11 +56,15 @@ static void see_kill(struct checker *checker, int64_t time, const char *group)
         if (!checker->kills)
             exit(71);
     }
-    checker->kills[checker->kills_count++] = time;
+    struct kill *kill = &checker->kills[checker->kills_count++];
+    *kill = (struct kill){.time = time};
     if (!group)
         checker->any_kills++;
-    else if (strcmp(group, "-") != 0)
-        checker_group(checker, group)->excuses++;
+    else if (strcmp(group, "-") != 0) {
+        struct group *hit = checker_group(checker, group);
+        hit->excuses++;
+        kill->group = hit;
+    }
 }
 
 /* What is to hold, and what explains. False: no such event, or nonsense. */
@@ -123,10 +127,10 @@ static bool read_sent(struct checker *checker, const char *event, int64_t time, 
 
 static bool read_got(struct checker *checker, int64_t time, const char *line)
 {
-    char group[WORD], topic[WORD], producer[WORD], id[ID] = "";
-    struct checker_got got = {.group = group, .topic = topic, .producer = producer, .id = id};
-    if (sscanf(line, "%*s %*s %*s %79s %79s %" SCNu64 " %" SCNu64 " %79s %" SCNu64 " %" SCNx64 " %47s", group, topic,
-               &got.offset, &got.attempt, producer, &got.sequence, &got.hash, id) < 7)
+    char consumer[WORD], group[WORD], topic[WORD], producer[WORD], id[ID] = "";
+    struct checker_got got = {.consumer = consumer, .group = group, .topic = topic, .producer = producer, .id = id};
+    if (sscanf(line, "%*s %*s %79s %79s %79s %" SCNu64 " %" SCNu64 " %79s %" SCNu64 " %" SCNx64 " %47s", consumer,
+               group, topic, &got.offset, &got.attempt, producer, &got.sequence, &got.hash, id) < 8)
         return false;
     checker_see_got(checker, time, &got);
     return true;

@@ -77,6 +77,7 @@ struct delivery {
     bool rejected; /* that was how */
     bool again;    /* it was given back */
     bool lapsed;   /* a lease of it had ended: its holder hears that later than the next one gets it */
+    bool by_command;
     bool replay;
 };
 
@@ -101,10 +102,15 @@ struct tally {
     uint64_t confirmed, done, letters;
 };
 
+struct kill {
+    int64_t time;
+    const struct group *group; /* NULL: nobody's, or anybody's */
+};
+
 struct checker {
     struct map topics, groups, messages, producers, deliveries, places, chains, twins, tallies;
     struct letter *letters;
-    int64_t *kills;
+    struct kill *kills;
     size_t kills_count, kills_capacity;
     uint64_t any_kills; /* those that may have been anybody's */
     unsigned wanted_groups;
@@ -141,7 +147,7 @@ void checker_see_letter(struct checker *checker, const char *group, const char *
 
 /* checker_got.c: events of what came; they are seen in the order of time. */
 struct checker_got {
-    const char *group, *topic, *producer, *id;
+    const char *consumer, *group, *topic, *producer, *id;
     uint64_t offset, attempt, sequence, hash;
 };
 void checker_see_got(struct checker *checker, int64_t time, const struct checker_got *got);

@@ -9,11 +9,17 @@
  */
 enum { OWN_SLACK = 1000000 };
 
-static bool was_killed_between(const struct checker *checker, int64_t from, int64_t to)
+/* A command that mrecv or mretry has started outlives it for so long, and may only then say that it got the message. */
+enum { ORPHAN_LIFE = 4000000 };
+
+static bool was_killed_between(const struct checker *checker, const struct delivery *delivery, int64_t to)
 {
-    for (size_t i = 0; i < checker->kills_count; i++)
-        if (checker->kills[i] >= from && checker->kills[i] <= to)
+    int64_t orphan = delivery->by_command ? ORPHAN_LIFE : 0;
+    for (size_t i = 0; i < checker->kills_count; i++) {
+        const struct kill *kill = &checker->kills[i];
+        if (kill->time <= to && kill->time >= delivery->last - (kill->group == delivery->group ? orphan : 0))
             return true;
+    }
     return false;
 }
 
@@ -123,7 +129,7 @@ static void check_again(struct checker *checker, struct delivery *delivery, int6
         checker_find(checker, DUPLICATED, "given out again after its acknowledgement", delivery->key);
     else if (delivery->again)
         checker->wished++;
-    else if (delivery->lapsed || was_killed_between(checker, delivery->last, time))
+    else if (delivery->lapsed || was_killed_between(checker, delivery, time))
         checker->explained++;
     else
         checker_find(checker, DUPLICATED, "given out again, and nothing explains it", delivery->key);
@@ -180,6 +186,7 @@ void checker_see_got(struct checker *checker, int64_t time, const struct checker
     delivery->message = message;
     delivery->attempt = got->attempt;
     delivery->last = time;
+    delivery->by_command = strncmp(got->consumer, "take", 4) == 0;
     if (delivery->times == 1) {
         delivery->first = time;
         delivery->before = delivery->group->came;

@@ -115,7 +115,7 @@ void torture_start(struct torture *torture, struct program *program)
     snprintf(rate, sizeof rate, "%u", torture->rate);
     if (program->role == RELAY) {
         torture_tool(torture, path, "mrelay");
-        char *words[] = {path, "-r", "torture", "--lease", "2s", NULL};
+        char *words[] = {path, "-r", "torture", "--lease", "3s", NULL};
         program->pid = spawn(torture, words, log);
     } else if (program->role == PRODUCER) {
         snprintf(path, sizeof path, "%s/producer", torture->here);
