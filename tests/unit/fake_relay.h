@@ -54,6 +54,7 @@ struct fake_network {
     unsigned again;
     bool full;
     uint32_t takes;              /* messages that a publication may have, if its client can divide it; 0: any */
+    unsigned roomy;              /* for once it takes all, whatever TAKES says; per thousand */
     enum mp_error refuse;        /* the answer to the next publication, once */
     bool forget_numbers;         /* the relay's answer to publications is a gap */
     bool lapse;                  /* the next fetch of the group is said to have lapsed */

@@ -234,6 +234,27 @@ static void a_frame_is_divided_where_there_is_room_for_less(void **state)
     }
 }
 
+/* A whole frame was too much, and while a part of it is under way a late copy of it comes and is not. */
+static void a_late_copy_of_more_may_be_taken_for_a_part(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct fake_network *network = fake_network_new(seed);
+        network->lose = (unsigned)(seed * 37 % 200);
+        network->repeat = 700;
+        network->delay = (int64_t)(1 + seed * 70001 % 300000);
+        network->takes = (uint32_t)(1 + seed % 5);
+        network->roomy = 300;
+        struct actor *actor = actor_new(network);
+        actor->total = 300;
+        assert_true(actors_live(&actor, 1, all_stored, 3600 * (int64_t)SECOND));
+        assert_int_equal(actor->failure, MP_OK);
+        check_stored(network, 300);
+        actor_free(actor);
+        fake_network_free(network);
+    }
+}
+
 static void what_is_left_of_a_divided_frame_goes_out_in_a_new_session(void **state)
 {
     (void)state;
@@ -573,6 +594,7 @@ int main(void)
         cmocka_unit_test(one_publication_costs_one_round_trip),
         cmocka_unit_test(a_reader_sees_each_message_once_and_records_nothing),
         cmocka_unit_test(a_frame_is_divided_where_there_is_room_for_less),
+        cmocka_unit_test(a_late_copy_of_more_may_be_taken_for_a_part),
         cmocka_unit_test(what_is_left_of_a_divided_frame_goes_out_in_a_new_session),
         cmocka_unit_test(a_full_topic_is_polled_for_room_and_then_gets_the_same),
         cmocka_unit_test(a_refused_publication_is_dropped_and_the_next_one_goes),
