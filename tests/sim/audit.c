@@ -27,11 +27,20 @@ struct found {
     uint64_t offset;
 };
 
+/* What the frames say of an offset. */
+struct offset_facts {
+    int64_t time; /* of its row */
+    uint8_t key;  /* 0: none */
+    bool duplicate;
+};
+
 struct played {
     struct played *next;
     uint32_t id, topic;
     char name[NAME_MAX_BYTES + 1];
     uint64_t start, count;
+    bool ordered;
+    uint64_t low;         /* all before is settled */
     struct place *places; /* from START on */
 };
 
@@ -43,6 +52,8 @@ struct audit {
     bool there[TOPICS];
     uint64_t topic_end;
     unsigned topic;
+    struct offset_facts *facts[TOPICS]; /* by offset */
+    size_t facts_capacity[TOPICS];
     uint32_t runs[16], last[16]; /* per producer: the last run, and message in it, of the topic walked */
     uint64_t last_event;
     uint8_t *outputs; /* of the bridge: how often each was seen */
@@ -74,21 +85,45 @@ static void see_output(struct audit *audit, const struct identity *identity)
                  (unsigned long long)identity->number, topic_names[identity->producer]);
 }
 
-static void see_record(struct audit *audit, const struct record *record, uint64_t offset)
+static void note_facts(struct audit *audit, uint64_t offset, const struct offset_facts *facts)
 {
+    size_t *capacity = &audit->facts_capacity[audit->topic];
+    if (offset >= *capacity) {
+        *capacity = ((size_t)offset + 1) * 2;
+        audit->facts[audit->topic] = realloc(audit->facts[audit->topic], *capacity * sizeof *facts);
+        if (!audit->facts[audit->topic])
+            abort();
+    }
+    audit->facts[audit->topic][offset] = *facts;
+}
+
+static void see_record(struct audit *audit, const struct store_frame *row, const struct record *record, uint64_t offset)
+{
+    struct offset_facts facts = {.time = row->time,
+                                 .duplicate = row->marks && bits_get(row->marks, offset - row->first)};
     struct world *world = audit->world;
     ledger_delivered(world, record, audit->topic, offset);
     struct identity identity = ledger_identify(world, record);
     if (identity.output) {
+        note_facts(audit, offset, &facts);
         see_output(audit, &identity);
         return;
     }
     struct message *message = ledger_message(world, identity.producer, (uint32_t)identity.number);
+    facts.key = message->key;
+    note_facts(audit, offset, &facts);
+    if (facts.duplicate && !message->again)
+        sim_fail(world, "message %llu of producer %u is said to be a duplicate, and was sent once",
+                 (unsigned long long)identity.number, identity.producer);
+    if (facts.duplicate)
+        return;
     if (message->seen++ > 0)
         sim_fail(world, "message %llu of producer %u was stored twice, again at offset %llu of %s",
                  (unsigned long long)identity.number, identity.producer, (unsigned long long)offset,
                  topic_names[audit->topic]);
     uint32_t *run = &audit->runs[identity.producer], *last = &audit->last[identity.producer];
+    if (message->due > 0)
+        return; /* it comes when it is due */
     if (*run == message->run && identity.number <= *last)
         sim_fail(world, "message %llu of producer %u comes after %u", (unsigned long long)identity.number,
                  identity.producer, *last);
@@ -114,10 +149,10 @@ static enum mp_error each_frame(void *context, const struct store_frame *row)
         sim_fail(world, "a frame of %u messages in a row of %u", frame.count, row->count);
     struct frame_cursor cursor = frame_cursor(&frame);
     while (frame_next(&cursor, &record))
-        see_record(audit, &record, audit->topic_end++);
+        see_record(audit, &stored, &record, audit->topic_end++);
     blob_drop(blob);
-    if (row->request >> 62 != PROTOCOL_LANE_PUBLISH)
-        return MP_OK;
+    if (row->session == 0 || row->request >> 62 != PROTOCOL_LANE_PUBLISH)
+        return MP_OK; /* it came out of the schedule, or with a settlement */
     struct promise *promise = ledger_promise(world, row->session, PROTOCOL_LANE_PUBLISH, row->request, true);
     if (promise->found++ > 0)
         sim_fail(world, "session %llx, publication %llu was stored twice", (unsigned long long)row->session,
@@ -270,6 +305,7 @@ static enum mp_error each_group(void *context, const struct store_group *row)
     memcpy(group->name, row->name, strlen(row->name));
     group->start = row->start;
     group->count = audit->ends[topic] - row->start;
+    group->ordered = broker_is_ordered(audit->world, row->id);
     group->places = calloc(group->count + 1, sizeof *group->places);
     return group->places ? MP_OK : MP_ERR_MEMORY;
 }
@@ -280,6 +316,44 @@ static struct played *played_of(const struct audit *audit, uint32_t id)
         if (group->id == id)
             return group;
     sim_fail(audit->world, "an event of group %u, which is not there", id);
+}
+
+static bool is_open(const struct place *place)
+{
+    return place->state == STATE_WAITING || place->state == STATE_DELAYED || place->state == STATE_LEASED;
+}
+
+/* Of a group that is ordered by key: what came before OFFSET with its key is settled. */
+static void check_turn(const struct audit *audit, struct played *group, uint64_t offset,
+                       const struct store_event *event)
+{
+    const struct offset_facts *facts = audit->facts[group->topic];
+    while (group->low < group->count && !is_open(&group->places[group->low]))
+        group->low++;
+    for (uint64_t at = group->start + group->low; group->ordered && facts[offset].key > 0 && at < offset; at++)
+        if (facts[at].key == facts[offset].key && !facts[at].duplicate && is_open(&group->places[at - group->start]))
+            sim_fail(audit->world, "event %llu: offset %llu of %s is leased, and %llu of the same key is not done",
+                     (unsigned long long)event->id, (unsigned long long)offset, topic_names[group->topic],
+                     (unsigned long long)at);
+}
+
+/* What ends without a lease: it has expired, or was a duplicate. */
+static void play_passed(const struct audit *audit, const struct played *group, uint64_t offset, struct place *place,
+                        const struct store_event *event)
+{
+    struct world *world = audit->world;
+    const struct offset_facts *facts = &audit->facts[group->topic][offset];
+    int64_t ttl = world->rules[group->topic].ttl;
+    if (!is_open(place) || place->state == STATE_LEASED)
+        sim_fail(world, "event %llu: passed over while it is leased or settled", (unsigned long long)event->id);
+    if (event->kind == EVENT_EXPIRED && (ttl == 0 || event->time - facts->time < ttl))
+        sim_fail(world, "event %llu: offset %llu of %s expired %lld us after it had come",
+                 (unsigned long long)event->id, (unsigned long long)offset, topic_names[group->topic],
+                 (long long)(event->time - facts->time));
+    if (event->kind == EVENT_DUPLICATE && !facts->duplicate)
+        sim_fail(world, "event %llu: offset %llu of %s is no duplicate", (unsigned long long)event->id,
+                 (unsigned long long)offset, topic_names[group->topic]);
+    place->state = event->kind == EVENT_EXPIRED ? STATE_EXPIRED : STATE_DUPLICATE;
 }
 
 static void play_lease(const struct audit *audit, struct place *place, const struct store_event *event)
@@ -347,10 +421,16 @@ static enum mp_error each_event(void *context, const struct store_event *event)
 {
     struct audit *audit = context;
     struct world *world = audit->world;
-    const struct played *group = played_of(audit, event->group);
+    bool lonely = event->group == 0 && event->kind == EVENT_EXPIRED; /* of a topic without a group, as yet */
+    struct played *group = lonely ? NULL : played_of(audit, event->group);
+    bool passed = event->kind == EVENT_EXPIRED || event->kind == EVENT_DUPLICATE;
     if (event->id != ++audit->last_event)
         sim_fail(world, "event %llu comes where %llu should", (unsigned long long)event->id,
                  (unsigned long long)audit->last_event);
+    if (lonely && world->rules[topic_of_id(audit, event->topic)].ttl > 0)
+        return MP_OK;
+    if (lonely)
+        sim_fail(world, "event %llu: expired in a topic without a time to live", (unsigned long long)event->id);
     if (event->first < group->start || event->count == 0 || event->first + event->span > group->start + group->count ||
         topic_of_id(audit, event->topic) != group->topic)
         sim_fail(world, "event %llu: offsets that its group has not", (unsigned long long)event->id);
@@ -359,11 +439,14 @@ static enum mp_error each_event(void *context, const struct store_event *event)
         struct place *place = &group->places[offset - group->start];
         if (!is_meant(event, offset, place))
             continue;
-        if (meant++ == 0 && event->kind != EVENT_LEASED && place->attempt != event->attempt)
+        if (meant++ == 0 && event->kind != EVENT_LEASED && !passed && place->attempt != event->attempt)
             sim_fail(world, "event %llu: attempt %u ends as attempt %u", (unsigned long long)event->id, place->attempt,
                      event->attempt);
-        if (event->kind == EVENT_LEASED)
+        if (event->kind == EVENT_LEASED) {
+            check_turn(audit, group, offset, event);
             play_lease(audit, place, event);
+        } else if (passed)
+            play_passed(audit, group, offset, place, event);
         else
             play_end(audit, place, event);
     }
@@ -418,13 +501,14 @@ static void check_group(const struct audit *audit, const struct played *group)
     for (uint64_t i = 0; i < group->count; i++) {
         const struct place *place = &group->places[i];
         uint64_t offset = group->start + i;
-        if (place->state != STATE_ACKED && place->state != STATE_DEAD)
+        bool passed = place->state == STATE_EXPIRED || place->state == STATE_DUPLICATE;
+        if (place->state != STATE_ACKED && place->state != STATE_DEAD && !passed)
             sim_fail(world, "group %s never settled offset %llu of %s", group->name, (unsigned long long)offset,
                      topic_names[group->topic]);
         if (place->state == STATE_DEAD && place->letters != 1)
             sim_fail(world, "there is no dead letter of offset %llu of %s", (unsigned long long)offset,
                      topic_names[group->topic]);
-        if (place->leased == 0)
+        if (place->leased == 0 && !passed)
             sim_fail(world, "group %s was never given offset %llu", group->name, (unsigned long long)offset);
         for (unsigned k = 0; bridge && k < ledger_outputs(group->topic, offset); k++) {
             size_t at = ((size_t)offset * TOPICS + group->topic) * OUTPUTS + k;
@@ -493,6 +577,8 @@ void audit(struct world *world)
         free(group->places);
         free(group);
     }
+    for (unsigned i = 0; i < TOPICS; i++)
+        free(audit.facts[i]);
     free(audit.outputs);
     free(audit.found);
 }

@@ -313,6 +313,22 @@ void broker_start(struct world *world)
     broker_check(world);
 }
 
+static enum mp_error no_sessions(void *context)
+{
+    (void)context;
+    return MP_OK;
+}
+
+void broker_configure(struct world *world, void (*configure)(struct world *world, struct engine *engine))
+{
+    struct broker *broker = world->broker;
+    struct fault fault = {0};
+    broker->engine->operations->begin(broker->engine, moment_of(world));
+    configure(world, broker->engine);
+    if (broker->engine->operations->commit(broker->engine, no_sessions, NULL, &fault))
+        sim_fail(world, "the settings are not taken: %s", fault_text(&fault));
+}
+
 void broker_crash(struct world *world)
 {
     struct broker *broker = world->broker;
@@ -459,6 +475,10 @@ bool broker_is_drained(const struct world *world, char text[600])
     const struct group *group;
     if (!broker_is_up(world))
         return false;
+    if (local->scheduled > 0) {
+        snprintf(text, 600, "%llu messages are still scheduled", (unsigned long long)local->scheduled);
+        return false;
+    }
     while ((group = map_next(&local->groups, &at)))
         if (!group->topic->letters && group->states.floor < group->topic->end) {
             snprintf(text, 600, "group %s has settled %s up to %llu of %llu: %llu waiting, %llu delayed, %llu leased",
@@ -469,6 +489,12 @@ bool broker_is_drained(const struct world *world, char text[600])
             return false;
         }
     return true;
+}
+
+bool broker_is_ordered(const struct world *world, uint32_t number)
+{
+    const struct group *group = map_get(&local_engine(world)->groups, &number, sizeof number);
+    return group && group->subscription->settings.order_by_key;
 }
 
 bool broker_forgets(const struct world *world)

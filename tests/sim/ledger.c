@@ -73,8 +73,13 @@ uint32_t ledger_add(struct world *world, uint32_t producer, uint8_t topic, uint3
         ledger->messages[producer].capacity = capacity;
     }
     uint32_t size = choose_size(world);
-    ledger->messages[producer].items[ledger->messages[producer].count] = (struct message){
-        .size = size, .run = run, .topic = topic, .labelled = size < IDENTITY_SIZE || sim_chance(world, 50)};
+    ledger->messages[producer].items[ledger->messages[producer].count] =
+        (struct message){.size = size,
+                         .run = run,
+                         .topic = topic,
+                         .labelled = size < IDENTITY_SIZE || world->rules[topic].dedupes || sim_chance(world, 50)};
+    if (world->rules[topic].keyed && sim_chance(world, 800))
+        ledger->messages[producer].items[ledger->messages[producer].count].key = (uint8_t)(1 + sim_below(world, 5));
     world->statistics->messages++;
     return ledger->messages[producer].count++;
 }
@@ -106,8 +111,10 @@ void ledger_write(struct world *world, uint32_t producer, uint32_t number, struc
     struct buffer block = {0};
     char label[40];
     int size = snprintf(label, sizeof label, "p%u-%u", producer, number);
+    char key = (char)('a' + message->key);
     fill(body, message->size, producer, number);
     if ((message->labelled && attributes_set(&block, ATTRIBUTE_ID, "id", 2, label, (size_t)size, NULL)) ||
+        (message->key && attributes_set(&block, ATTRIBUTE_STRING, "partitionkey", 12, &key, 1, NULL)) ||
         frame_add(frame, body, message->size, block.data, block.size))
         sim_fail(world, "a message cannot be made");
     buffer_free(&block);
@@ -168,7 +175,7 @@ struct identity ledger_identify(struct world *world, const struct record *record
                     attributes_origin(record->attributes, record->attributes_size, &producer, &sequence);
     size_t bare = gathered ? ATTRIBUTE_ORIGIN_SIZE : 0;
     if (record->size != message->size || memcmp(record->body, body, record->size) != 0 ||
-        (record->attributes_size > bare) != message->labelled)
+        (record->attributes_size > bare) != (message->labelled || message->key > 0))
         sim_fail(world, "message %llu of producer %u was altered", (unsigned long long)identity.number,
                  identity.producer);
     if (message->fate == FATE_OPEN)
@@ -191,7 +198,12 @@ void ledger_delivered(struct world *world, const struct record *record, unsigned
         sim_fail(world, "a message of topic %s in topic %s", topic_names[message->topic], topic_names[topic]);
     if (message->fate == FATE_REFUSED)
         sim_fail(world, "a message that was refused is delivered");
-    if (message->fate == FATE_STORED && message->offset != offset)
+    if (message->due > 0 && world->now < message->due && !world->stepped)
+        sim_fail(world, "message %llu of producer %u comes before its time", (unsigned long long)identity.number,
+                 identity.producer);
+    if (message->again)
+        return; /* which of its copies was stored first, nobody was told */
+    if (message->fate == FATE_STORED && message->due == 0 && message->offset != offset)
         sim_fail(world, "message %llu of producer %u was stored at offset %llu, and comes from %llu",
                  (unsigned long long)identity.number, identity.producer, (unsigned long long)message->offset,
                  (unsigned long long)offset);

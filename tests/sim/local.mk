@@ -15,6 +15,7 @@ TESTS += %D%/sim
 	%D%/main.c \
 	%D%/network.c \
 	%D%/producer.c \
+	%D%/rules.c \
 	%D%/sim.h \
 	%D%/stage.c \
 	%D%/world.c \

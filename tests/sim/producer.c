@@ -17,6 +17,8 @@ struct producer {
     bool leaving;
     uint32_t first, count; /* the messages in it */
     uint8_t topic;
+    bool doubtful; /* the messages FIRST on are in doubt, and to be sent again with the same ids */
+    bool again;    /* that is under way */
     struct frame_builder frame;
 };
 
@@ -30,7 +32,9 @@ static void end_frame(struct producer *producer, enum fate fate)
     struct world *world = producer->actor.world;
     for (uint32_t i = 0; producer->published && i < producer->count; i++)
         ledger_message(world, producer->number, producer->first + i)->fate = (uint8_t)fate;
-    producer->published = false;
+    if (producer->published)
+        producer->doubtful = fate == FATE_UNKNOWN && world->rules[producer->topic].dedupes;
+    producer->published = producer->again = false;
 }
 
 static void on_published(void *context, uint64_t offset, uint32_t count, uint32_t duplicates)
@@ -38,7 +42,7 @@ static void on_published(void *context, uint64_t offset, uint32_t count, uint32_
     struct producer *producer = context;
     struct world *world = producer->actor.world;
     uint64_t origin, sequence;
-    if (!producer->published || count != producer->count || duplicates > 0)
+    if (!producer->published || count > producer->count || (duplicates > 0 && !producer->again))
         sim_fail(world, "producer %u: %u messages stored where %u were sent", producer->number, count, producer->count);
     client_stored_origin(producer->client, &origin, &sequence);
     for (uint32_t i = 0; i < count; i++) {
@@ -49,7 +53,17 @@ static void on_published(void *context, uint64_t offset, uint32_t count, uint32_
     }
     sim_say(world, "producer %u: %u to %u stored in %s from %llu on", producer->number, producer->first,
             producer->first + count - 1, topic_names[producer->topic], (unsigned long long)offset);
-    end_frame(producer, FATE_STORED);
+    /* A topic that has room for a part takes that, and the rest later. */
+    uint32_t left = producer->count - count;
+    producer->count = count;
+    if (left == 0) {
+        end_frame(producer, FATE_STORED);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        ledger_message(world, producer->number, producer->first + i)->fate = FATE_STORED;
+    producer->first += count;
+    producer->count = left;
 }
 
 static void on_refused(void *context, enum mp_error error, const char *text)
@@ -85,30 +99,57 @@ static void start(struct actor *actor)
         sim_fail(actor->world, "no client: %s", fault_text(&fault));
 }
 
+/* The messages of the next frame: new ones, or those that are in doubt. */
+static void choose_messages(struct producer *producer)
+{
+    struct world *world = producer->actor.world;
+    if (producer->doubtful) {
+        producer->doubtful = false;
+        producer->again = true;
+        for (uint32_t i = 0; i < producer->count; i++) {
+            struct message *message = ledger_message(world, producer->number, producer->first + i);
+            message->again = true;
+            message->run = producer->actor.run;
+        }
+        return;
+    }
+    uint32_t count = 1 + (uint32_t)sim_below(world, producer->batch);
+    if (count > producer->left)
+        count = producer->left;
+    producer->topic = producer->topics[sim_below(world, 2)];
+    producer->first = ledger_count(world, producer->number);
+    producer->count = count;
+    producer->left -= count;
+    for (uint32_t i = 0; i < count; i++)
+        ledger_add(world, producer->number, producer->topic, producer->actor.run);
+}
+
 /* Makes the next frame and hands it over. */
 static void publish(struct producer *producer)
 {
     struct world *world = producer->actor.world;
     struct fault fault = {0};
     uint64_t origin, sequence;
-    uint32_t count = 1 + (uint32_t)sim_below(world, producer->batch);
-    if (count > producer->left)
-        count = producer->left;
+    choose_messages(producer);
+    struct client_publication to = {.topic = topic_names[producer->topic]};
+    if (!producer->again && sim_chance(world, world->rules[producer->topic].delayed)) {
+        to.when = PROTOCOL_WHEN_DELAY;
+        to.value = 1 + sim_delay(world, 60 * SECOND);
+    }
     client_origin(producer->client, &origin, &sequence);
     if (frame_begin(&producer->frame, origin, sequence))
         sim_fail(world, "a frame cannot be begun");
-    producer->topic = producer->topics[sim_below(world, 2)];
-    producer->first = ledger_count(world, producer->number);
-    producer->count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t number = ledger_add(world, producer->number, producer->topic, producer->actor.run);
-        ledger_write(world, producer->number, number, &producer->frame);
-        ledger_message(world, producer->number, number)->fate = FATE_SENT;
+    for (uint32_t i = 0; i < producer->count; i++) {
+        struct message *message = ledger_message(world, producer->number, producer->first + i);
+        ledger_write(world, producer->number, producer->first + i, &producer->frame);
+        message->fate = FATE_SENT;
+        if (to.when == PROTOCOL_WHEN_DELAY)
+            message->due = world->now + to.value;
+        else if (message->due > 0)
+            message->due = 1; /* it was delayed, and now it is not */
     }
     frame_finish(&producer->frame, world->now);
-    producer->left -= count;
     producer->published = true;
-    struct client_publication to = {.topic = topic_names[producer->topic]};
     if (client_publish(producer->client, &to, &producer->frame, &fault))
         sim_fail(world, "producer %u cannot publish: %s", producer->number, fault_text(&fault));
 }
@@ -125,7 +166,8 @@ static void turn(struct actor *actor)
         actor->restarted = true;
         return;
     }
-    if (producer->left == 0 || actor->wake != CLOCK_NEVER || !client_can_publish(producer->client))
+    if ((producer->left == 0 && !producer->doubtful) || actor->wake != CLOCK_NEVER ||
+        !client_can_publish(producer->client))
         return;
     publish(producer);
     actor->wake = sim_chance(world, producer->hurry) ? CLOCK_NEVER
@@ -152,7 +194,7 @@ static bool is_done(struct actor *actor, char text[600])
     const struct producer *producer = producer_of(actor);
     snprintf(text, 600, "producer %u has %u messages to send%s", producer->number, producer->left,
              producer->published ? ", and one frame under way" : "");
-    return producer->left == 0 && !producer->published;
+    return producer->left == 0 && !producer->published && !producer->doubtful;
 }
 
 static struct client *client(const struct actor *actor)

@@ -13,6 +13,7 @@
  *     faults.c    the storm
  *     ledger.c    what was sent, and whether each reply and delivery is true
  *     audit.c     at the end: the store's rows against the ledger
+ *     rules.c     the settings of topics and groups
  *     producer.c, consumer.c, bridge.c, stage.c    the actors
  */
 #ifndef SIM_H
@@ -70,6 +71,15 @@ struct weather {
     bool clock_steps, long_pauses, full_disks, broken_commits, relay_crashes, actor_crashes, cuts;
 };
 
+/* What a topic's settings say, chosen by the seed; its messages are made to fit. */
+struct topic_rules {
+    bool keyed;            /* messages have keys */
+    bool dedupes;          /* by id, for longer than a run: each message has one, and what is in doubt is sent again */
+    unsigned delayed;      /* per thousand: frames that are delayed */
+    int64_t ttl;           /* microseconds; 0: none */
+    uint64_t max_messages; /* 0: no limit */
+};
+
 struct statistics {
     uint64_t steps, turns, requests, replies, crashes, undone, cuts, repeats, messages, deliveries, settlements;
 };
@@ -89,6 +99,7 @@ struct world {
     struct happening *heap;
     size_t heap_count, heap_capacity;
     struct weather weather;
+    struct topic_rules rules[TOPICS];
     struct broker *broker;
     struct network *network;
     struct ledger *ledger;
@@ -178,6 +189,16 @@ bool broker_is_leased(const struct world *world, uint32_t group, uint64_t offset
 bool broker_forgets(const struct world *world);
 uint64_t broker_turn_event(const struct world *world); /* the last event before this turn */
 
+/* Has settings made before anybody comes; the groups of CONFIGURE are on topics or patterns. */
+void broker_configure(struct world *world, void (*configure)(struct world *world, struct engine *engine));
+/* Whether the group of this number is ordered by key. */
+bool broker_is_ordered(const struct world *world, uint32_t group);
+
+/* ---- rules.c --------------------------------------------------------------------------------------------------- */
+
+/* Chooses the rules of the topics; where there is a limit or a time to live somebody consumes. */
+void rules_choose(struct world *world, const char *const *topics, const char *const *groups, unsigned count);
+
 /* ---- ledger.c, audit.c ----------------------------------------------------------------------------------------- */
 
 enum fate {
@@ -194,6 +215,9 @@ struct message {
     uint8_t topic;
     uint8_t fate;
     bool labelled; /* its identity is an attribute */
+    uint8_t key;   /* 0: none */
+    bool again;    /* it was sent in two frames: in doubt, and then with the same id */
+    int64_t due;   /* delayed: no earlier than that; 0: not delayed */
     uint32_t seen; /* times in the topics, at the end */
     uint64_t offset, origin_producer, origin_sequence;
 };

@@ -138,11 +138,13 @@ static void people(struct world *world)
         actor_add(world, producer_new(world, i));
     unsigned groups = 1 + (unsigned)sim_below(world, 3);
     static const char *const names[] = {"g0", "g1", "g2"};
+    const char *topics[3];
     for (unsigned i = 0; i < groups; i++) {
-        const char *topic = patterns[sim_below(world, sizeof patterns / sizeof *patterns)];
+        topics[i] = patterns[sim_below(world, sizeof patterns / sizeof *patterns)];
         for (uint64_t members = 1 + sim_below(world, 3); members > 0; members--)
-            actor_add(world, consumer_new(world, topic, names[i]));
+            actor_add(world, consumer_new(world, topics[i], names[i]));
     }
+    rules_choose(world, topics, names, groups);
     if (sim_chance(world, 500))
         actor_add(world, reader_new(world, patterns[sim_below(world, sizeof patterns / sizeof *patterns)]));
     if (sim_chance(world, 500))
