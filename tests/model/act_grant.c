@@ -183,10 +183,9 @@ static void heads_make(struct trial *trial, struct granting *granting)
     for (unsigned group = 0; group < trial->now.groups_count; group++) {
         if (trial->now.groups[group].subscription != granting->index || !group_is_ordered(trial, group))
             continue;
-        unsigned topic = trial->now.groups[group].topic;
-        uint64_t most = trial->now.topics[topic].end + trial->letters_count[topic] + 1; /* letters may come meanwhile */
-        granting->heads[group] = calloc(most, sizeof(bool));
-        granting->sure[group] = calloc(most, sizeof(bool));
+        uint64_t end = trial->now.topics[trial->now.groups[group].topic].end;
+        granting->heads[group] = calloc(end + 1, sizeof(bool));
+        granting->sure[group] = calloc(end + 1, sizeof(bool));
         if (!granting->heads[group] || !granting->sure[group])
             abort();
         find_heads(trial, group, false, granting->heads[group]);
@@ -255,11 +254,11 @@ void grant_messages(struct trial *trial, unsigned index, unsigned session, const
         granting.next[group] = limits->only_count ? limits->only_first : 0;
     if (pace_left(trial, index) < granting.most)
         granting.most = pace_left(trial, index);
-    heads_make(trial, &granting);
     engine_deliveries_clear(&trial->deliveries);
     if (trial->call->grant(trial->engine, trial->handles[index], &origin, limits, lease, &trial->deliveries, &fault))
         trial_fail(trial, "a grant: %s", fault_text(&fault));
     letters_look(trial);
+    heads_make(trial, &granting);
     for (size_t i = 0; i < trial->deliveries.count; i++)
         take_delivery(trial, &granting, &trial->deliveries.items[i]);
     if ((limits->messages > 0 && granting.granted > limits->messages) || granting.granted > granting.most)
