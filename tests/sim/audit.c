@@ -356,7 +356,8 @@ static void play_passed(const struct audit *audit, const struct played *group, u
     place->state = event->kind == EVENT_EXPIRED ? STATE_EXPIRED : STATE_DUPLICATE;
 }
 
-static void play_lease(const struct audit *audit, struct place *place, const struct store_event *event)
+static void play_lease(const struct audit *audit, const struct played *group, uint64_t offset, struct place *place,
+                       const struct store_event *event)
 {
     struct world *world = audit->world;
     if (place->state != STATE_WAITING && place->state != STATE_DELAYED)
@@ -364,6 +365,10 @@ static void play_lease(const struct audit *audit, struct place *place, const str
                  place->state == STATE_LEASED ? "leased to another" : "settled");
     if (place->state == STATE_DELAYED && event->time < place->since)
         sim_fail(world, "event %llu: leased before its delay was over", (unsigned long long)event->id);
+    int64_t ttl = world->rules[group->topic].ttl, age = event->time - audit->facts[group->topic][offset].time;
+    if (ttl > 0 && age >= ttl)
+        sim_fail(world, "event %llu: leased %lld us after it had come, and it had expired",
+                 (unsigned long long)event->id, (long long)age);
     if (event->attempt != place->attempt + 1)
         sim_fail(world, "event %llu: attempt %u after %u that were charged", (unsigned long long)event->id,
                  event->attempt, place->attempt);
@@ -444,7 +449,7 @@ static enum mp_error each_event(void *context, const struct store_event *event)
                      event->attempt);
         if (event->kind == EVENT_LEASED) {
             check_turn(audit, group, offset, event);
-            play_lease(audit, place, event);
+            play_lease(audit, group, offset, place, event);
         } else if (passed)
             play_passed(audit, group, offset, place, event);
         else
