@@ -203,7 +203,7 @@ static void choose_policy(struct trial *trial, unsigned index, struct group_sett
     if (trial->flavour.limits && trial_chance(trial, 30))
         settings->rate = (double)(1 + trial_below(trial, 2000));
     if (trial->flavour.expires && trial_chance(trial, 30))
-        settings->expire = 1 + (int64_t)trial_below(trial, 2 * (uint64_t)trial->flavour.slow);
+        settings->expire = SECOND + (int64_t)trial_below(trial, 2 * (uint64_t)trial->flavour.slow);
     settings->order_by_key = trial->flavour.keys > 0 && trial_chance(trial, 60);
     settings->hold_on_dead = settings->order_by_key && trial_chance(trial, 40);
     strcpy(settings->dead_letter, letters[trial_below(trial, 4)]);
