@@ -222,7 +222,9 @@ void work_note(const struct work_worker *worker, const char *words, struct buffe
     const char *text = stage_tail_text(&worker->tail, &size);
     if (words && (buffer_append_string(note, words) != MP_OK || (size && buffer_append(note, "\n", 1) != MP_OK)))
         return;
-    (void)buffer_append(note, text, size); /* without memory the letter says less */
+    size_t room = STAGE_TAIL - note->size;
+    size_t kept = size < room ? size : room;
+    (void)buffer_append(note, text + size - kept, kept); /* without memory the letter says less */
 }
 
 /* ---- opening and closing -------------------------------------------------------------------------------------- */

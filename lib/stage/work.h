@@ -54,7 +54,7 @@ struct stage_outcome {
     size_t output_size;
     struct buffer
         *whole;       /* what holds the output: to keep it, take the bytes out (blob_of_buffer); NULL: of a stream */
-    const char *note; /* words and the tail of stderr; not terminated */
+    const char *note; /* words and the tail of stderr, STAGE_TAIL bytes at most; not terminated */
     size_t note_size;
     /*
      * A batch: ascending numbers of items that the command was not given, since a body holds the separator of the

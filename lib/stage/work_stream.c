@@ -153,8 +153,8 @@ static uint32_t room(struct work_stream *stream, int64_t now)
     return stream->window - under_way;
 }
 
-/* Puts TASK into the input; a body that the format cannot hold goes back at once. */
-static void give(struct work_stream *stream, struct stage_task *task, int64_t now)
+/* Puts TASK into the input; false: the format cannot hold its body, or there is no memory, and it went back. */
+static bool give(struct work_stream *stream, struct stage_task *task, int64_t now)
 {
     struct work_worker *worker = stream->worker;
     struct stage_work *work = worker->work;
@@ -163,14 +163,14 @@ static void give(struct work_stream *stream, struct stage_task *task, int64_t no
     enum mp_error error = format_write(work->settings.format, task->items, &stream->input, &fault);
     if (error == MP_ERR_MEMORY) {
         work_return(work, task);
-        return;
+        return false;
     }
     if (error) {
         struct stage_outcome outcome = {.end = STAGE_MALFORMED, .result = {.code = -1}};
         outcome.note = fault.text;
         outcome.note_size = strlen(fault.text);
         work_finish(work, task, &outcome);
-        return;
+        return false;
     }
     if (stream->first == stream->next) {
         stream->since = now;
@@ -179,6 +179,7 @@ static void give(struct work_stream *stream, struct stage_task *task, int64_t no
     task->worker = worker->index;
     stream->put += stream->input.size - before;
     *work_stream_slot(stream, stream->next++) = (struct work_slot){.task = task, .end = stream->put, .given = now};
+    return true;
 }
 
 /* Gives the process COUNT messages of QUEUE at most. */
@@ -187,10 +188,8 @@ static void fill(struct work_stream *stream, struct work_queue *queue, uint32_t 
     uint32_t most = room(stream, now);
     count = count < most ? count : most;
     while (count > 0 && queue->first &&
-           (!work_stream_under_way(stream) || stream->put - stream->done < STAGE_WINDOW_BYTES)) {
-        give(stream, work_queue_shift(queue), now);
-        count--;
-    }
+           (!work_stream_under_way(stream) || stream->put - stream->done < STAGE_WINDOW_BYTES))
+        count -= give(stream, work_queue_shift(queue), now);
     flush(stream, now);
     work_stream_schedule(stream, now);
 }

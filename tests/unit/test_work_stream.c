@@ -143,16 +143,19 @@ static void formats_frame_both_ways(void **state)
 static void a_body_with_the_separator_is_malformed(void **state)
 {
     (void)state;
-    open_shell("exec cat -u");
-    rig_start(&rig);
-    number_messages(20);
-    struct rig_task *bad = &rig.tasks[9];
-    bad->items[0].record.body = (const uint8_t *)"two\nlines";
-    bad->items[0].record.size = 9;
-    rig_work(&rig);
-    rig_assert(bad, STAGE_MALFORMED, "holds a newline");
-    assert_echoed(bad);
-    rig_close(&rig);
+    static const unsigned places[] = {0, 1, 9, 19};
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+        open_shell("exec cat -u");
+        rig_start(&rig);
+        number_messages(20);
+        struct rig_task *bad = &rig.tasks[places[i]];
+        bad->items[0].record.body = (const uint8_t *)"two\nlines";
+        bad->items[0].record.size = 9;
+        rig_work(&rig);
+        rig_assert(bad, STAGE_MALFORMED, "holds a newline");
+        assert_echoed(bad);
+        rig_close(&rig);
+    }
 }
 
 static void whole_is_no_format_of_a_stream(void **state)
