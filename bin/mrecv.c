@@ -3,6 +3,8 @@
 #include "message/formats.h"
 #include "transport/peer.h"
 
+static const char *const modes[] = {"each", "stream", "batch", NULL};
+
 #define AT(member) offsetof(struct receive_settings, member)
 
 /* A pattern of direct mode. */
@@ -96,7 +98,22 @@ static const struct option_spec specs[] = {
      .man = "Flush the output to disk\n.Pq Xr fdatasync 2\nbefore messages are acknowledged."},
 
     OPTION_SHELL(struct receive_settings, shell, 0),
-    OPTION_MODE(struct receive_settings, mode, "", 0),
+    {.name = "mode",
+     .kind = OPTION_CHOICE,
+     .at = AT(mode),
+     .argument = "MODE",
+     .section = "Commands",
+     .choices = modes,
+     .help = "each (default): a command a message; batch: one for many; stream: one stays",
+     .man =
+         "How messages meet commands:\n.Cm each\n(the default) runs a command for each message,\n.Cm batch\none for "
+         "as many as there are, up to\n.Fl \\-batch ;\nits exit code is for all of them.\nWith\n.Cm stream\na "
+         "command stays: each message is a line that it reads,\nand the line that it prints then, which has to be "
+         "flushed\n.Pq Ql jq --unbuffered , sed -u ,\nis the answer to it and acknowledges it;\nan empty line prints "
+         "nothing.\nA message whose command ends, prints more than one line or takes longer than\n.Fl \\-timeout\nis "
+         "tried again, or a dead letter if the exit code was 65, and the command is started anew.\nThe formats\n"
+         ".Cm null , length\nand\n.Cm json\ngo both ways, too;\nwith\n.Cm json\na command that leaves\n.Ql id\nin its "
+         "answers proves that they belong to their messages."},
     OPTION_WORKERS(struct receive_settings, workers, 0),
     OPTION_TIMEOUT(struct receive_settings, timeout, "Commands", "end a command that runs for longer, and try again",
                    "Its messages are tried again.", 0),
@@ -214,6 +231,12 @@ static int check(struct receive_settings *settings, const struct options *option
     if (settings->mode == RECEIVE_BATCH && (settings->pattern == PEER_REP || settings->pattern == PEER_RESPONDENT))
         return options_wrong(options, "--mode batch and --%s exclude each other: each request has its own answer",
                              peer_pattern_name((enum peer_pattern)settings->pattern));
+    if (settings->mode == RECEIVE_STREAM && settings->template)
+        return options_wrong(options,
+                             "--mode stream and --template exclude each other: answers are in the format, too");
+    if (settings->mode == RECEIVE_STREAM && settings->format == FORMAT_WHOLE)
+        return options_wrong(options, "--mode stream and --format whole exclude each other: nothing would tell one "
+                                      "message from the next");
     if (settings->format == FORMAT_WHOLE && !commands && settings->count == 0)
         settings->count = 1;
     return -1;

@@ -38,8 +38,10 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/receive_direct.c \
 	%D%/receive_output.c %D%/receive_output.h \
 	%D%/receive_relay.c \
-	%D%/receive_runner.c %D%/receive_runner.h \
+	%D%/receive_run.c \
+	%D%/receive_runner.c %D%/receive_runner.h %D%/receive_runner_private.h \
 	%D%/receive_sink.c %D%/receive_sink.h \
+	%D%/receive_stream.c \
 	%D%/relay_link.c %D%/relay_link.h \
 	%D%/pace.h \
 	%D%/pipeline_check.c %D%/pipeline_check.h \

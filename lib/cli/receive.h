@@ -8,7 +8,7 @@
 
 #include "cli/options.h"
 
-enum receive_mode { RECEIVE_EACH, RECEIVE_BATCH };
+enum receive_mode { RECEIVE_EACH, RECEIVE_STREAM, RECEIVE_BATCH };
 
 struct receive_settings {
     /* where from */

@@ -14,6 +14,7 @@ bats_tests += %D%/mrelay_store.bats
 bats_tests += %D%/mrecv.bats
 bats_tests += %D%/mrecv_commands.bats
 bats_tests += %D%/mrecv_direct.bats
+bats_tests += %D%/mrecv_stream.bats
 bats_tests += %D%/mretry.bats
 bats_tests += %D%/mretry_dead.bats
 bats_tests += %D%/mretry_nonsense.bats

@@ -15,25 +15,6 @@ teardown() {
 
 # group_count FIELD TOPIC GROUP: how many messages of the group are waiting,
 # leased, acked, ...
-group_count() {
-    mrelay groups --json | grep -o '{"topic":"'"$2"'","group":"'"$3"'"[^}]*' | grep -o '"'"$1"'":[0-9]*' |
-        cut -d: -f2
-}
-
-group_has() {
-    [ "$(group_count "$2" "$3" "$4")" = "$1" ]
-}
-
-# wrong TEXT COMMAND...: the command exits 64 and says TEXT, on stderr only.
-wrong() {
-    local text=$1
-    shift
-    run --separate-stderr "$@" </dev/null
-    assert_equal "$status" 64
-    assert_equal "$output" ''
-    assert_equal "$stderr" "$text"
-}
-
 @test "without a group it reads and disturbs nobody" {
     start_relay
     seq 1 100 | msend -t x

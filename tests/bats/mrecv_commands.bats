@@ -14,24 +14,6 @@ teardown() {
     tools_teardown
 }
 
-group_count() {
-    mrelay groups --json | grep -o '{"topic":"'"$2"'","group":"'"$3"'"[^}]*' | grep -o '"'"$1"'":[0-9]*' |
-        cut -d: -f2
-}
-
-group_has() {
-    [ "$(group_count "$2" "$3" "$4")" = "$1" ]
-}
-
-wrong() {
-    local text=$1
-    shift
-    run --separate-stderr "$@" </dev/null
-    assert_equal "$status" 64
-    assert_equal "$output" ''
-    assert_equal "$stderr" "$text"
-}
-
 # Whether a process has gone; one that nobody has waited for yet has.
 gone() {
     ! kill -0 "$1" 2>/dev/null || [[ $(ps -o stat= -p "$1") == Z* ]]
@@ -305,9 +287,9 @@ gone() {
         mrecv --dial ipc:///x --rep --mode batch -- a
     run mrecv -t x --workers 0 -- a
     assert_failure 64
-    run mrecv -t x --mode stream -- a
+    run mrecv -t x --mode lines -- a
     assert_failure 64
-    assert_output --partial 'each, batch'
+    assert_output --partial 'each, stream, batch'
     wrong 'mrecv: --rep goes only with -- COMMAND or --shell: a request needs a reply: the output of a command' \
         mrecv --dial ipc:///x --rep
     wrong 'mrecv: --respondent goes only with -- COMMAND or --shell: a survey needs an answer: the output of a command' \

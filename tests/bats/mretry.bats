@@ -15,15 +15,6 @@ teardown() {
     tools_teardown
 }
 
-wrong() {
-    local text=$1
-    shift
-    run --separate-stderr "$@" </dev/null
-    assert_equal "$status" 64
-    assert_equal "$output" ''
-    assert_equal "$stderr" "$text"
-}
-
 # Whether a process has gone; one that nobody has waited for yet has.
 gone() {
     ! kill -0 "$1" 2>/dev/null || [[ $(ps -o stat= -p "$1") == Z* ]]

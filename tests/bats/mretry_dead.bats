@@ -14,15 +14,6 @@ teardown() {
     tools_teardown
 }
 
-wrong() {
-    local text=$1
-    shift
-    run --separate-stderr "$@" </dev/null
-    assert_equal "$status" 64
-    assert_equal "$output" ''
-    assert_equal "$stderr" "$text"
-}
-
 # A dead file of these messages, which are their own ids; 4 was rejected, the others were tried twice.
 kill_messages() {
     for id in "$@"; do

@@ -14,15 +14,6 @@ teardown() {
     tools_teardown
 }
 
-wrong() {
-    local text=$1
-    shift
-    run --separate-stderr "$@" </dev/null
-    assert_equal "$status" 64
-    assert_equal "$output" ''
-    assert_equal "$stderr" "$text"
-}
-
 setting() {
     mrelay set group "$1" "$2" --json | jq -r ".settings[\"$3\"]"
 }

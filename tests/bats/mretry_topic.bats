@@ -14,15 +14,6 @@ teardown() {
     tools_teardown
 }
 
-wrong() {
-    local text=$1
-    shift
-    run --separate-stderr "$@" </dev/null
-    assert_equal "$status" 64
-    assert_equal "$output" ''
-    assert_equal "$stderr" "$text"
-}
-
 # Messages of these ids on `jobs`, of which group `work` rejects all but those that are `good`; group `other` has taken
 # all of them.
 kill_messages() {

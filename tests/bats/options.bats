@@ -13,16 +13,6 @@ teardown() {
     tools_teardown
 }
 
-# wrong TEXT COMMAND...: the command exits 64 and says TEXT, on stderr only.
-wrong() {
-    local text=$1
-    shift
-    run --separate-stderr "$@" </dev/null
-    assert_equal "$status" 64
-    assert_equal "$output" ''
-    assert_equal "$stderr" "$text"
-}
-
 @test "the short help shows three examples and fits a screen" {
     local tool
     for tool in msend mrecv mrelay mretry; do

@@ -47,6 +47,27 @@ start_relay() {
     mrelay status -r "$name" --wait 10s >/dev/null
 }
 
+# group_count FIELD TOPIC GROUP: what `mrelay groups` says, such as acked.
+group_count() {
+    mrelay groups --json | grep -o '{"topic":"'"$2"'","group":"'"$3"'"[^}]*' | grep -o '"'"$1"'":[0-9]*' |
+        cut -d: -f2
+}
+
+# group_has NUMBER FIELD TOPIC GROUP
+group_has() {
+    [ "$(group_count "$2" "$3" "$4")" = "$1" ]
+}
+
+# wrong TEXT COMMAND...: the command exits 64 and says TEXT, on stderr only.
+wrong() {
+    local text=$1
+    shift
+    run --separate-stderr "$@" </dev/null
+    assert_equal "$status" 64
+    assert_equal "$output" ''
+    assert_equal "$stderr" "$text"
+}
+
 # make_groups TOPIC GROUP...: groups that are there before the messages, so that
 # none of these goes before all of them have settled it.
 make_groups() {
