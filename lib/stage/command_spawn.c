@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -121,45 +121,33 @@ static int set_attributes(const struct stage_command_settings *settings, posix_s
 }
 
 static int spawn(const struct stage_command_settings *settings, const posix_spawn_file_actions_t *actions,
-                 const posix_spawnattr_t *attributes, char *const *argv, pid_t *pid)
+                 const posix_spawnattr_t *attributes, pid_t *pid)
 {
-    return posix_spawnp(pid, argv[0], actions, attributes, argv,
+    return posix_spawnp(pid, settings->argv[0], actions, attributes, settings->argv,
                         settings->environment ? settings->environment : environ);
 }
 
 #ifndef HAVE_POSIX_SPAWN_FILE_ACTIONS_ADDCHDIR_NP
-/* Where the library cannot change the directory a shell does, which then becomes the command. */
-static int spawn_by_shell(const struct stage_command_settings *settings, const posix_spawn_file_actions_t *actions,
-                          const posix_spawnattr_t *attributes, pid_t *pid)
-{
-    static char script[] = "cd -- \"$0\" && exec \"$@\"";
-    struct stat status;
-    size_t count = 0;
-    if (stat(settings->directory, &status) != 0)
-        return errno;
-    if (!S_ISDIR(status.st_mode))
-        return ENOTDIR;
-    while (settings->argv[count])
-        count++;
-    char *argv[count + 5];
-    argv[0] = (char[]){"/bin/sh"};
-    argv[1] = (char[]){"-c"};
-    argv[2] = script;
-    argv[3] = (char *)(uintptr_t)settings->directory;
-    memcpy(argv + 4, settings->argv, (count + 1) * sizeof(*argv));
-    return spawn(settings, actions, attributes, argv, pid);
-}
-#endif
-
+/* Where the library cannot change the child's directory, the program itself goes there for a moment. */
 static int spawn_there(const struct stage_command_settings *settings, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *attributes, pid_t *pid)
 {
-#ifndef HAVE_POSIX_SPAWN_FILE_ACTIONS_ADDCHDIR_NP
-    if (settings->directory)
-        return spawn_by_shell(settings, actions, attributes, pid);
-#endif
-    return spawn(settings, actions, attributes, settings->argv, pid);
+    if (!settings->directory)
+        return spawn(settings, actions, attributes, pid);
+    int here = open(".", O_RDONLY | O_CLOEXEC);
+    if (here < 0)
+        return errno;
+    int error = chdir(settings->directory) == 0 ? 0 : errno;
+    if (!error)
+        error = spawn(settings, actions, attributes, pid);
+    if (fchdir(here) != 0 && !error)
+        error = errno;
+    close(here);
+    return error;
 }
+#else
+#define spawn_there spawn
+#endif
 
 int command_spawn(const struct stage_command_settings *settings, const struct command_pipes *theirs, pid_t *pid)
 {
@@ -206,6 +194,10 @@ enum mp_error command_spawn_explain(const struct stage_command_settings *setting
     int where = settings->directory ? directory_error(settings->directory) : 0;
     if (where)
         return fault_system(fault, MP_ERR_IO, where, "cannot run %s in %s", name, settings->directory);
+    bool path = strchr(name, '/') && (*name == '/' || !settings->directory);
+    if (number == ENOENT && path && access(name, F_OK) == 0)
+        return fault_set(fault, MP_ERR_IO, "cannot run %s: the interpreter that its first line names does not exist",
+                         name);
     if (number == ENOENT || number == ENOTDIR) {
         *exit_code = EXIT_NOT_FOUND_CODE;
         return fault_set(fault, MP_ERR_NOT_FOUND, "cannot run %s: there is no such command", name);

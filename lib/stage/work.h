@@ -99,7 +99,10 @@ struct stage_work_settings {
     void (*paused)(void *context, int exit, const struct fault *fault);
     /* There is room again after a pause. May be NULL. */
     void (*ready)(void *context);
-    /* STREAM: a process was at fault, or died, and no message is charged for it: why. May be NULL. */
+    /*
+     * STREAM, in words for the user: a process was at fault, or died, and no message is charged for it; or it has not
+     * answered its first message for 5 seconds. May be NULL.
+     */
     void (*broke)(void *context, const struct fault *fault);
 };
 

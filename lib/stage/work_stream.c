@@ -41,6 +41,8 @@ void work_stream_schedule(struct work_stream *stream, int64_t now)
         due = earlier(stream->leave_at, due);
         if (timeout > 0 && work_stream_under_way(stream))
             due = earlier(stream->since + timeout, due);
+        if (!stream->believed && !stream->silent && work_stream_under_way(stream))
+            due = earlier(stream->since + WORK_SILENT, due);
     }
     /* A timer that comes too early is set again then: answers need not touch it. */
     if (due == CLOCK_NEVER || (stream->timer_at && stream->timer_at <= due))
@@ -67,13 +69,30 @@ static void check_timeout(struct work_stream *stream, int64_t now)
 {
     const struct stage_work *work = stream->worker->work;
     char text[24];
-    if (stream->broken || work->settings.timeout <= 0 || !work_stream_under_way(stream) ||
+    if (stream->broken || stream->listen_until || work->settings.timeout <= 0 || !work_stream_under_way(stream) ||
         now < stream->since + work->settings.timeout)
         return;
     units_duration_text(work->settings.timeout, text, sizeof(text));
     fault_set(&stream->why, MP_ERR_TIMEOUT, "gave no answer within %s", text);
     stream->timed_out = true;
     work_stream_break(stream);
+}
+
+/* The usual reason is a command that keeps its output until there is more of it. */
+static void check_silence(struct work_stream *stream, int64_t now)
+{
+    const struct stage_work_settings *settings = &stream->worker->work->settings;
+    struct fault fault = {0};
+    if (stream->broken || stream->believed || stream->silent || stream->listen_until ||
+        !work_stream_under_way(stream) || now < stream->since + WORK_SILENT)
+        return;
+    stream->silent = true;
+    fault_set(&fault, MP_ERR_TIMEOUT,
+              "the command has not answered its first message for %d seconds: it has to answer each one, if only with "
+              "an empty line, and to flush that (jq --unbuffered, sed -u, stdbuf -oL)",
+              WORK_SILENT / 1000000);
+    if (settings->broke)
+        settings->broke(settings->context, &fault);
 }
 
 static void on_timer(evutil_socket_t descriptor, short what, void *context)
@@ -93,6 +112,7 @@ static void on_timer(evutil_socket_t descriptor, short what, void *context)
     if (!stream->broken && stream->listen_until && now >= stream->listen_until)
         end_listening(stream, now);
     check_timeout(stream, now);
+    check_silence(stream, now);
     if (!stream->broken && stream->leave_at && now >= stream->leave_at) {
         fault_set(&stream->why, MP_ERR_CLOSED, "stopped reading its input");
         work_stream_break(stream);
@@ -295,7 +315,7 @@ static void reset(struct work_stream *stream)
     stream->input.size = stream->written = 0;
     stream->put = stream->passed = stream->done = stream->answered = 0;
     stream->listen_until = stream->leave_at = 0;
-    stream->believed = stream->broken = stream->malformed = stream->timed_out = stream->ended = false;
+    stream->believed = stream->broken = stream->malformed = stream->timed_out = stream->ended = stream->silent = false;
     stream->why = (struct fault){0};
 }
 

@@ -12,7 +12,8 @@
 enum {
     WORK_LISTEN = 10 * 1000,         /* microseconds after which nothing more follows an answer */
     WORK_LISTEN_EVERY = 1000 * 1000, /* microseconds after which a stream is let run empty, and listened to */
-    WORK_QUICK = 50 * 1000           /* microseconds in which what a process has at once should be answered */
+    WORK_QUICK = 50 * 1000,          /* microseconds in which what a process has at once should be answered */
+    WORK_SILENT = 5 * 1000 * 1000    /* microseconds without a first answer after which the owner is told */
 };
 
 /* A message under way. */
@@ -61,7 +62,8 @@ struct work_stream {
     bool broken;          /* it is at fault, and being ended: WHY */
     bool malformed;       /* for an answer that is not in the format */
     bool timed_out;
-    bool ended; /* by the owner */
+    bool ended;  /* by the owner */
+    bool silent; /* the owner was told that there is no first answer */
     struct fault why;
 };
 

@@ -317,6 +317,21 @@ static void a_command_that_is_not_there_charges_nothing(void **state)
     rig_work(&rig);
     rig_assert(later, STAGE_SUCCEEDED, "here\n");
     assert_int_equal(rig.resumed, 1);
+    rig_close(&rig);
+
+    /* A script whose interpreter is not there is another matter. */
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("#!/nowhere/sh\n", file);
+    fclose(file);
+    argv[0] = path;
+    rig_open(&rig, STAGE_EACH, argv);
+    rig_start(&rig);
+    rig_message(&rig, "one");
+    rig_work(&rig);
+    rig_assert(&rig.tasks[0], STAGE_NOT_BEGUN, "");
+    assert_int_equal(rig.exit, 126);
+    assert_non_null(strstr(rig.fault.text, "interpreter"));
     unlink(path);
     rmdir(directory);
     rig_close(&rig);

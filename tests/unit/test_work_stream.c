@@ -273,6 +273,28 @@ static void an_answer_that_takes_too_long_is_a_timeout(void **state)
     rig_close(&rig);
 }
 
+static bool has_broken(const struct rig *now)
+{
+    return now->broke > 0;
+}
+
+static void one_that_does_not_flush_is_told(void **state)
+{
+    (void)state;
+    open_shell("exec sed s/^/x/");
+    rig_start(&rig);
+    number_messages(3);
+    rig_until(&rig, has_broken);
+    assert_int_equal(rig.came, 0);
+    assert_non_null(strstr(rig.fault.text, "flush"));
+    stage_work_stop(rig.work); /* the end of its input makes it speak */
+    rig_work(&rig);
+    assert_int_equal(rig.broke, 1);
+    rig_assert(&rig.tasks[0], STAGE_SUCCEEDED, "x0");
+    rig_assert(&rig.tasks[1], STAGE_NOT_BEGUN, "");
+    rig_close(&rig);
+}
+
 static void a_process_that_leaves_by_right_charges_nobody(void **state)
 {
     (void)state;
@@ -345,11 +367,6 @@ static void a_later_surplus_answer_is_noticed(void **state)
     rig_assert(&rig.tasks[0], STAGE_SUCCEEDED, "0");
     rig_assert(twice, STAGE_FAILED, "printed more than one answer to a message");
     rig_close(&rig);
-}
-
-static bool has_broken(const struct rig *now)
-{
-    return now->broke > 0;
 }
 
 static void a_busy_stream_is_listened_to(void **state)
@@ -586,6 +603,7 @@ int main(void)
         cmocka_unit_test(it_may_come_again_and_again),
         cmocka_unit_test(exit_code_65_rejects_it),
         cmocka_unit_test(an_answer_that_takes_too_long_is_a_timeout),
+        cmocka_unit_test(one_that_does_not_flush_is_told),
         cmocka_unit_test(a_process_that_leaves_by_right_charges_nobody),
         cmocka_unit_test(one_that_never_answers_is_started_less_and_less_often),
         cmocka_unit_test(part_of_an_answer_is_none),
