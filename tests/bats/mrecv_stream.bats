@@ -87,7 +87,7 @@ start_with_group() {
 @test "an answer that takes longer than --timeout ends the command" {
     start_with_group
     seq 1 5 | msend -t x
-    run --separate-stderr mrecv -t x -g g -e --mode stream --timeout 400ms --shell \
+    run --separate-stderr mrecv -t x -g g -e --mode stream --timeout 1s --shell \
         'while read -r n; do [ "$n" = 3 ] && [ ! -e once ] && : >once && sleep 73; echo "$n"; done'
     # It was among others, and then alone: nobody was to blame.
     assert_equal "$status" 0
@@ -98,7 +98,8 @@ start_with_group() {
 @test "more lines than messages are no answers" {
     start_with_group
     seq 1 2 | msend -t x
-    run --separate-stderr mrecv -t x -g g -e --mode stream --shell 'while read -r n; do echo "$n"; echo again; done'
+    run --separate-stderr mrecv -t x -g g -e --mode stream --shell \
+        'while read -r n; do printf "%s\nagain\n" "$n"; done'
     assert_equal "$status" 65
     assert_output ''
     assert_regex "$stderr" 'printed more than one answer to a message at attempt 1'
