@@ -107,13 +107,13 @@ static const struct option_spec specs[] = {
      .help = "each (default): a command a message; batch: one for many; stream: one stays",
      .man =
          "How messages meet commands:\n.Cm each\n(the default) runs a command for each message,\n.Cm batch\none for "
-         "as many as there are, up to\n.Fl \\-batch ;\nits exit code is for all of them.\nWith\n.Cm stream\na "
-         "command stays: each message is a line that it reads,\nand the line that it prints then, which has to be "
-         "flushed\n.Pq Ql jq --unbuffered , sed -u ,\nis the answer to it and acknowledges it;\nan empty line prints "
-         "nothing.\nA message whose command ends, prints more than one line or takes longer than\n.Fl \\-timeout\nis "
-         "tried again, or a dead letter if the exit code was 65, and the command is started anew.\nThe formats\n"
-         ".Cm null , length\nand\n.Cm json\ngo both ways, too;\nwith\n.Cm json\na command that leaves\n.Ql id\nin its "
-         "answers proves that they belong to their messages."},
+         "as many as there are, up to\n.Fl \\-batch ;\nits exit code is for all of them.\nWith\n.Cm stream\na command "
+         "stays: each message is a line that it reads,\nand the line that it prints then is the answer to it and "
+         "acknowledges it;\nan empty line prints nothing.\nAnswers have to be flushed, as by\n.Ql jq --unbuffered\nor\n"
+         ".Ql sed -u .\nA message whose command ends, prints more than one line or takes longer than\n.Fl "
+         "\\-timeout\nis tried again, or a dead letter if the exit code was 65, and the command is started anew.\nThe "
+         "formats\n.Cm null , length\nand\n.Cm json\ngo both ways, too;\nwith\n.Cm json\na command that leaves\n"
+         ".Ql id\nin its answers proves that they belong to their messages."},
     OPTION_WORKERS(struct receive_settings, workers, 0),
     OPTION_TIMEOUT(struct receive_settings, timeout, "Commands", "end a command that runs for longer, and try again",
                    "Its messages are tried again.", 0),
