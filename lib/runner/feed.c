@@ -326,6 +326,7 @@ static void send(struct feed *feed)
         return;
     if (feed->open.outputs.count > 0 && !client_can_commit(client))
         return;
+    bool was_full = feed_is_full(feed);
     struct commit spare = feed->sent;
     feed->sent = feed->open;
     feed->open = spare;
@@ -335,6 +336,8 @@ static void send(struct feed *feed)
     enum mp_error error = commit_send(&feed->sent, client_link_use(feed->link), &answered, &fault);
     if (error || !answered)
         ended(feed, error, fault_text(&fault));
+    if (was_full)
+        feed->calls.woken(feed->calls.context); /* who found it full may go on */
 }
 
 /* ---- the session ---------------------------------------------------------------------------------------------- */
