@@ -31,6 +31,19 @@ static json_t *describe_source(const struct member *member)
                      member->source_model->to.topic, (json_int_t)report.out);
 }
 
+/* What is not there yet. */
+static json_t *describe_absent(const struct member *member)
+{
+    bool source = member->source_model;
+    return json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:{}}", "name",
+                     source ? member->source_model->name : member->stage_model->name, "kind",
+                     source                      ? "source"
+                     : member->stage_model->sink ? "sink"
+                                                 : "stage",
+                     "in", 0, "done", 0, "out", 0, "failed", 0, "dead", 0, "running", 0, "p50_us", 0, "p99_us", 0,
+                     "state", member->why ? "failed" : "starting", "why", member->why ? member->why : "", "to");
+}
+
 /* {"stages":[…]}; NULL: no memory. */
 static json_t *describe(const struct runner *runner)
 {
@@ -38,7 +51,7 @@ static json_t *describe(const struct runner *runner)
     for (const struct member *member = runner->members; stages && member; member = member->next) {
         json_t *one = member->stage    ? runner_stage_describe(member->stage)
                       : member->source ? describe_source(member)
-                                       : NULL;
+                                       : describe_absent(member);
         if (one && json_array_append_new(stages, one))
             break;
     }

@@ -5,7 +5,10 @@
 
 #include <string.h>
 
-enum { OPEN_AGAIN = 500000 }; /* microseconds */
+enum {
+    OPEN_AGAIN = 100000, /* microseconds until what another has still to leave is tried again, */
+    OPEN_LATER = 3000000 /* and what cannot be opened */
+};
 
 struct generation *generation_new(struct pipeline *pipeline)
 {
@@ -28,6 +31,11 @@ static const char *name_of(const struct member *member)
     return member->stage_model ? member->stage_model->name : member->source_model->name;
 }
 
+static const char *kind_of(const struct member *member)
+{
+    return member->source_model ? "source" : member->stage_model->sink ? "sink" : "stage";
+}
+
 static const char *text_of(const struct member *member)
 {
     return member->stage_model ? member->stage_model->text : member->source_model->text;
@@ -38,6 +46,7 @@ static void free_member(struct member *member)
     runner_stage_free(member->stage);
     source_free(member->source);
     generation_drop(member->generation);
+    memory_release(member->why);
     memory_release(member);
 }
 
@@ -202,28 +211,52 @@ static bool is_any_leaving(const struct runner *runner)
     return false;
 }
 
+/* It is told once, and tried again. */
+static void note_failure(struct runner *runner, struct member *member, const struct fault *fault)
+{
+    struct log_line line;
+    const char *text = fault_text(fault);
+    if (member->why && strcmp(member->why, text) == 0)
+        return;
+    memory_release(member->why);
+    member->why = memory_copy_text(text, strlen(text));
+    runner->changes++;
+    log_begin(&line, LOG_ERROR, "cannot be started, is tried again");
+    log_field(&line, kind_of(member), "%s", name_of(member));
+    log_field(&line, "reason", "%s", text);
+    log_end(&line);
+}
+
+/* Opens MEMBER. False: it is to be tried again; FAULT is set when that is for no fault of another. */
+static bool try_member(struct runner *runner, struct member *member, struct fault *fault)
+{
+    if (waits_for_another(runner, member))
+        return false;
+    struct fault why = {0};
+    enum mp_error error = open_member(runner, member, &why);
+    if (!error) {
+        memory_release(member->why);
+        member->why = NULL;
+        return true;
+    }
+    /* What holds its address may be on its way out. */
+    if (error == MP_ERR_BUSY && is_any_leaving(runner))
+        return false;
+    if (runner->began)
+        note_failure(runner, member, &why);
+    else
+        fault_set(fault, error, "%s %s: %s", kind_of(member), name_of(member), fault_text(&why));
+    return false;
+}
+
 static enum mp_error open_all(struct runner *runner, int64_t now, struct fault *fault)
 {
     runner->open_again = CLOCK_NEVER;
-    for (struct member *member = runner->members; member; member = member->next) {
-        if (member->stage || member->source || member->leaving)
-            continue;
-        if (waits_for_another(runner, member)) {
-            runner->open_again = now + OPEN_AGAIN;
-            continue;
-        }
-        enum mp_error error = open_member(runner, member, fault);
-        /* What holds its address may be on its way out. */
-        if (error == MP_ERR_BUSY && is_any_leaving(runner))
-            runner->open_again = now + OPEN_AGAIN;
-        else if (error)
-            return fault_set(fault, error, "%s %s: %s",
-                             member->source_model        ? "source"
-                             : member->stage_model->sink ? "sink"
-                                                         : "stage",
-                             name_of(member), fault_text(fault));
-    }
-    return MP_OK;
+    for (struct member *member = runner->members; member && !fault->code; member = member->next)
+        if (!member->stage && !member->source && !member->leaving && !try_member(runner, member, fault))
+            runner->open_again = now + (member->why ? OPEN_LATER : OPEN_AGAIN);
+    runner->began = runner->began || (!fault->code && runner->open_again == CLOCK_NEVER);
+    return fault->code;
 }
 
 static uint64_t changes_of(const struct member *member)

@@ -30,6 +30,7 @@ struct member {
     const struct pipeline_source *source_model;
     struct runner_stage *stage; /* NULL: not opened yet */
     struct source *source;
+    char *why;        /* it could not be opened; NULL: it could, or was not tried */
     bool leaving;     /* it was told to stop, and goes when it has */
     bool reached;     /* scratch */
     uint64_t changes; /* when it was looked at last */
@@ -47,6 +48,7 @@ struct runner {
     enum runner_phase phase;
     enum runner_state state;
     bool draining;
+    bool began; /* all members were opened once: what cannot be opened after a reload does not end the others */
     struct fault failure;
     bool failed;
     uint64_t dead;      /* of members that have gone */
