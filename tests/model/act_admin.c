@@ -49,7 +49,7 @@ void subscription_gone(struct trial *trial, unsigned index)
     }
     trial->waits[index] = false;
     trial->handles[index] = NULL;
-    trial->used[index] = 0; /* if that is undone, the row tells, which is older */
+    trial->used[index] = 0; /* not known: if that is undone, the row tells */
 }
 
 /* ---- topics ---------------------------------------------------------------------------------------------------- */

@@ -51,7 +51,7 @@ void idle_look(struct trial *trial)
         int64_t end = idle_end(trial, index), late = trial->busy[index] > end ? trial->busy[index] : end;
         if (!has_gone(trial, index)) {
             bool more = local_of(trial->engine)->idle_due <= now; /* the next turn goes on with it */
-            if (!used && !more && now > late + IDLE_STEP)
+            if (!used && !more && trial->used[index] > 0 && now > late + IDLE_STEP)
                 trial_fail(trial, "group %s on %s is still there at %lld; it should have gone at %lld",
                            subscription_group(index), subscription_on(index), (long long)now, (long long)end);
             continue;
