@@ -167,7 +167,7 @@ enum mp_error format_value_read(struct format_value *value, const struct format_
     *text = (struct format_text){NULL, 0};
     switch (value->kind) {
     case VALUE_ID:
-        if (take_attribute(record, ATTRIBUTE_ID, text))
+        if (take_attribute(record, ATTRIBUTE_ID, text) || record->producer == 0)
             return MP_OK;
         return put_origin(scratch, record, text);
     case VALUE_TIME:

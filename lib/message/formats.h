@@ -178,7 +178,8 @@ enum mp_error format_pointer_read(struct format_pointer *pointer, const uint8_t 
 /*
  * format_value: what a name stands for in a message, in templates and conditions: id, topic, offset, attempt, time, key
  * (partitionkey), body, size, a JSON Pointer ("/order/id") into a body that is JSON, and any attribute. A message always
- * has an id (that of its origin if no other), a time (its frame's), an offset, an attempt, a body and a size.
+ * has an id (that of its origin if no other; a new one that nobody has sent yet has no origin), a time (its frame's), an
+ * offset, an attempt, a body and a size.
  */
 struct format_value;
 /* MP_ERR_INVALID: no name, one with other characters than an attribute's may have, no JSON pointer. MP_ERR_MEMORY. */

@@ -93,6 +93,23 @@ static void what_is_forgotten_can_come_again(void **state)
     steps_rig_free(&rig);
 }
 
+/* Pieces have no id before they are sent, and so none in common. */
+static void pieces_are_no_duplicates_of_one_another(void **state)
+{
+    (void)state;
+    const struct stage_step all[] = {
+        {.kind = STAGE_STEP_SPLIT, .format = FORMAT_LINES},
+        {.kind = STAGE_STEP_DEDUPE, .by = "id", .window = 60 * SECOND},
+        {.kind = STAGE_STEP_SET, .pairs = (struct stage_pair[]){{"x", "<%{id}>"}}, .pairs_count = 1},
+        {.kind = STAGE_STEP_REMOVE, .names = (const char *const[]){"traceparent"}, .names_count = 1},
+    };
+    struct steps_rig rig;
+    steps_rig_open(&rig, all, 4);
+    steps_give(&rig, "id=m", "1\n2\n", STAGE_DONE);
+    steps_expect(&rig, "new causationid=m x=<>|1\nnew causationid=m x=<>|2\n");
+    steps_rig_free(&rig);
+}
+
 static void what_has_no_such_attribute_is_no_duplicate(void **state)
 {
     (void)state;
@@ -345,6 +362,7 @@ int main(void)
         cmocka_unit_test(a_message_is_no_duplicate_of_itself),
         cmocka_unit_test(messages_of_no_topic_are_each_another),
         cmocka_unit_test(what_is_forgotten_can_come_again),
+        cmocka_unit_test(pieces_are_no_duplicates_of_one_another),
         cmocka_unit_test(what_has_no_such_attribute_is_no_duplicate),
         cmocka_unit_test(only_what_passes_is_remembered),
         cmocka_unit_test(pieces_inherit),
