@@ -138,12 +138,13 @@ static uint32_t wanted(struct runner_stage *stage, int64_t now, int64_t *due)
 static void work(struct runner_stage *stage, int64_t now)
 {
     int64_t breaker_due;
-    int64_t due = stage_tick(stage, now, false);
+    (void)stage_tick(stage, now, false);
     keep_pace(stage, now);
     stage_hand_over(stage);
     uint32_t want = wanted(stage, now, &breaker_due);
     if (want > 0 && stage_take(stage, now))
         turn_soon(&stage->turn);
+    int64_t due = stage_tick(stage, now, false); /* of those windows too that have begun now */
     want = wanted(stage, now, &breaker_due);
     if (want == 0)
         stage_give_back(stage);
