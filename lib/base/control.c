@@ -87,14 +87,24 @@ enum mp_error control_open(struct event_base *base, int descriptor, const struct
     return MP_OK;
 }
 
+/* Writes what waits, as far as the socket takes it at once. (A bufferevent's output can be read, but not drained.) */
+static void send_rest(const struct control *control)
+{
+    enum { PIECES = 16 };
+    struct evbuffer_iovec pieces[PIECES];
+    int count = evbuffer_peek(bufferevent_get_output(control->socket), -1, NULL, pieces, PIECES);
+    for (int i = 0; i < count && i < PIECES; i++)
+        if (write(bufferevent_getfd(control->socket), pieces[i].iov_base, pieces[i].iov_len) !=
+            (ssize_t)pieces[i].iov_len)
+            return;
+}
+
 void control_free(struct control *control)
 {
     if (!control)
         return;
-    struct evbuffer *output = bufferevent_get_output(control->socket);
     if (!control->ended)
-        while (evbuffer_get_length(output) > 0 && evbuffer_write(output, bufferevent_getfd(control->socket)) > 0)
-            ;
+        send_rest(control);
     control->freed = true;
     if (control->busy)
         bufferevent_disable(control->socket, EV_READ | EV_WRITE);

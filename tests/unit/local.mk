@@ -31,6 +31,10 @@ unit_tests += %D%/test_buffer
 %C%_test_buffer_SOURCES = %D%/test_buffer.c
 %C%_test_buffer_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_control
+%C%_test_control_SOURCES = %D%/test_control.c
+%C%_test_control_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_fault
 %C%_test_fault_SOURCES = %D%/test_fault.c
 %C%_test_fault_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
