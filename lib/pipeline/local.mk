@@ -16,6 +16,9 @@ noinst_LTLIBRARIES += %D%/libpipeline.la
 	%D%/configure.c \
 	%D%/diagnose.c %D%/diagnose.h \
 	%D%/find.c \
+	%D%/graph.c %D%/graph.h \
+	%D%/graph_draw.c \
+	%D%/graph_text.c \
 	%D%/keys.h \
 	%D%/keys_command.c \
 	%D%/keys_root.c \
