@@ -27,6 +27,7 @@ EXTRA_DIST += %D%/mretry.1.in
 	$(man_page) bin/mretry$(EXEEXT) $(srcdir)/%D%/mretry.1.in $@ $(PACKAGE_VERSION)
 
 dist_man_MANS += %D%/msgpipe.7
+dist_man_MANS += %D%/msgpipe-bats.7
 EXTRA_DIST += %D%/page
 
 # The keys of pipelines come from a program that is not installed.
