@@ -1,22 +1,93 @@
 /* mrelay: the broker, and what asks a running one about itself. */
 #include "base/log.h"
-#include "cli/admin.h"
+#include "cli/admin_pipeline.h"
 #include "cli/pipeline_check.h"
+#include "cli/pipeline_graph.h"
+#include "cli/pipeline_stages.h"
+#include "cli/pipeline_test.h"
+#include "cli/sandbox.h"
 #include "cli/serve.h"
+#include "cli/supervise.h"
 #include "message/frame.h"
 
 struct mrelay_settings {
     const char *relay, *store;
     struct serve_settings serve;
     struct admin_settings admin;
-    bool schema;
+    struct supervise_settings run;
+    struct pipeline_graph_settings graph;
+    struct pipeline_test_settings test;
+    bool stages_only, schema;
+    const char *state;
 };
 
-enum verb { STATUS, TOPICS, GROUPS, SET, WAIT, BACKUP, RESTORE, RELAYS, CHECK };
+enum verb {
+    RUN,
+    ONCE,
+    TEST,
+    GRAPH,
+    SANDBOX,
+    STATUS,
+    RELOAD,
+    DRAIN,
+    TOPICS,
+    GROUPS,
+    SET,
+    WAIT,
+    BACKUP,
+    RESTORE,
+    RELAYS,
+    CHECK
+};
 
 static const struct option_verb verbs[] = {
+    [RUN] = {.name = "run",
+             .operands = "FILE",
+             .operands_most = 1,
+             .help = "run the pipeline in FILE: a relay, and its stages",
+             .man = "Check the pipeline in\n.Ar FILE\n.Pq Xr mpipeline 5 ,\nand run it: a relay of its name, and a "
+                    "runner for its stages, sources and sinks.\nWhat dies of these is started again.\n"
+                    "SIGHUP loads the file again; what did not change keeps running, and a file with mistakes changes "
+                    "nothing."},
+    [ONCE] = {.name = "once",
+              .operands = "FILE",
+              .operands_most = 1,
+              .help = "run the pipeline in FILE until its sources end and nothing waits",
+              .man = "Run the pipeline in\n.Ar FILE\nuntil its sources have ended and nothing waits in its topics, "
+                     "then end.\nThe exit code is 65 when messages have died.\nA source that never ends needs\n"
+                     ".Fl \\-for ."},
+    [TEST] = {.name = "test",
+              .operands = "FILE",
+              .operands_most = 1,
+              .help = "run the tests in FILE, and in the *_test.yaml beside it",
+              .man = "Run the tests of the pipeline in\n.Ar FILE ,\nalso those in files beside it whose names end in\n"
+                     ".Pa _test.yaml :\nwith real stages and a relay of its own for each.\n"
+                     "Its sources and sinks do not run.\nThe exit code is 1 when a test failed."},
+    [GRAPH] = {.name = "graph",
+               .operands = "FILE",
+               .operands_most = 1,
+               .help = "draw the pipeline in FILE",
+               .man = "Draw the pipeline in\n.Ar FILE\nas a tree, or as\n.Fl \\-format\nand\n.Fl \\-svg\nsay.\n"
+                      "With\n.Fl \\-live\nthe pipeline runs, and the arrows say how many messages went that way, and "
+                      "how many do in a second."},
+    [SANDBOX] = {.name = "sandbox",
+                 .operands = "[FILE] -- COMMAND",
+                 .operands_most = 1,
+                 .help = "run COMMAND with a temporary relay, or with the pipeline in FILE",
+                 .man = "Start a relay in a folder of its own, or the pipeline in\n.Ar FILE ,\nrun\n.Ar COMMAND\n"
+                        "with\n.Ev MSGPIPE_RELAY\nset to it, and remove all when it ends.\n"
+                        "The exit code is that of the command."},
     [STATUS] = {.name = "status",
                 .help = "show a running relay: its addresses, store, topics, groups, what was dropped"},
+    [RELOAD] = {.name = "reload",
+                .help = "have a running pipeline load its file again",
+                .man = "Have the pipeline of a relay load its file again, and wait until it has.\n"
+                       "What did not change keeps running, and nothing in flight is lost.\n"
+                       "A file with mistakes changes nothing: the exit code is 78."},
+    [DRAIN] = {.name = "drain",
+               .help = "end the sources of a running pipeline, then the pipeline when nothing waits",
+               .man = "Have the pipeline of a relay end its sources, work off what waits in its topics, and end; "
+                      "wait until it has, or as long as\n.Fl \\-wait\nsays."},
     [TOPICS] = {.name = "topics",
                 .operands = "[purge|delete TOPIC]",
                 .operands_most = 2,
@@ -70,19 +141,26 @@ static const struct option_verb verbs[] = {
     {0},
 };
 
-static int (*const ask[])(const struct admin_settings *settings) = {
-    [STATUS] = admin_status, [TOPICS] = admin_topics, [GROUPS] = admin_groups,   [SET] = admin_set,
-    [WAIT] = admin_wait,     [BACKUP] = admin_backup, [RESTORE] = admin_restore, [RELAYS] = admin_relays,
+static int (*const ask[CHECK + 1])(const struct admin_settings *settings) = {
+    [RELOAD] = admin_reload,   [DRAIN] = admin_drain,   [STATUS] = admin_status, [TOPICS] = admin_topics,
+    [GROUPS] = admin_groups,   [SET] = admin_set,       [WAIT] = admin_wait,     [BACKUP] = admin_backup,
+    [RESTORE] = admin_restore, [RELAYS] = admin_relays,
 };
 
 #define AT(member) offsetof(struct mrelay_settings, member)
 #define SERVING .verbs = OPTION_NO_VERB, .section = "Serving"
+#define STARTED (OPTION_NO_VERB | OPTION_VERB(RUN) | OPTION_VERB(ONCE))
+#define STARTING .verbs = STARTED, .section = "Serving"
 #define ASKING .section = "Asking"
 #define CHANGING .section = "Changing"
+#define TESTING .section = "Testing"
+#define DRAWING .section = "Drawing"
 #define ASKED (OPTION_VERB(TOPICS) | OPTION_VERB(GROUPS))
 #define ANSWERED (ASKED | OPTION_VERB(STATUS) | OPTION_VERB(SET) | OPTION_VERB(WAIT))
+#define WAITED (OPTION_VERB(GRAPH) | ANSWERED | OPTION_VERB(BACKUP) | OPTION_VERB(RELOAD) | OPTION_VERB(DRAIN))
 
 static const char *const log_formats[] = {"logfmt", "json", NULL};
+static const char *const graph_formats[] = {"text", "dot", "mermaid", NULL};
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
 
 static const struct option_spec specs[] = {
@@ -100,7 +178,7 @@ static const struct option_spec specs[] = {
      .kind = OPTION_TEXT,
      .at = AT(store),
      .argument = "FILE",
-     .verbs = OPTION_NO_VERB | OPTION_VERB(BACKUP) | OPTION_VERB(RESTORE),
+     .verbs = STARTED | OPTION_VERB(BACKUP) | OPTION_VERB(RESTORE),
      .section = "Serving",
      .completion = OPTION_COMPLETE_FILE,
      .help = "keep messages in FILE (default: by the name)"},
@@ -108,7 +186,7 @@ static const struct option_spec specs[] = {
      .letter = 'b',
      .kind = OPTION_FLAG,
      .at = AT(serve.background),
-     SERVING,
+     STARTING,
      .help = "serve in the background: return when it serves",
      .man = "Serve in the background, and return when it does.\nThe log goes to a file beside the store, whose name "
             "ends in\n.Pa .log ."},
@@ -144,24 +222,47 @@ static const struct option_spec specs[] = {
      .help = "take so many messages from one client, 500/s",
      .man = "Take\n.Ar RATE\nmessages from one client, such as\n.Cm 500/s ;\none that sends more waits.\n"
             "After a pause a tenth of a second's messages, one at least, may come at once."},
+    {.name = "for",
+     .kind = OPTION_DURATION,
+     .at = AT(run.span),
+     .argument = "TIME",
+     .verbs = OPTION_VERB(ONCE),
+     .section = "Serving",
+     .help = "end the sources after TIME, then drain"},
+    {.name = "stages-only",
+     .kind = OPTION_FLAG,
+     .at = AT(stages_only),
+     .verbs = OPTION_VERB(RUN),
+     .section = "Serving",
+     .help = "run the stages here, for the relay -r, which runs already",
+     .man = "Run the stages, sources and sinks in this process, for the relay\n.Fl r ,\nwhich runs already, also on "
+            "another host.\nSeveral of them share the work."},
+    {.name = "state",
+     .kind = OPTION_TEXT,
+     .at = AT(state),
+     .argument = "DIR",
+     .verbs = OPTION_VERB(RUN),
+     .section = "Serving",
+     .completion = OPTION_COMPLETE_DIRECTORY,
+     .help = "with --stages-only: remember in DIR how far sources have read"},
     {.name = "insecure",
      .kind = OPTION_FLAG,
      .at = AT(serve.insecure),
-     SERVING,
+     STARTING,
      .help = "allow TCP addresses that other machines reach: anybody can read and write"},
     {.name = "log-format",
      .kind = OPTION_CHOICE,
      .at = AT(serve.log_format),
      .argument = "FORMAT",
      .choices = log_formats,
-     SERVING,
+     STARTING,
      .help = "logfmt (default), json"},
     {.name = "log-level",
      .kind = OPTION_CHOICE,
      .at = AT(serve.log_level),
      .argument = "LEVEL",
      .choices = log_levels,
-     SERVING,
+     STARTING,
      .help = "debug, info (default), warning, error"},
 
     {.name = "topic",
@@ -186,21 +287,64 @@ static const struct option_spec specs[] = {
      .kind = OPTION_DURATION,
      .at = AT(admin.wait),
      .argument = "TIME",
-     .verbs = ANSWERED | OPTION_VERB(BACKUP),
+     .verbs = WAITED,
      ASKING,
-     .help = "how long to wait: for the relay, or for the group"},
+     .help = "how long to wait: for the relay, the group, the pipeline"},
     {.name = "json",
      .kind = OPTION_FLAG,
      .at = AT(admin.json),
      .verbs = ANSWERED,
      ASKING,
      .help = "print the relay's answer as one line of JSON"},
+    {.name = "watch",
+     .kind = OPTION_FLAG,
+     .at = AT(admin.watch),
+     .verbs = OPTION_VERB(STATUS),
+     ASKING,
+     .help = "show it again every second"},
     {.name = "names",
      .kind = OPTION_FLAG,
      .at = AT(admin.names),
      .verbs = ASKED,
      ASKING,
      .help = "print names only, a line each"},
+
+    {.name = "filter",
+     .kind = OPTION_TEXT,
+     .at = AT(test.filter),
+     .argument = "TEXT",
+     .verbs = OPTION_VERB(TEST),
+     TESTING,
+     .help = "only tests with TEXT in their names"},
+    {.name = "tap",
+     .kind = OPTION_FLAG,
+     .at = AT(test.tap),
+     .verbs = OPTION_VERB(TEST),
+     TESTING,
+     .help = "report by the Test Anything Protocol"},
+
+    {.name = "format",
+     .kind = OPTION_CHOICE,
+     .at = AT(graph.format),
+     .argument = "FORMAT",
+     .choices = graph_formats,
+     .verbs = OPTION_VERB(GRAPH),
+     DRAWING,
+     .help = "text (default), dot, mermaid"},
+    {.name = "svg",
+     .kind = OPTION_TEXT,
+     .at = AT(graph.svg),
+     .argument = "FILE",
+     .verbs = OPTION_VERB(GRAPH),
+     DRAWING,
+     .completion = OPTION_COMPLETE_FILE,
+     .help = "draw into FILE, by Graphviz"},
+    {.name = "live",
+     .kind = OPTION_FLAG,
+     .at = AT(graph.live),
+     .verbs = OPTION_VERB(GRAPH),
+     DRAWING,
+     .help = "with what flows: counts, rates, and what waits"},
 
     {.name = "from",
      .kind = OPTION_TEXT,
@@ -239,6 +383,9 @@ static const struct option_spec specs[] = {
 };
 
 static const struct option_rule rules[] = {
+    {OPTION_EXCLUDES, "svg", {"format"}, "choose one way to draw"},
+    {OPTION_NEEDS, "state", {"stages-only"}, "a pipeline that runs as a whole has a folder beside its store"},
+    {OPTION_EXCLUDES, "stages-only", {"background", "store", "insecure"}, "that is about a relay of its own"},
     {OPTION_EXCLUDES, "json", {"names"}, "choose what to print"},
     {OPTION_EXCLUDES, "schema", {OPTION_OPERANDS}, "it is the same for all files"},
     {0},
@@ -246,7 +393,12 @@ static const struct option_rule rules[] = {
 
 static const char *const synopsis[] = {
     "[-r NAME] [--listen URL]... [--background] [OPTION]...",
+    "run|once FILE [OPTION]...",
+    "test FILE [--filter TEXT] [--tap]",
+    "graph FILE [--live] [--format FORMAT | --svg SVG]",
+    "sandbox [FILE] -- COMMAND [ARG]...",
     "status|topics|groups [-r RELAY] [--json]",
+    "reload|drain [-r RELAY] [--wait TIME]",
     "topics purge|delete TOPIC",
     "groups seek|delete TOPIC GROUP [--from WHERE]",
     "set topic TOPIC | group TOPIC GROUP [KEY=VALUE]...",
@@ -260,6 +412,7 @@ static const char *const synopsis[] = {
 static const struct option_example examples[] = {
     {"mrelay --background", "a durable broker: a Unix socket and one file"},
     {"mrelay -r orders --listen tcp://127.0.0.1:7000", "one with a name and a port"},
+    {"mrelay run orders.yaml", "a whole pipeline: topics, stages, sources and sinks"},
     {"mrelay set topic orders max_messages=100000 overflow=reject", "refuse what is too much"},
     {0},
 };
@@ -275,6 +428,7 @@ static const struct option_program program = {
     .rules = rules,
     .verbs = verbs,
     .examples = examples,
+    .takes_command = true,
 };
 
 static int check(const struct mrelay_settings *settings, const struct options *options)
@@ -283,6 +437,46 @@ static int check(const struct mrelay_settings *settings, const struct options *o
         return options_wrong(options, "check: which file? mrelay check FILE...");
     return pipeline_check(&(struct pipeline_check_settings){
         .files = options->operands, .files_count = options->operands_count, .schema = settings->schema});
+}
+
+/* The verbs that run a pipeline or a relay. */
+static int run(const struct mrelay_settings *settings, const struct options *options, char **argv)
+{
+    const char *file = options->operands_count ? options->operands[0] : NULL;
+    if (options->verb == SANDBOX)
+        return sandbox_run(file, options, argv[0]);
+    if (!file)
+        return options_wrong(options, "give the pipeline's file: mrelay %s FILE", verbs[options->verb].name);
+    if (options->verb == TEST) {
+        struct pipeline_test_settings test = settings->test;
+        test.file = file;
+        test.program = argv[0];
+        return pipeline_test(&test);
+    }
+    if (options->verb == GRAPH) {
+        struct pipeline_graph_settings graph = settings->graph;
+        graph.file = file;
+        graph.relay = settings->relay;
+        graph.wait = settings->admin.wait;
+        return pipeline_graph(&graph);
+    }
+    struct supervise_settings wanted = settings->run;
+    wanted.relay = options_given(options, "relay") ? settings->relay : NULL; /* else it has the file's name */
+    wanted.file = file;
+    wanted.store = settings->store;
+    wanted.once = options->verb == ONCE;
+    wanted.background = settings->serve.background;
+    wanted.insecure = settings->serve.insecure;
+    wanted.log_format = settings->serve.log_format;
+    wanted.log_level = settings->serve.log_level;
+    if (!settings->stages_only)
+        return supervise(&wanted, options, argv);
+    struct pipeline_stages_settings stages = {.relay = settings->relay,
+                                              .file = file,
+                                              .state = settings->state,
+                                              .log_format = wanted.log_format,
+                                              .log_level = wanted.log_level};
+    return pipeline_stages_run(&stages);
 }
 
 int main(int argc, char **argv)
@@ -296,8 +490,12 @@ int main(int argc, char **argv)
     settings.serve.store = settings.admin.store = settings.store;
     settings.admin.operands = options.operands;
     settings.admin.operands_count = options.operands_count;
-    if (options.verb == CHECK)
+    if (options.command && options.verb != SANDBOX)
+        code = options_wrong(&options, "a command is for sandbox: mrelay sandbox -- COMMAND");
+    else if (options.verb == CHECK)
         code = check(&settings, &options);
+    else if (options.verb >= 0 && !ask[options.verb])
+        code = run(&settings, &options, argv);
     else if (options.verb >= 0)
         code = ask[options.verb](&settings.admin);
     else

@@ -15,6 +15,7 @@ struct admin_settings {
     int64_t wait;      /* microseconds; -1: a second for the relay, for ever for admin_wait() */
     bool json;         /* print the reply as it is */
     bool names;        /* print names only, a line each */
+    bool watch;        /* again and again */
     const char *topic; /* only this one; NULL: all */
     const char *group;
     const char *from;  /* where a group is moved to */

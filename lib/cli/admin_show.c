@@ -1,17 +1,22 @@
 /* What a running relay tells about itself: status, topics, groups. */
-#include "cli/admin_ask.h"
+#include "cli/admin_pipeline.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/units.h"
 #include "cli/exit.h"
+#include "cli/output.h"
 #include "cli/table.h"
 #include "message/names.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { WATCH_PAUSE = 1000 }; /* milliseconds between two looks of `status --watch` */
 
 /* A group with messages that wait is abandoned when it has had no consumer for so long: microseconds. */
 #define ABANDONED ((int64_t)86400 * 1000000)
@@ -302,6 +307,7 @@ static void print_status(const json_t *status)
     const json_t *topics = json_object_get(status, "topics");
     const json_t *groups = json_object_get(status, "groups");
     print_relay(status);
+    admin_print_pipeline(status);
     if (json_array_size(topics)) {
         putchar('\n');
         print_topics(topics);
@@ -356,12 +362,14 @@ static int ask_verb(const struct admin_settings *settings, const char *verb, jso
     return admin_ask_soon(settings, json_pack("{s:s}", "verb", verb), answer);
 }
 
-int admin_status(const struct admin_settings *settings)
+static int show_status(const struct admin_settings *settings)
 {
     json_t *answer;
     int code = ask_verb(settings, "status", &answer);
     if (code)
         return code;
+    if (settings->watch && output_is_terminal(STDOUT_FILENO))
+        fputs("\033[H\033[J", stdout); /* home, and everything behind it */
     if (settings->json)
         admin_print_json(answer);
     else if (choose(answer, "topics", settings, is_wanted_topic, compare_topics) &&
@@ -370,6 +378,18 @@ int admin_status(const struct admin_settings *settings)
     else
         code = EXIT_FAILED;
     json_decref(answer);
+    return code;
+}
+
+int admin_status(const struct admin_settings *settings)
+{
+    int code = show_status(settings);
+    while (!code && settings->watch && fflush(stdout) == 0) {
+        poll(NULL, 0, WATCH_PAUSE);
+        if (!settings->json && !output_is_terminal(STDOUT_FILENO))
+            putchar('\n');
+        code = show_status(settings);
+    }
     return code ? code : admin_finish();
 }
 

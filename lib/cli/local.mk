@@ -8,9 +8,11 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/admin.c %D%/admin.h \
 	%D%/admin_ask.c %D%/admin_ask.h \
 	%D%/admin_change.c \
+	%D%/admin_pipeline.c %D%/admin_pipeline.h \
 	%D%/admin_show.c \
 	%D%/admin_store.c \
 	%D%/become.c %D%/become.h \
+	%D%/child.c %D%/child.h \
 	%D%/child_groups.c %D%/child_groups.h \
 	%D%/command.c %D%/command.h \
 	%D%/completion.c \
@@ -47,6 +49,9 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/pipeline_check.c %D%/pipeline_check.h \
 	%D%/pipeline_file.c %D%/pipeline_file.h \
 	%D%/pipeline_stages.c %D%/pipeline_stages.h \
+	%D%/pipeline_compare.c %D%/pipeline_compare.h \
+	%D%/pipeline_graph.c %D%/pipeline_graph.h \
+	%D%/pipeline_test.c %D%/pipeline_test.h \
 	%D%/retry.c %D%/retry.h \
 	%D%/retry_attempt.c \
 	%D%/retry_input.c \
@@ -55,6 +60,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/retry_post.c %D%/retry_post.h \
 	%D%/retry_relay.c \
 	%D%/retry_work.c %D%/retry_work.h \
+	%D%/sandbox.c %D%/sandbox.h \
 	%D%/seen_file.c %D%/seen_file.h \
 	%D%/send.c %D%/send.h %D%/send_engine.h \
 	%D%/send_direct.c \
@@ -64,5 +70,6 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/send_spool.c %D%/send_spool.h \
 	%D%/serve.c %D%/serve.h \
 	%D%/spool.c %D%/spool.h \
+	%D%/supervise.c %D%/supervise.h \
 	%D%/table.c %D%/table.h \
 	$(empty)

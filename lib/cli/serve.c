@@ -87,6 +87,13 @@ static const char *from_root(const char *path, char text[PATH_BYTES])
     return size > 0 && size < PATH_BYTES ? text : path;
 }
 
+int serve_in_background(const char *name, const char *store, char **argv)
+{
+    char text[PATH_BYTES];
+    struct relay_settings relay = {.name = name, .store = from_root(store, text)};
+    return go_background(&relay, argv);
+}
+
 int serve(const struct serve_settings *settings, const struct options *options, char **argv)
 {
     struct fault fault = {0};

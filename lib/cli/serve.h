@@ -21,4 +21,7 @@ struct serve_settings {
 /* Serves until a signal, or returns when the relay in the background does; the exit code. ARGV starts it again. */
 int serve(const struct serve_settings *settings, const struct options *options, char **argv);
 
+/* Starts this program with ARGV again in the background, its log beside the store (NULL: by NAME); the exit code. */
+int serve_in_background(const char *name, const char *store, char **argv);
+
 #endif

@@ -2,7 +2,7 @@
  * admin.c: what `mrelay status`, `topics`, `groups` and `wait` ask a running relay. Requests and replies are JSON:
  *
  *     {"verb":"status"}   {"relay":…,"version":…,"pid":…,"uptime_us":…,"sessions":…,"counters":{…},"engine":…,
- *                          "topics":[…],"groups":[…]}
+ *                          "topics":[…],"groups":[…],"pipeline":…,"runners":[…]}
  *     {"verb":"topics"}   {"topics":[{"name","first","end","messages","bytes_in","bytes","groups","letters","created_us",
  *                          "last_time_us","dropped":{reason:…},"settings":{key:…}}]}: settings that are not the default
  *     {"verb":"groups"}   {"groups":[{"topic","group","pattern","waiting","leased","delayed","settled_to","given_to",
@@ -50,7 +50,7 @@ static enum mp_error put_counters(const struct core *core, struct buffer *out)
     return error ? error : buffer_append_string(out, "},");
 }
 
-static enum mp_error put_status(const struct core *core, struct buffer *out)
+static enum mp_error put_status(struct core *core, struct buffer *out)
 {
     const struct engine_operations *engine = core->engine->operations;
     enum mp_error error = buffer_append_format(
@@ -62,7 +62,8 @@ static enum mp_error put_status(const struct core *core, struct buffer *out)
         error = put_counters(core, out);
     if (error || (error = engine->describe(core->engine, out)) || (error = buffer_append_string(out, ",\"topics\":")) ||
         (error = engine->describe_topics(core->engine, out)) || (error = buffer_append_string(out, ",\"groups\":")) ||
-        (error = engine->describe_groups(core->engine, out)))
+        (error = engine->describe_groups(core->engine, out)) || (error = buffer_append_string(out, ",")) ||
+        (error = core_put_pipeline(core, out)))
         return error;
     return buffer_append_string(out, "}");
 }

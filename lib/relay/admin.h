@@ -19,6 +19,9 @@ bool core_admin_change(struct core *core, const struct request *request, json_t 
 bool core_admin_pipeline(struct core *core, const struct request *request, json_t *asked, const char *verb,
                          struct fault *fault);
 
+/* Appends what there is to say of pipelines as members of an object: "pipeline", "runners". MP_ERR_MEMORY. */
+enum mp_error core_put_pipeline(struct core *core, struct buffer *out);
+
 /*
  * Answers REQUEST: with ANSWER when ERROR is MP_OK, else with the words of DETAIL; an error that leaves a change half
  * done goes into FAULT.

@@ -101,6 +101,24 @@ static enum mp_error put_reports(struct core *core, json_t *answer, struct fault
     return failed ? fault_memory(detail) : MP_OK;
 }
 
+enum mp_error core_put_pipeline(struct core *core, struct buffer *out)
+{
+    const struct core_settings *settings = &core->settings;
+    const char *pipeline = settings->pipeline ? settings->pipeline(settings->context) : NULL;
+    struct fault detail = {0};
+    json_t *answer = json_object();
+    enum mp_error error = answer ? put_reports(core, answer, &detail) : MP_ERR_MEMORY;
+    char *text = error ? NULL : json_dumps(json_object_get(answer, "runners"), JSON_COMPACT);
+    if (!error)
+        error = text ? buffer_append_format(out, "\"pipeline\":%s,\"runners\":", pipeline ? pipeline : "null")
+                     : MP_ERR_MEMORY;
+    if (!error)
+        error = buffer_append_string(out, text);
+    free(text);
+    json_decref(answer);
+    return error;
+}
+
 /* ---- topics and groups ---------------------------------------------------------------------------------------- */
 
 /* Goes over all that the request names; CHECK: to look only. */

@@ -1,5 +1,7 @@
 #include "relay/relay.h"
 
+#include "base/control.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,21 +14,9 @@
 
 extern char **environ;
 
-/* How the new process knows the descriptor to answer on. */
-static const char variable[] = "MSGPIPE_READY_FD";
-
 int relay_ready_descriptor(void)
 {
-    const char *text = getenv(variable);
-    if (!text)
-        return -1;
-    char *end;
-    long number = strtol(text, &end, 10);
-    unsetenv(variable);
-    if (*end || number < 3 || number > 1024 || fcntl((int)number, F_GETFD) < 0)
-        return -1;
-    fcntl((int)number, F_SETFD, FD_CLOEXEC);
-    return (int)number;
+    return control_inherited(RELAY_READY);
 }
 
 enum { READY = 3 }; /* the descriptor in the new process */
@@ -51,9 +41,9 @@ static enum mp_error spawn_relay(char *const *arguments, const char *log, int an
 #else
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
 #endif
-    setenv(variable, "3", 1);
+    setenv(RELAY_READY, "3", 1);
     int result = posix_spawnp(pid, arguments[0], &actions, &attributes, arguments, environ);
-    unsetenv(variable);
+    unsetenv(RELAY_READY);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return result ? fault_system(fault, MP_ERR_IO, result, "cannot start %s", arguments[0]) : MP_OK;

@@ -43,6 +43,8 @@ enum mp_error relay_background(char *const *arguments, const char *log, int *pid
 
 /* The variable that holds the number of a supervisor's descriptor: relay_settings.control. */
 #define RELAY_CONTROL "MSGPIPE_CONTROL_FD"
+/* The variable for relay_ready_descriptor(). */
+#define RELAY_READY "MSGPIPE_READY_FD"
 
 /* The descriptor that relay_background() gave to this process, or -1. For relay_settings.ready. */
 int relay_ready_descriptor(void);

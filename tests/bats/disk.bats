@@ -130,7 +130,7 @@ undone_once() {
     receiver=$started_pid
     until_true group_leases 4
     fill_up_to 0
-    start filled sh -c 'exec 4<>go; yes >&4' # a reader of its own: it does not end when there is no other
+    start filled sh -c 'exec 4<>go; exec yes >&4' # a reader of its own: it does not end when there is no other
     until_true undone_once
 
     rm disk/filler

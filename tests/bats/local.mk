@@ -10,6 +10,8 @@ bats_tests += %D%/library.bats
 bats_tests += %D%/mrelay.bats
 bats_tests += %D%/mrelay_change.bats
 bats_tests += %D%/mrelay_check.bats
+bats_tests += %D%/mrelay_graph.bats
+bats_tests += %D%/mrelay_sandbox.bats
 bats_tests += %D%/mrelay_store.bats
 bats_tests += %D%/mrecv.bats
 bats_tests += %D%/mrecv_commands.bats
@@ -25,6 +27,7 @@ bats_tests += %D%/msend_direct.bats
 bats_tests += %D%/msend_spool.bats
 bats_tests += %D%/msend_when.bats
 bats_tests += %D%/options.bats
+bats_tests += %D%/pipelines.bats
 
 bats_helpers =
 bats_helpers += %D%/tools.bash

@@ -1,0 +1,229 @@
+#include "cli/pipeline_graph.h"
+
+#include "base/clock.h"
+#include "base/units.h"
+#include "cli/admin_ask.h"
+#include "cli/command.h"
+#include "cli/exit.h"
+#include "cli/output.h"
+#include "cli/pipeline_file.h"
+#include "pipeline/graph.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PIPED_COLUMNS = 100 };
+enum { BETWEEN = 1000 }; /* milliseconds between the two looks that a rate is made of */
+
+/* ---- what flows ------------------------------------------------------------------------------------------------ */
+
+/* A number of every runner's part NAME: KEY, or TO's under "to". */
+static uint64_t part_count(const json_t *status, const char *name, const char *to)
+{
+    uint64_t count = 0;
+    size_t i, j;
+    const json_t *runner, *part;
+    json_array_foreach(json_object_get(status, "runners"), i, runner)
+    {
+        json_array_foreach(json_object_get(runner, "stages"), j, part)
+        {
+            if (strcmp(admin_string(part, "name"), name) == 0)
+                count += admin_number(json_object_get(part, "to"), to);
+        }
+    }
+    return count;
+}
+
+/* What GROUP has done with the messages of TOPIC: KEY of its counts; NULL: all that it is done with. */
+static uint64_t group_count(const json_t *status, const char *topic, const char *group, const char *key)
+{
+    static const char *const done[] = {"acked", "dead", "expired", "dropped"};
+    size_t index;
+    const json_t *item;
+    json_array_foreach(json_object_get(status, "groups"), index, item)
+    {
+        uint64_t count = 0;
+        if (strcmp(admin_string(item, "topic"), topic) != 0 || strcmp(admin_string(item, "group"), group) != 0)
+            continue;
+        if (key)
+            return admin_number(item, key);
+        for (size_t i = 0; i < sizeof done / sizeof *done; i++)
+            count += admin_number(item, done[i]);
+        return count;
+    }
+    return 0;
+}
+
+static uint64_t edge_count(const json_t *status, const struct graph *graph, const struct graph_edge *edge)
+{
+    const struct graph_node *from = &graph->nodes[edge->from], *to = &graph->nodes[edge->to];
+    if (from->kind == GRAPH_TOPIC)
+        return group_count(status, from->name, to->name, NULL);
+    if (edge->aside && edge->what && strcmp(edge->what, "dead") == 0) {
+        uint64_t dead = 0;
+        for (size_t i = 0; i < graph->edges_count; i++)
+            if (graph->edges[i].to == edge->from)
+                dead += group_count(status, graph->nodes[graph->edges[i].from].name, from->name, "dead");
+        return dead;
+    }
+    return part_count(status, from->name, to->name);
+}
+
+/* Messages of TOPIC that wait for somebody: for the group for which most do. */
+static uint64_t depth_of(const json_t *status, const char *topic)
+{
+    uint64_t most = 0;
+    size_t index;
+    const json_t *item;
+    json_array_foreach(json_object_get(status, "groups"), index, item)
+    {
+        uint64_t waiting = admin_number(item, "waiting") + admin_number(item, "delayed") + admin_number(item, "leased");
+        if (strcmp(admin_string(item, "topic"), topic) == 0 && waiting > most)
+            most = waiting;
+    }
+    return most;
+}
+
+/* Why a part does not work as it should; "": it does. */
+static const char *trouble_of(const json_t *status, const char *name)
+{
+    size_t i, j;
+    const json_t *runner, *part;
+    json_array_foreach(json_object_get(status, "runners"), i, runner)
+    {
+        json_array_foreach(json_object_get(runner, "stages"), j, part)
+        {
+            const char *why = admin_string(part, "why");
+            if (strcmp(admin_string(part, "name"), name) == 0 && *why)
+                return why;
+        }
+    }
+    return "";
+}
+
+static void annotate(struct graph *graph, const json_t *before, const json_t *now, double seconds)
+{
+    for (size_t i = 0; i < graph->edges_count; i++) {
+        struct graph_edge *edge = &graph->edges[i];
+        uint64_t count = edge_count(now, graph, edge), earlier = edge_count(before, graph, edge);
+        double rate = count > earlier ? (double)(count - earlier) / seconds : 0;
+        if (rate > 0)
+            graph_set(graph, &edge->note, "%" PRIu64 ", %.3g/s", count, rate);
+        else
+            graph_set(graph, &edge->note, "%" PRIu64, count);
+    }
+    for (size_t i = 0; i < graph->nodes_count; i++) {
+        struct graph_node *node = &graph->nodes[i];
+        uint64_t depth = node->kind == GRAPH_TOPIC ? depth_of(now, node->name) : 0;
+        const char *trouble = node->kind == GRAPH_TOPIC ? "" : trouble_of(now, node->name);
+        if (depth)
+            graph_set(graph, &node->note, "%" PRIu64 " waiting", depth);
+        else if (*trouble)
+            graph_set(graph, &node->note, "%s", trouble);
+    }
+}
+
+static int look(const struct pipeline_graph_settings *settings, const char *relay, json_t **status)
+{
+    struct admin_settings admin = {.relay = relay, .wait = settings->wait};
+    return admin_ask_soon(&admin, json_pack("{s:s}", "verb", "status"), status);
+}
+
+static int add_flow(const struct pipeline_graph_settings *settings, const struct pipeline *pipeline,
+                    struct graph *graph)
+{
+    const char *relay = settings->relay ? settings->relay : pipeline->name;
+    json_t *before, *now;
+    int64_t since = clock_monotonic();
+    int code = look(settings, relay, &before);
+    if (code)
+        return code;
+    poll(NULL, 0, BETWEEN);
+    code = look(settings, relay, &now);
+    if (!code)
+        annotate(graph, before, now, (double)(clock_monotonic() - since) / 1e6);
+    json_decref(before);
+    if (!code)
+        json_decref(now);
+    return code;
+}
+
+/* ---- drawing --------------------------------------------------------------------------------------------------- */
+
+/* Has Graphviz make an SVG of DOT. */
+static int draw(const char *file, const struct buffer *dot)
+{
+    char *argv[] = {(char[]){"dot"}, (char[]){"-Tsvg"}, (char[]){"-o"}, (char *)(uintptr_t)file, NULL};
+    struct fault fault = {0};
+    int ends[2], code, status;
+    pid_t pid;
+    if (command_pipe(ends, &fault))
+        return tell_fault(&fault);
+    struct command_settings command = {.argv = argv, .input = ends[0], .output = -1, .error = -1};
+    enum mp_error error = command_start(&command, &pid, &code, &fault);
+    close(ends[0]);
+    if (!error)
+        output_write(ends[1], dot->data, dot->size, &fault); /* that it does not read is told by its exit code */
+    close(ends[1]);
+    if (error) {
+        tell("%s%s", fault_text(&fault), code == EXIT_NOT_FOUND ? ": --svg needs Graphviz (package graphviz)" : "");
+        return code;
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    code = command_exit_code(status);
+    if (code)
+        tell("dot exited with %d", code);
+    return code ? EXIT_FAILED : EXIT_DONE;
+}
+
+static enum mp_error write_graph(const struct pipeline_graph_settings *settings, const struct pipeline *pipeline,
+                                 const struct graph *graph, struct buffer *out)
+{
+    if (settings->svg || settings->format == PIPELINE_GRAPH_DOT)
+        return graph_write_dot(graph, pipeline->name, out);
+    if (settings->format == PIPELINE_GRAPH_MERMAID)
+        return graph_write_mermaid(graph, out);
+    setlocale(LC_CTYPE, "");
+    bool terminal = output_is_terminal(STDOUT_FILENO);
+    struct graph_style style = {
+        .colour = output_colour(STDOUT_FILENO),
+        .ascii = terminal && strcmp(nl_langinfo(CODESET), "UTF-8") != 0,
+        .columns = terminal ? output_columns(STDOUT_FILENO) : PIPED_COLUMNS,
+    };
+    setlocale(LC_CTYPE, "C");
+    return graph_write_text(graph, &style, out);
+}
+
+int pipeline_graph(const struct pipeline_graph_settings *settings)
+{
+    struct pipeline *pipeline = NULL;
+    struct graph graph = {0};
+    struct buffer out = {0};
+    struct fault fault = {0};
+    if (pipeline_file_load(settings->file, false, &pipeline, &fault))
+        return pipeline_file_exit(&fault);
+    graph_of_pipeline(&graph, pipeline);
+    int code = settings->live ? add_flow(settings, pipeline, &graph) : EXIT_DONE;
+    if (!code && write_graph(settings, pipeline, &graph, &out)) {
+        fault_memory(&fault);
+        code = tell_fault(&fault);
+    } else if (!code && settings->svg) {
+        code = draw(settings->svg, &out);
+    } else if (!code) {
+        enum mp_error error = output_write(STDOUT_FILENO, out.data, out.size, &fault);
+        code = error == MP_ERR_CLOSED ? exit_by_pipe() : error ? tell_fault(&fault) : EXIT_DONE;
+    }
+    buffer_free(&out);
+    graph_free(&graph);
+    pipeline_free(pipeline);
+    return code;
+}
