@@ -51,6 +51,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/pipeline_stages.c %D%/pipeline_stages.h \
 	%D%/pipeline_compare.c %D%/pipeline_compare.h \
 	%D%/pipeline_graph.c %D%/pipeline_graph.h \
+	%D%/pipeline_stages.c %D%/pipeline_stages.h \
 	%D%/pipeline_test.c %D%/pipeline_test.h \
 	%D%/retry.c %D%/retry.h \
 	%D%/retry_attempt.c \

@@ -40,4 +40,5 @@ noinst_LTLIBRARIES += %D%/librunner.la
 	%D%/stage_take.c \
 	%D%/stage_task.c \
 	%D%/staging.c %D%/staging.h \
+	%D%/trial.c %D%/trial.h \
 	$(empty)

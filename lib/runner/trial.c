@@ -385,6 +385,8 @@ static enum mp_error start(struct trial *trial, struct pipeline *taken, struct f
         return fault_memory(fault);
     }
     error = runner_open(&runner, taken, &trial->runner, fault);
+    if (error)
+        pipeline_free(taken);
     return error ? error : client_link_open(settings->base, settings->relay, &client, &trial->link, fault);
 }
 
