@@ -11,6 +11,7 @@ bats_tests += %D%/mrelay.bats
 bats_tests += %D%/mrelay_change.bats
 bats_tests += %D%/mrelay_check.bats
 bats_tests += %D%/mrelay_graph.bats
+bats_tests += %D%/mrelay_run.bats
 bats_tests += %D%/mrelay_sandbox.bats
 bats_tests += %D%/mrelay_store.bats
 bats_tests += %D%/mrecv.bats
