@@ -47,9 +47,8 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/relay_link.c %D%/relay_link.h \
 	%D%/pace.h \
 	%D%/pipeline_check.c %D%/pipeline_check.h \
-	%D%/pipeline_file.c %D%/pipeline_file.h \
-	%D%/pipeline_stages.c %D%/pipeline_stages.h \
 	%D%/pipeline_compare.c %D%/pipeline_compare.h \
+	%D%/pipeline_file.c %D%/pipeline_file.h \
 	%D%/pipeline_graph.c %D%/pipeline_graph.h \
 	%D%/pipeline_stages.c %D%/pipeline_stages.h \
 	%D%/pipeline_test.c %D%/pipeline_test.h \
