@@ -56,11 +56,11 @@ msgpipe_wait() {
 
 # start_relay [OPTION...]: a relay without a pipeline. It serves when this returns.
 start_relay() {
-    msgpipe_start -r "$msgpipe_relay" "$@" && msgpipe_wait mrelay status --wait 0s
+    msgpipe_start -r "$msgpipe_relay" "$@" && msgpipe_wait mrelay status --wait 2s
 }
 
 msgpipe_pipeline_runs() {
-    mrelay status --json --wait 0s | grep -q '"state":"running"'
+    mrelay status --json --wait 2s | grep -q '"state":"running"'
 }
 
 # start_pipeline FILE [OPTION...]: a relay and the pipeline in FILE; its stages run when this returns.

@@ -25,7 +25,7 @@ run_pipeline() {
 }
 
 is_running() {
-    [[ $(mrelay status --json --wait 0s | jq -r .pipeline.state) == running ]]
+    [[ $(mrelay status --json --wait 2s | jq -r .pipeline.state) == running ]]
 }
 
 generation() {
@@ -145,7 +145,7 @@ END
     run -0 mrelay drain --wait 20s
     wait "$supervisor"
     assert_equal "$(cut -d ' ' -f 2 out | sort -n)" "$(seq "$(wc -l <out)")"
-    run -69 mrelay drain --wait 0s
+    run -69 mrelay drain --wait 1s
 }
 
 @test "once ends when its source has ended and nothing waits" {
