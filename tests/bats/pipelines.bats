@@ -102,7 +102,7 @@ has_just() {
     assert_equal "$(receive_all stored | sort)" $'1\n3'
     run -0 mretry list -t readings.dead
     assert_output --partial rejected
-    run -0 mretry show -t readings.dead --all
+    run -0 mretry show -t readings.dead
     assert_output --partial "'zwei' is no number"
 }
 
