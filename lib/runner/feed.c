@@ -4,6 +4,7 @@
 
 enum {
     POLL = 60000,                    /* milliseconds that the relay waits for messages */
+    POLL_WINDOWS = 1000,             /* the same while messages wait in windows */
     AHEAD = 2 * FRAME_TARGET,        /* bytes in the queue from which on nothing is fetched */
     COMMIT_BYTES = 2 * FRAME_TARGET, /* the relay takes eight times as much, and one message of any size */
     COMMIT_TASKS = 8192,
@@ -374,9 +375,13 @@ static void on_welcomed(void *context, const struct protocol_welcome *welcome)
 
 static void on_fetch_done(void *context, unsigned flags, uint64_t waiting)
 {
-    (void)waiting;
     struct feed *feed = context;
+    bool empty = feed->tickets == feed->asked_at;
     feed->at_end = (flags & PROTOCOL_FETCH_END) != 0;
+    feed->starved = feed->starved || (empty && feed->patience == 0 && waiting > 0);
+    feed->doubts = empty && feed->patience > 0 && feed->windowed > 0;
+    if (empty && feed->patience < POLL)
+        client_stop_fetching(client_link_client(feed->link)); /* it would ask the same again */
     if (feed->want == 0 || feed->leaving)
         feed_return(feed);
     wake(feed);
@@ -450,7 +455,9 @@ static void fetch(struct feed *feed)
     uint32_t most = want == UINT32_MAX ? 0 : want - (uint32_t)in_hand;
     if (most > 0 && most < want / 2 && feed->queue.messages > 0)
         return; /* many at a time */
-    enum mp_error error = client_fetch(client_link_use(feed->link), most, POLL, &fault);
+    feed->patience = feed->windowed == 0 ? POLL : feed->doubts ? 0 : POLL_WINDOWS;
+    feed->asked_at = feed->tickets;
+    enum mp_error error = client_fetch(client_link_use(feed->link), most, feed->patience, &fault);
     if (error && error != MP_ERR_CLOSED)
         fail(feed, error, fault_text(&fault));
 }

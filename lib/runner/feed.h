@@ -60,6 +60,16 @@ struct feed {
     struct stage_parcel **windows; /* parcels with messages in windows, by ticket */
     size_t windows_count, windows_capacity;
 
+    /*
+     * Who holds something is not given everything: suspects (DESIGN.md) go to those who hold nothing, and a group has its
+     * max_in_flight. What waits in windows could wait for ever for what waits in the relay. So with windows it is asked
+     * every now and then, when nothing has come, whether something waits.
+     */
+    uint32_t patience; /* of the fetch under way, milliseconds */
+    uint64_t asked_at; /* tickets given out before it */
+    bool doubts;       /* nothing came of the last one, though it was waited for */
+    bool starved;      /* something waits, and is not given: windows are to end */
+
     bool subscribed;
     bool leaving;
     bool broken;

@@ -385,9 +385,11 @@ int64_t stage_tick(struct runner_stage *stage, int64_t now, bool all)
     int64_t due = CLOCK_NEVER;
     for (struct feed *feed = stage->feeds; stage->has_windows && feed; feed = feed->next) {
         int64_t next = stage_steps_due(feed->steps);
-        if (all || next <= now) {
-            if (stage_steps_tick(feed->steps, now, clock_wall(), all))
+        bool ends = all || (feed->starved && stage->model->group.rate <= 0);
+        if (ends || next <= now) {
+            if (stage_steps_tick(feed->steps, now, clock_wall(), ends))
                 return now + NO_MEMORY_WAIT;
+            feed->starved = false;
             next = stage_steps_due(feed->steps);
         }
         due = next < due ? next : due;
