@@ -1,6 +1,7 @@
 # Bats tests, a line each; helpers that they load go into bats_helpers.
 # One file alone: make check TESTS=tests/bats/msend.bats
 bats_tests =
+bats_tests += %D%/bats_library.bats
 bats_tests += %D%/checker.bats
 bats_tests += %D%/dead.bats
 bats_tests += %D%/disk.bats
