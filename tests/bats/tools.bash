@@ -1,7 +1,7 @@
 # What the Bats files share. Each test has a place of its own: per-user folders,
 # and a relay if it starts one; what it started is ended by its process id.
 #
-# shellcheck disable=SC2034 # the tests read what is set here
+# shellcheck disable=SC2034,SC2154 # the tests read what is set here, and Bats sets what is read
 
 bats_require_minimum_version 1.5.0
 bats_load_library bats-support
