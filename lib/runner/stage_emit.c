@@ -1,9 +1,12 @@
 /* What comes out of a stage, to its topics. */
 #include "base/memory.h"
+#include "message/letter.h"
 #include "pipeline/pipeline.h"
 #include "runner/stage_private.h"
 
 #include <stdio.h>
+
+enum { DEATH_NOTE = 512 }; /* bytes of a note that the log shows */
 
 enum mp_error stage_open_routes(struct runner_stage *stage, struct fault *fault)
 {
@@ -47,6 +50,27 @@ void stage_free_routes(struct runner_stage *stage)
     memory_release(stage->destinations);
 }
 
+void stage_count_dead(struct runner_stage *stage, const struct part *part, enum protocol_reason reason,
+                      const char *words, size_t size)
+{
+    struct log_line line;
+    stage->counters.dead += part->count;
+    if (stage->deaths_told == STAGE_DEATHS_TOLD)
+        return;
+    stage->deaths_told++;
+    stage_log_begin(stage, &line, LOG_WARNING, part->count == 1 ? "message died" : "messages died");
+    log_field(&line, "topic", "%s", part->parcel->topic);
+    log_field(&line, "offset", "%llu", (unsigned long long)stage_parcel_offset(part->parcel, part->index));
+    if (part->count > 1)
+        log_field(&line, "messages", "%u", part->count);
+    log_field(&line, "reason", "%s", letter_reasons[reason ? reason - 1 : 0]);
+    if (words && size)
+        log_field(&line, "note", "%.*s", (int)(size < DEATH_NOTE ? size : DEATH_NOTE), words);
+    if (stage->deaths_told == STAGE_DEATHS_TOLD)
+        log_field(&line, "more", "%s", "are not told here: mretry list shows them");
+    log_end(&line);
+}
+
 void stage_bury(struct runner_stage *stage, struct feed *feed, const struct part *parts, uint32_t count,
                 enum protocol_reason reason, const char *words)
 {
@@ -59,7 +83,7 @@ void stage_bury(struct runner_stage *stage, struct feed *feed, const struct part
     };
     for (uint32_t i = 0; i < count; i++) {
         if (!feed_has_lost(feed, parts[i].parcel))
-            stage->counters.dead += parts[i].count;
+            stage_count_dead(stage, &parts[i], reason, how.note, how.note_size);
         feed_settle(feed, &parts[i], &how);
     }
     stage_changed(stage);

@@ -129,6 +129,7 @@ struct runner_stage {
     struct breaker breaker;
 
     struct log_limit failures; /* how often they are told in the log */
+    unsigned deaths_told;      /* deaths that the log has, STAGE_DEATHS_TOLD at most */
     struct stage_counters counters;
     struct histogram times; /* microseconds of work */
     uint64_t changes;
@@ -207,6 +208,13 @@ void stage_emit(struct runner_stage *stage, struct feed *feed, const struct part
 void stage_emit_to(struct runner_stage *stage, struct feed *feed, const struct part *parts, uint32_t count,
                    uint32_t number);
 /* COUNT parts are dead for REASON. */
+/*
+ * PART's messages die, for a REASON, with WORDS (SIZE bytes, or NULL): counted, and told in the log, which has the first
+ * hundred of a stage: that is the list that `mrelay once` refers to.
+ */
+enum { STAGE_DEATHS_TOLD = 100 };
+void stage_count_dead(struct runner_stage *stage, const struct part *part, enum protocol_reason reason,
+                      const char *words, size_t size);
 void stage_bury(struct runner_stage *stage, struct feed *feed, const struct part *parts, uint32_t count,
                 enum protocol_reason reason, const char *words);
 

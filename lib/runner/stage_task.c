@@ -14,8 +14,10 @@ static bool is_last(const struct runner_stage *stage, const struct stage_parcel 
 
 static void count(struct runner_stage *stage, const struct protocol_settlement *how, const struct part *part)
 {
-    if (how->action == PROTOCOL_DEAD || (how->action == PROTOCOL_RETRY && is_last(stage, part->parcel)))
-        stage->counters.dead += part->count;
+    if (how->action == PROTOCOL_DEAD)
+        stage_count_dead(stage, part, how->reason, how->note, how->note_size);
+    else if (how->action == PROTOCOL_RETRY && is_last(stage, part->parcel))
+        stage_count_dead(stage, part, PROTOCOL_REASON_RETRIES, how->note, how->note_size);
     else if (how->action == PROTOCOL_RETRY)
         stage->counters.failed += part->count;
     stage_changed(stage);

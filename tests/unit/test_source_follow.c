@@ -472,8 +472,8 @@ static void count_lines(struct reading *reading, unsigned *next)
 static void rotate_by_rename(void)
 {
     for (int i = 60; i >= 1; i--) {
-        char from[8];
-        char to[8];
+        char from[16];
+        char to[16];
         snprintf(from, sizeof(from), ".%d", i);
         snprintf(to, sizeof(to), ".%d", i + 1);
         rename_beside(from, to);
