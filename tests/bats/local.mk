@@ -30,6 +30,7 @@ bats_tests += %D%/msend_spool.bats
 bats_tests += %D%/msend_when.bats
 bats_tests += %D%/options.bats
 bats_tests += %D%/pipelines.bats
+bats_tests += %D%/steps.bats
 
 bats_helpers =
 bats_helpers += %D%/tools.bash
