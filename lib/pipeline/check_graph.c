@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-enum { MATCHES_MAX = 50 * 1000 * 1000 }; /* patterns by topics that are compared */
+enum { MATCHES_MAX = 4 * 1000 * 1000 }; /* patterns by topics that are compared */
 
 /* What is known of a topic, by its number. */
 struct knot {
@@ -11,7 +11,7 @@ struct knot {
     bool fed;                                /* also by dead letters */
     bool dead;                               /* it serves as a dead-letter topic */
     bool taken;
-    size_t *takers; /* stages, by their numbers */
+    uint32_t *takers; /* stages, by their numbers */
     size_t takers_count;
     size_t takers_room;
 };
@@ -21,7 +21,8 @@ struct node {
     size_t *outputs; /* topics, by their numbers */
     size_t outputs_count;
     enum { NEW, OPEN, DONE } state;
-    bool told; /* it is in a cycle that was told */
+    size_t position; /* OPEN: in the path */
+    bool told;       /* it is in a cycle that was told */
 };
 
 struct graph {
@@ -97,7 +98,7 @@ static void take(struct graph *graph, struct knot *knot, size_t stage)
     knot->taken = true;
     if (knot->takers_count == knot->takers_room) {
         size_t room = knot->takers_room * 2 + 4;
-        size_t *takers = load_allocate(graph->load, room, sizeof *takers);
+        uint32_t *takers = load_allocate(graph->load, room, sizeof *takers);
         if (takers == NULL)
             return;
         if (knot->takers_count > 0)
@@ -105,7 +106,7 @@ static void take(struct graph *graph, struct knot *knot, size_t stage)
         knot->takers = takers;
         knot->takers_room = room;
     }
-    knot->takers[knot->takers_count++] = stage;
+    knot->takers[knot->takers_count++] = (uint32_t)stage;
 }
 
 /* ---- stages that nobody feeds ------------------------------------------------------------------------------------ */
@@ -268,14 +269,12 @@ static size_t search_step(struct graph *graph, size_t length)
     if (is_skipped(graph, to) || graph->nodes[to].state == DONE)
         return length;
     if (graph->nodes[to].state == OPEN) {
-        size_t from = length - 1;
-        while (graph->path[from] != to)
-            from--;
         if (!graph->nodes[to].told || !graph->nodes[stage].told)
-            tell_cycle(graph, from, length);
+            tell_cycle(graph, graph->nodes[to].position, length);
         return length;
     }
     graph->nodes[to].state = OPEN;
+    graph->nodes[to].position = length;
     graph->path[length] = to;
     graph->next[length] = 0;
     return length + 1;
@@ -290,6 +289,7 @@ static void check_cycles(struct graph *graph)
         graph->path[0] = i;
         graph->next[0] = 0;
         graph->nodes[i].state = OPEN;
+        graph->nodes[i].position = 0;
         while (length > 0)
             length = search_step(graph, length);
     }

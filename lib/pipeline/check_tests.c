@@ -30,7 +30,7 @@ static bool takes(const struct pipeline_stage *stage, const char *topic)
 static bool is_known(const struct load *load, const char *topic)
 {
     static const char ending[] = ".dead";
-    size_t size = strlen(topic), without = size > sizeof ending ? size - (sizeof ending - 1) : size;
+    size_t size = strlen(topic), without = size > sizeof ending - 1 ? size - (sizeof ending - 1) : size;
     return map_get(&load->topics, topic, size) != NULL ||
            (strcmp(topic + without, ending) == 0 && map_get(&load->topics, topic, without) != NULL);
 }

@@ -19,7 +19,7 @@ static bool is_dead_letters_of_known(const struct load *load, const char *name)
 {
     static const char ending[] = ".dead";
     size_t size = strlen(name);
-    return size > sizeof ending && strcmp(name + size - (sizeof ending - 1), ending) == 0 &&
+    return size > sizeof ending - 1 && strcmp(name + size - (sizeof ending - 1), ending) == 0 &&
            map_get(&load->topics, name, size - (sizeof ending - 1)) != NULL;
 }
 

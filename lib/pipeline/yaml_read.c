@@ -478,6 +478,37 @@ static bool is_text(struct builder *builder)
     return true;
 }
 
+/*
+ * What a '[' or '{' begins may turn out to be a key up to the end of its line, and libfyaml goes through all that is in
+ * it for each value there. What separates values is counted in each line, and the squares of the numbers bounded: a
+ * second's work.
+ */
+static bool is_work_bounded(struct builder *builder)
+{
+    enum { WORK_MAX = 100 * 1000 * 1000 };
+    const struct source *source = builder->source;
+    uint64_t work = 0;
+    for (size_t line = 0; line < source->lines_count; line++) {
+        uint64_t count = 0;
+        for (size_t i = source->lines[line]; i < source->lines[line + 1]; i++)
+            switch (source->text[i]) {
+            case ',':
+            case ':':
+            case '?':
+            case '[':
+            case '{':
+                count++;
+            }
+        work += count * count;
+        if (work > WORK_MAX) {
+            struct pipeline_place place = source_place(source, source->lines[line], 1);
+            give_up(builder, &place, "too much in one line: break lists and mappings into lines");
+            return false;
+        }
+    }
+    return true;
+}
+
 static void run(struct builder *builder, struct fy_diag *diag)
 {
     while (!builder->hopeless) {
@@ -532,7 +563,7 @@ enum mp_error yaml_read(struct arena *arena, const struct source *source, struct
     if (builder == NULL)
         return MP_ERR_MEMORY;
     *builder = (struct builder){.arena = arena, .source = source, .diagnostics = diagnostics};
-    if (is_text(builder) && source->size > 0)
+    if (source->size > 0 && is_text(builder) && is_work_bounded(builder))
         parse(builder);
     enum mp_error error = builder->error;
     if (error == MP_OK && !builder->hopeless && builder->root.expanded > 0) {

@@ -56,7 +56,7 @@ YAML
     assert_failure 66
     assert_output --partial 'cannot read nowhere.yaml: No such file or directory'
     assert_output --partial 'b.yaml:1:9: error: topics is a mapping of names'
-    run mrelay check -- - <a.yaml
+    run mrelay check - <a.yaml
     assert_success
     run mrelay check
     assert_failure 64

@@ -73,6 +73,18 @@ unit_tests += %D%/test_pipeline_load
 %C%_test_pipeline_load_SOURCES = %D%/test_pipeline_load.c $(pipeline_rig)
 %C%_test_pipeline_load_LDADD = $(PIPELINE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_pipeline_mistakes
+%C%_test_pipeline_mistakes_SOURCES = %D%/test_pipeline_mistakes.c $(pipeline_rig)
+%C%_test_pipeline_mistakes_LDADD = $(PIPELINE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_pipeline_schema
+%C%_test_pipeline_schema_SOURCES = %D%/test_pipeline_schema.c $(pipeline_rig)
+%C%_test_pipeline_schema_LDADD = $(PIPELINE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_pipeline_values
+%C%_test_pipeline_values_SOURCES = %D%/test_pipeline_values.c $(pipeline_rig)
+%C%_test_pipeline_values_LDADD = $(PIPELINE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_seen
 %C%_test_seen_SOURCES = %D%/test_seen.c
 %C%_test_seen_LDADD = lib/policy/libpolicy.la $(BASE_LIBS) $(CMOCKA_LIBS)
