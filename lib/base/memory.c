@@ -4,6 +4,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static unsigned long countdown; /* 0: nothing is to fail */
 static int failed;
@@ -49,6 +52,13 @@ char *memory_copy_text(const char *text, size_t size)
 void memory_release(void *memory)
 {
     free(memory);
+}
+
+void memory_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 void memory_fail(unsigned long nth)

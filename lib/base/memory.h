@@ -23,6 +23,9 @@ char *memory_copy_text(const char *text, size_t size);
 
 void memory_release(void *memory);
 
+/* Gives memory that is free back to the system, as far as the C library can: for a program that has come to rest. */
+void memory_trim(void);
+
 /*
  * For tests, before other threads start: the NTH allocation from now fails (1 is the next), later ones succeed; 0 turns
  * it off. memory_failed() says whether it came to that since.

@@ -520,6 +520,16 @@ void client_close(struct client *client)
     memory_release(client);
 }
 
+void client_trim(struct client *client)
+{
+    client_publish_trim(client);
+    client_settle_trim(client);
+    buffer_free(&client->scratch);
+    if (client->channel->operations->trim != NULL) {
+        client->channel->operations->trim(client->channel);
+    }
+}
+
 int client_descriptor(const struct client *client)
 {
     return client->channel->operations->descriptor(client->channel);

@@ -91,6 +91,9 @@ int client_descriptor(const struct client *client);
 int64_t client_due(const struct client *client);
 void client_process(struct client *client, int64_t now);
 
+/* Gives back memory that is kept for later requests: for an owner of many clients, most of which rest. */
+void client_trim(struct client *client);
+
 /* Whether the client has a session now. */
 bool client_is_welcome(const struct client *client);
 /* What the relay said last; zeroes before it did. */

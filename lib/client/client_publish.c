@@ -367,6 +367,13 @@ void client_publish_welcomed(struct client *client)
     publication->sequence = resumed && settings->sequence != 0 ? settings->sequence : 1;
 }
 
+void client_publish_trim(struct client *client)
+{
+    if (!client->publication.active) {
+        client_publish_free(client);
+    }
+}
+
 void client_publish_free(struct client *client)
 {
     frame_builder_free(&client->publication.frame);

@@ -287,6 +287,22 @@ void client_settle_welcomed(struct client *client)
     client_calm(client, CHANNEL_SETTLE);
 }
 
+void client_settle_trim(struct client *client)
+{
+    struct client_settlements *settlements = &client->settlements;
+    if (!settlements->commit.active) {
+        buffer_free(&settlements->commit.request);
+    }
+    if (settlements->request.size == 0) {
+        buffer_free(&settlements->request);
+    }
+    if (settlements->waiting_count == 0) {
+        memory_release(settlements->waiting);
+        settlements->waiting = NULL;
+        settlements->waiting_capacity = 0;
+    }
+}
+
 void client_settle_free(struct client *client)
 {
     struct client_settlements *settlements = &client->settlements;

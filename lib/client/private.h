@@ -186,6 +186,7 @@ void client_publish_answered(struct client *client, const struct protocol_reply 
 /* The request that is under way meets a relay that does not know its session. */
 void client_publish_lost(struct client *client);
 void client_publish_welcomed(struct client *client);
+void client_publish_trim(struct client *client);
 void client_publish_free(struct client *client);
 
 void client_fetch_pump(struct client *client);
@@ -197,6 +198,7 @@ void client_settle_pump(struct client *client);
 void client_settle_answered(struct client *client, const struct protocol_reply *reply);
 void client_settle_lost(struct client *client);
 void client_settle_welcomed(struct client *client);
+void client_settle_trim(struct client *client);
 void client_settle_free(struct client *client);
 
 /* What client_settle.c asks client_commit.c, which shares its lane. */

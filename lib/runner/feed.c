@@ -81,6 +81,7 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
     parcel->ticket = feed->tickets;
     feed->tickets += frame->count;
     stage_queue_add(&feed->queue, parcel);
+    feed->trimmed = false;
 }
 
 const struct format_item *feed_look(struct feed *feed, struct stage_parcel **first, uint32_t *index)
@@ -309,8 +310,7 @@ static void ended(struct feed *feed, enum mp_error error, const char *words)
     }
     if (done)
         feed->alone -= feed->alone < messages ? feed->alone : messages;
-    bool rests = feed->queue.messages == 0 && feed->working == 0 && commit_is_empty(&feed->open);
-    commit_clear(sent, rests);
+    commit_clear(sent, false);
 }
 
 static void on_committed(void *context, enum mp_error error, const char *text)
@@ -387,6 +387,15 @@ static void on_fetch_done(void *context, unsigned flags, uint64_t waiting)
     wake(feed);
 }
 
+static void on_settled(void *context, uint32_t applied, uint32_t stale)
+{
+    (void)applied;
+    (void)stale;
+    const struct feed *feed = context;
+    if (feed_is_idle(feed))
+        wake(feed);
+}
+
 static void on_full(void *context, bool full, const char *text)
 {
     struct feed *feed = context;
@@ -414,6 +423,7 @@ enum mp_error feed_open(struct event_base *base, const char *url, const char *na
         .welcomed = on_welcomed,
         .fetched = on_fetched,
         .fetch_done = on_fetch_done,
+        .settled = on_settled,
         .full = on_full,
         .committed = on_committed,
         .failed = on_failed,
@@ -462,10 +472,22 @@ static void fetch(struct feed *feed)
         fail(feed, error, fault_text(&fault));
 }
 
+/* A stage that rests holds no memory for what may come: a pipeline has many. */
+static void rest(struct feed *feed)
+{
+    if (feed->trimmed || feed->broken || !feed_is_idle(feed) || client_is_settling(client_link_client(feed->link)))
+        return;
+    commit_clear(&feed->open, true);
+    commit_clear(&feed->sent, true);
+    client_trim(client_link_client(feed->link));
+    feed->trimmed = true;
+}
+
 void feed_pump(struct feed *feed)
 {
     fetch(feed);
     send(feed);
+    rest(feed);
 }
 
 bool feed_is_idle(const struct feed *feed)

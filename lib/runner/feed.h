@@ -71,6 +71,7 @@ struct feed {
     bool starved;      /* something waits, and is not given: windows are to end */
 
     bool subscribed;
+    bool trimmed; /* it rests, and has given back its memory */
     bool leaving;
     bool broken;
     bool at_end; /* the last answer said that nothing more is there */

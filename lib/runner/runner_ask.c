@@ -1,5 +1,5 @@
 /* What the runner asks of the relay, one thing after the other, and what it reports. */
-#include "base/log.h"
+#include "base/memory.h"
 #include "runner/runner_private.h"
 
 #include <stdio.h>
@@ -172,6 +172,9 @@ static void ask(struct runner *runner, enum runner_question what, int64_t now)
         error = buffer_append_string(&text, "{\"verb\":\"groups\"}");
         break;
     case ASK_REPORT:
+        if (runner->changes == runner->changes_reported && !runner->trimmed)
+            memory_trim(); /* nothing has moved for a while */
+        runner->trimmed = runner->changes == runner->changes_reported;
         runner->reported = now;
         runner->changes_reported = runner->changes;
         error = put_report(runner, &text);

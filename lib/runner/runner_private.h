@@ -72,6 +72,7 @@ struct runner {
     int64_t reported;
     uint64_t changes; /* of all members */
     uint64_t changes_reported;
+    bool trimmed;
 };
 
 /* ---- runner_members.c */

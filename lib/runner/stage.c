@@ -8,10 +8,11 @@
 #include <unistd.h>
 
 enum {
-    PACE_TIME = 100000,   /* microseconds over which the pace is taken */
-    PACE_MOST = 65536,    /* messages in hand */
-    LOOK_EVERY = 20000,   /* while it stops */
-    STOP_LINGER = 3000000 /* microseconds for what is settled to reach a relay, after the deadline */
+    PACE_TIME = 100000,    /* microseconds over which the pace is taken */
+    FADE_AFTER = 30000000, /* microseconds after which times of work count half */
+    PACE_MOST = 65536,     /* messages in hand */
+    LOOK_EVERY = 20000,    /* while it stops */
+    STOP_LINGER = 3000000  /* microseconds for what is settled to reach a relay, after the deadline */
 };
 
 void stage_changed(struct runner_stage *stage)
@@ -97,6 +98,10 @@ static void failed(void *context, const struct fault *fault)
 /* How many messages it has done in a tenth of a second, lately. */
 static void keep_pace(struct runner_stage *stage, int64_t now)
 {
+    if (now - stage->faded > FADE_AFTER) {
+        histogram_fade(&stage->times);
+        stage->faded = now;
+    }
     int64_t passed = now - stage->pace_since;
     if (passed < PACE_TIME)
         return;
@@ -291,7 +296,7 @@ enum mp_error runner_stage_open(const struct runner_stage_settings *settings, st
     stage->settings = *settings;
     stage->model = settings->model;
     stage->deadline = CLOCK_NEVER;
-    stage->pace_since = clock_monotonic();
+    stage->pace_since = stage->faded = clock_monotonic();
     bool batches = stage->model->mode == STAGE_BATCH && stage->model->end != PIPELINE_TO_FILE &&
                    stage->model->end != PIPELINE_TO_SOCKET;
     stage->batch = batches && stage->model->batch > 0 ? stage->model->batch : 1;

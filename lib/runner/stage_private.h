@@ -132,6 +132,7 @@ struct runner_stage {
     unsigned deaths_told;      /* deaths that the log has, STAGE_DEATHS_TOLD at most */
     struct stage_counters counters;
     struct histogram times; /* microseconds of work */
+    int64_t faded;          /* when they were faded last */
     uint64_t changes;
 };
 

@@ -568,6 +568,26 @@ static bool sockets_connected(const struct channel *channel, enum channel_lane l
     return ((const struct channel_sockets *)channel)->lanes[lane].stage == READY;
 }
 
+static void drop_request(struct lane *lane)
+{
+    memory_release(lane->request);
+    lane->request = NULL;
+    lane->request_memory = 0;
+}
+
+static void sockets_trim(struct channel *channel)
+{
+    struct channel_sockets *sockets = sockets_of(channel);
+
+    for (int i = 0; i < CHANNEL_LANES; i++) {
+        struct lane *lane = &sockets->lanes[i];
+        if (!lane->busy && lane->written == lane->request_size) {
+            drop_request(lane);
+            lane->written = lane->request_size = 0;
+        }
+    }
+}
+
 static void sockets_close(struct channel *channel)
 {
     struct channel_sockets *sockets = sockets_of(channel);
@@ -590,6 +610,7 @@ static const struct channel_operations operations = {
     .forget = sockets_forget,
     .descriptor = sockets_descriptor,
     .connected = sockets_connected,
+    .trim = sockets_trim,
     .close = sockets_close,
 };
 

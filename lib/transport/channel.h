@@ -48,6 +48,8 @@ struct channel_operations {
     int (*descriptor)(const struct channel *channel);
     /* Whether LANE has a connection now. For words to users only: it may change at any time. */
     bool (*connected)(const struct channel *channel, enum channel_lane lane);
+    /* Gives back memory that is kept for later requests. NULL: there is none. */
+    void (*trim)(struct channel *channel);
     void (*close)(struct channel *channel);
 };
 
