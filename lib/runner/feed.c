@@ -485,8 +485,8 @@ static void rest(struct feed *feed)
 
 void feed_pump(struct feed *feed)
 {
-    fetch(feed);
     send(feed);
+    fetch(feed);
     rest(feed);
 }
 
