@@ -31,6 +31,8 @@ bats_tests += %D%/msend_when.bats
 bats_tests += %D%/options.bats
 bats_tests += %D%/pipelines.bats
 bats_tests += %D%/steps.bats
+bats_tests += %D%/runner.bats
+bats_tests += %D%/runner_kills.bats
 
 bats_helpers =
 bats_helpers += %D%/tools.bash
