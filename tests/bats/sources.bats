@@ -160,16 +160,16 @@ YAML
 }
 
 @test "a full topic slows the command down, and nothing is lost" {
-    limits=', max_messages: 100, overflow: block'
+    limits=', max_messages: 50000, overflow: block'
     pipeline <<'YAML'
 sources:
-  src: {shell: "seq 200000; echo done >&2", to: t}
+  src: {shell: "seq 1000000; echo done >&2", to: t}
 YAML
     until_true is_waiting_for "full"
     run grep -c 'done' runner.log.err
     assert_output 0
-    mrecv -t t -g g -n 200000 >got
-    diff got <(seq 200000)
+    mrecv -t t -g g -n 1000000 >got
+    diff got <(seq 1000000)
     until_true is_state ended
 }
 
@@ -420,15 +420,15 @@ YAML
 }
 
 @test "peers are not read while the topic is full, and nothing is lost" {
-    limits=', max_messages: 100, overflow: block'
+    limits=', max_messages: 20000, overflow: block'
     listening pull
-    start sender.log bash -c "yes 'a line of some length, so that all of them do not fit into the pipes' | head -n 500000 | msend --dial $url"
+    start sender.log bash -c "yes 'a line of some length, so that all of them do not fit into the pipes' | head -n 300000 | msend --dial $url"
     until_true is_waiting_for "full"
     sleep 0.5
-    assert_equal "$(stored | wc -l)" 100
+    assert_equal "$(stored | wc -l)" 20000
     kill -0 "$started_pid"
-    mrecv -t t -g g -n 500000 | wc -l >count
-    assert_equal "$(cat count)" 500000
+    mrecv -t t -g g -n 300000 | wc -l >count
+    assert_equal "$(cat count)" 300000
 }
 
 @test "an address where somebody listens already is told" {
