@@ -44,7 +44,7 @@ static const struct option_verb verbs[] = {
     [RUN] = {.name = "run",
              .operands = "FILE",
              .operands_most = 1,
-             .help = "run the pipeline in FILE: a relay, and its stages",
+             .help = "run the pipeline in FILE",
              .man = "Check the pipeline in\n.Ar FILE\n.Pq Xr mpipeline 5 ,\nand run it: a relay of its name, and a "
                     "runner for its stages, sources and sinks.\nWhat dies of these is started again.\n"
                     "SIGHUP loads the file again; what did not change keeps running, and a file with mistakes changes "
@@ -52,14 +52,14 @@ static const struct option_verb verbs[] = {
     [ONCE] = {.name = "once",
               .operands = "FILE",
               .operands_most = 1,
-              .help = "run the pipeline in FILE until its sources end and nothing waits",
+              .help = "run it until its sources end and nothing waits",
               .man = "Run the pipeline in\n.Ar FILE\nuntil its sources have ended and nothing waits in its topics, "
                      "then end.\nThe exit code is 65 when messages have died.\nA source that never ends needs\n"
                      ".Fl \\-for ."},
     [TEST] = {.name = "test",
               .operands = "FILE",
               .operands_most = 1,
-              .help = "run the tests in FILE, and in the *_test.yaml beside it",
+              .help = "run the tests in FILE",
               .man = "Run the tests of the pipeline in\n.Ar FILE ,\nalso those in files beside it whose names end in\n"
                      ".Pa _test.yaml :\nwith real stages and a relay of its own for each.\n"
                      "Its sources and sinks do not run.\nThe exit code is 1 when a test failed."},
@@ -71,44 +71,45 @@ static const struct option_verb verbs[] = {
                       "With\n.Fl \\-live\nthe pipeline runs, and the arrows say how many messages went that way, and "
                       "how many do in a second."},
     [SANDBOX] = {.name = "sandbox",
-                 .operands = "[FILE] -- COMMAND",
+                 .operands = "[FILE] -- CMD",
                  .operands_most = 1,
-                 .help = "run COMMAND with a temporary relay, or with the pipeline in FILE",
-                 .man = "Start a relay in a folder of its own, or the pipeline in\n.Ar FILE ,\nrun\n.Ar COMMAND\n"
+                 .takes_command = true,
+                 .help = "run COMMAND with a relay of its own",
+                 .man = "Start a relay in a folder of its own, or the pipeline in\n.Ar FILE ,\nrun\n.Ar CMD\n"
                         "with\n.Ev MSGPIPE_RELAY\nset to it, and remove all when it ends.\n"
                         "The exit code is that of the command."},
-    [STATUS] = {.name = "status",
-                .help = "show a running relay: its addresses, store, topics, groups, what was dropped"},
+    [STATUS] = {.name = "status", .help = "show a running relay, and its pipeline"},
     [RELOAD] = {.name = "reload",
-                .help = "have a running pipeline load its file again",
+                .help = "have a pipeline load its file again",
                 .man = "Have the pipeline of a relay load its file again, and wait until it has.\n"
                        "What did not change keeps running, and nothing in flight is lost.\n"
                        "A file with mistakes changes nothing: the exit code is 78."},
     [DRAIN] = {.name = "drain",
-               .help = "end the sources of a running pipeline, then the pipeline when nothing waits",
+               .help = "end a pipeline: its sources first",
                .man = "Have the pipeline of a relay end its sources, work off what waits in its topics, and end; "
                       "wait until it has, or as long as\n.Fl \\-wait\nsays."},
     [TOPICS] = {.name = "topics",
-                .operands = "[purge|delete TOPIC]",
+                .operands = "[purge|delete T]",
                 .operands_most = 2,
-                .help = "list the topics, drop what is in one, or delete one",
-                .man =
-                    "List the topics, and how much is in them.\n.Cm purge\ndrops every message that is in\n"
-                    ".Ar TOPIC ;\n.Cm delete\nends the topic with its messages and groups.\nBoth ask first, or need\n"
-                    ".Fl \\-yes ."},
+                .help = "list topics, empty or delete one",
+                .man = "List the topics, and how much is in them.\n.Cm purge\ndrops every message that is in\n"
+                       ".Ar T ;\n.Cm delete\nends the topic with its messages and groups.\nBoth ask first, or need\n"
+                       ".Fl \\-yes ."},
     [GROUPS] = {.name = "groups",
-                .operands = "[seek|delete TOPIC GROUP]",
+                .operands = "[seek|delete T G]",
                 .operands_most = 3,
-                .help = "list the groups and what waits for them, move one, or delete one",
+                .help = "list groups, move or delete one",
                 .man = "List the groups, and what waits for them.\n.Cm seek\nmoves a group to where\n.Fl \\-from\n"
                        "says: back, so that messages are handed out again, or ahead.\n.Cm delete\n"
                        "ends the group; one that is in use needs\n.Fl \\-force .\n"
                        "In place of\n.Ar TOPIC\nthe pattern of a group on a pattern is given."},
     [SET] = {.name = "set",
-             .operands = "topic TOPIC | group TOPIC GROUP [KEY=VALUE]...",
+             .operands = "WHAT [KEY=VALUE]...",
              .operands_most = 64,
-             .help = "show the settings of a topic or a group, or change them",
-             .man = "Show the settings of a topic or a group, with their defaults, or change those that are given.\n"
+             .help = "show settings, or change them",
+             .man = "Show the settings of\n.Ar WHAT ,\n.Cm topic Ar TOPIC\nor\n.Cm group Ar TOPIC GROUP ,\nwith their "
+                    "defaults, or change those "
+                    "that are given.\n"
                     "All of them are changed, or none.\nAn empty\n.Ar VALUE\nstands for the default.\n"
                     "A topic or group that is not there is made.\nThe keys are in\n.Sx SETTINGS ."},
     [WAIT] = {.name = "wait",
@@ -125,12 +126,12 @@ static const struct option_verb verbs[] = {
     [RESTORE] = {.name = "restore",
                  .operands = "FILE",
                  .operands_most = 1,
-                 .help = "check FILE, a backup, and put it in the store's place",
+                 .help = "check a backup, put it in the store's place",
                  .man =
                      "Check\n.Ar FILE ,\na backup, and put a copy of it in the place of the store of a relay that does "
                      "not run.\nA store that is there needs\n.Fl \\-force ,\nand is kept beside it with\n"
                      ".Pa .replaced\nbehind its name."},
-    [RELAYS] = {.name = "relays", .help = "list the relays of this user that run, and the machine's"},
+    [RELAYS] = {.name = "relays", .help = "list the relays that run here"},
     [CHECK] = {.name = "check",
                .operands = "FILE...",
                .operands_most = 1000,
@@ -393,25 +394,15 @@ static const struct option_rule rules[] = {
 
 static const char *const synopsis[] = {
     "[-r NAME] [--listen URL]... [--background] [OPTION]...",
-    "run|once FILE [OPTION]...",
-    "test FILE [--filter TEXT] [--tap]",
-    "graph FILE [--live] [--format FORMAT | --svg SVG]",
+    "run|once|check|test|graph FILE [OPTION]...",
     "sandbox [FILE] -- COMMAND [ARG]...",
-    "status|topics|groups [-r RELAY] [--json]",
-    "reload|drain [-r RELAY] [--wait TIME]",
-    "topics purge|delete TOPIC",
-    "groups seek|delete TOPIC GROUP [--from WHERE]",
-    "set topic TOPIC | group TOPIC GROUP [KEY=VALUE]...",
-    "wait -t TOPIC -g GROUP [-r RELAY] [--wait TIME]",
-    "backup|restore FILE [-r RELAY | --store STORE]",
-    "relays",
-    "check FILE... | --schema",
+    "status|topics|groups|relays|reload|drain [-r RELAY] [OPTION]...",
+    "set|wait|backup|restore [-r RELAY] ...",
     NULL,
 };
 
 static const struct option_example examples[] = {
     {"mrelay --background", "a durable broker: a Unix socket and one file"},
-    {"mrelay -r orders --listen tcp://127.0.0.1:7000", "one with a name and a port"},
     {"mrelay run orders.yaml", "a whole pipeline: topics, stages, sources and sinks"},
     {"mrelay set topic orders max_messages=100000 overflow=reject", "refuse what is too much"},
     {0},
@@ -428,7 +419,6 @@ static const struct option_program program = {
     .rules = rules,
     .verbs = verbs,
     .examples = examples,
-    .takes_command = true,
 };
 
 static int check(const struct mrelay_settings *settings, const struct options *options)
@@ -490,9 +480,7 @@ int main(int argc, char **argv)
     settings.serve.store = settings.admin.store = settings.store;
     settings.admin.operands = options.operands;
     settings.admin.operands_count = options.operands_count;
-    if (options.command && options.verb != SANDBOX)
-        code = options_wrong(&options, "a command is for sandbox: mrelay sandbox -- COMMAND");
-    else if (options.verb == CHECK)
+    if (options.verb == CHECK)
         code = check(&settings, &options);
     else if (options.verb >= 0 && !ask[options.verb])
         code = run(&settings, &options, argv);

@@ -446,6 +446,17 @@ static int check_rules(const struct options *options)
     return OPTIONS_GO;
 }
 
+/* Whether what stands behind `--` is a command: of the program, or of the verb that stands before it. */
+static bool takes_command(const struct options *options)
+{
+    const struct option_program *program = options->program;
+    const char *word = options->operands_count ? options->operands[0] : NULL;
+    for (const struct option_verb *verb = program->verbs; word && verb && verb->name; verb++)
+        if (verb->takes_command && !strcmp(verb->name, word))
+            return true;
+    return program->takes_command;
+}
+
 static int take_arguments(struct parse *parse)
 {
     struct options *options = parse->options;
@@ -453,7 +464,7 @@ static int take_arguments(struct parse *parse)
         char *argument = parse->argv[parse->at];
         if (!strcmp(argument, "--")) {
             char **rest = parse->argv + parse->at + 1;
-            if (options->program->takes_command) {
+            if (takes_command(options)) {
                 if (!*rest)
                     return options_wrong(options, "no command stands behind --");
                 options->command = rest;

@@ -98,6 +98,7 @@ struct option_verb {
     const char *help;
     const char *man;
     size_t operands_most; /* how many operands it takes */
+    bool takes_command;   /* and `-- COMMAND ARG...` */
 };
 
 enum option_rule_kind {

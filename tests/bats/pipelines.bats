@@ -78,7 +78,7 @@ has_just() {
     export RATE=40000/s
     start_pipeline peak-shaving.yaml
     # The topic is full, and the source stands.
-    until_true bash -c "mrelay groups --json | jq -e '.groups[] | select(.group == \"serve\" and .waiting > 5000)'"
+    until_true bash -c "mrelay groups --json | jq -e '.groups[] | select(.group == \"serve\" and .waiting + .leased > 5000)'"
     run -0 mrelay status --json
     assert [ "$(jq '[.groups[] | select(.group == "serve") | .waiting + .leased] | add' <<<"$output")" -le 10000 ]
     until_true has_just 100000 served.txt
