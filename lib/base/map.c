@@ -40,7 +40,8 @@ static struct map_entry *place_of(const struct map *map, const void *key, size_t
     size_t mask = map->capacity - 1;
     for (size_t at = (size_t)hash & mask;; at = (at + 1) & mask) {
         struct map_entry *entry = &map->entries[at];
-        if (!entry->value || (entry->hash == hash && entry->size == size && memcmp(entry->key, key, size) == 0))
+        if (!entry->value || (entry->hash == hash && entry->size == size &&
+                              (size == 0 || memcmp(entry->key, key, size) == 0))) /* an empty key may be NULL */
             return entry;
     }
 }

@@ -78,6 +78,20 @@ static void keys_of_different_sizes_differ(void **state)
 
 static unsigned released;
 
+static void an_empty_key_may_be_no_bytes_at_all(void **state)
+{
+    (void)state;
+    struct map map = {0};
+    int one, other;
+    assert_int_equal(map_put(&map, NULL, 0, &one), MP_OK);
+    assert_int_equal(map_put(&map, "x", 1, &other), MP_OK);
+    assert_ptr_equal(map_get(&map, NULL, 0), &one);
+    assert_ptr_equal(map_get(&map, "", 0), &one);
+    assert_ptr_equal(map_remove(&map, "", 0), &one);
+    assert_null(map_get(&map, NULL, 0));
+    map_free(&map);
+}
+
 static void release(void *owner)
 {
     released++;
@@ -122,9 +136,8 @@ static void a_blob_has_bytes_of_its_own_or_a_buffers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_map_is_what_a_plain_array_says),
-        cmocka_unit_test(keys_of_different_sizes_differ),
-        cmocka_unit_test(a_blob_goes_with_its_last_holder),
+        cmocka_unit_test(a_map_is_what_a_plain_array_says),         cmocka_unit_test(keys_of_different_sizes_differ),
+        cmocka_unit_test(an_empty_key_may_be_no_bytes_at_all),      cmocka_unit_test(a_blob_goes_with_its_last_holder),
         cmocka_unit_test(a_blob_has_bytes_of_its_own_or_a_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
