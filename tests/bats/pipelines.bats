@@ -17,6 +17,11 @@ has_just() {
     [[ -f $2 && $(wc -l <"$2") -eq $1 ]]
 }
 
+# Whether the pages that were counted in all windows together are these.
+counted() {
+    [[ $(awk '{ count[$2] += $1 } END { for (page in count) print page, count[page] }' top.txt | sort) == "$1" ]]
+}
+
 @test "every example checks without a word" {
     local file
     for file in *.yaml; do
@@ -156,8 +161,8 @@ END
     done >access.log
     printf '%s\n' '10.0.0.9 - - [20/Nov/2026:17:00:00 +0000] "GET /bad HTTP/1.1" 500 12 "-" "-"' nonsense >>access.log
     start_pipeline weblog.yaml
-    until_true has_just 3 top.txt
-    assert_equal "$(sort top.txt)" $'     10 /0\n     10 /1\n     10 /2'
+    # On a slow machine these are several windows.
+    until_true counted $'/0 10\n/1 10\n/2 10'
     until_true has_just 1 errors.ndjson
     assert_equal "$(jq -r .path errors.ndjson)" /bad
     until_true bash -c 'mretry list -t web.lines.dead | grep unrouted'

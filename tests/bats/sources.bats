@@ -367,7 +367,8 @@ YAML
 
 @test "sub: only what is subscribed to" {
     start_relay
-    start pub.log bash -c "while :; do printf 'a 1\nb 2\n'; sleep 0.05; done | msend --listen ipc://$XDG_RUNTIME_DIR/p --pub"
+    # exec: the process that is ended is msend, and the loop ends by its closed pipe.
+    start pub.log bash -c "exec msend --listen ipc://$XDG_RUNTIME_DIR/p --pub < <(while printf 'a 1\nb 2\n'; do sleep 0.05; done)"
     pipeline <<YAML
 sources:
   src: {sub: {dial: "ipc://$XDG_RUNTIME_DIR/p", subscribe: ["b"]}, to: t}
