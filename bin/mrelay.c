@@ -54,7 +54,8 @@ static const struct option_verb verbs[] = {
               .operands_most = 1,
               .help = "run it until its sources end and nothing waits",
               .man = "Run the pipeline in\n.Ar FILE\nuntil its sources have ended and nothing waits in its topics, "
-                     "then end.\nThe exit code is 65 when messages have died.\nA source that never ends needs\n"
+                     "then end.\nThe exit code is 65 when messages have died, 1 when a source failed.\nA source that "
+                     "never ends needs\n"
                      ".Fl \\-for ."},
     [TEST] = {.name = "test",
               .operands = "FILE",

@@ -62,7 +62,8 @@ static void on_changed(void *context)
     }
     /* Whoever drains stops at once when nothing is left: the runner has not been DRAINED then, or not for long. */
     if (state != stages->told && (state == RUNNER_DRAINED || state == RUNNER_STOPPED) && stages->control)
-        control_send(stages->control, "drained %" PRIu64, runner_dead(stages->runner));
+        control_send(stages->control, "drained %" PRIu64 " %u", runner_dead(stages->runner),
+                     runner_failed_sources(stages->runner));
     stages->told = state;
     if (state == RUNNER_STOPPED)
         event_base_loopbreak(stages->base);

@@ -9,7 +9,9 @@
  * `drain` and `stop`, the channel's end stands for `stop`; and it says:
  *
  *     ready           the relay has set up topics and groups, and work has begun
- *     drained DEAD    sources have ended and nothing waits; DEAD messages have died since it began
+ *     drained DEAD FAILED
+ *                     sources have ended, FAILED of them without having done what they should, and nothing waits; DEAD
+ *                     messages have died since it began
  *     reloaded
  *     failed WORDS    it goes on with the old file
  */

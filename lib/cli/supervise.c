@@ -75,7 +75,7 @@ struct supervisor {
     int signal; /* that ended it */
     unsigned generation;
     char error[FAULT_TEXT]; /* of the last reload */
-    uint64_t dead;
+    uint64_t dead, failed;  /* messages; sources */
     int exit;
 };
 
@@ -160,12 +160,18 @@ static void on_late(evutil_socket_t number, short what, void *context)
         child_signal(supervisor->relay.child, SIGKILL);
 }
 
-/* Nothing waits any more, and N messages have died meanwhile. */
-static void on_drained(struct supervisor *supervisor, uint64_t dead)
+/* Nothing waits any more; COUNTS says how many messages have died meanwhile, and how many sources have failed. */
+static void on_drained(struct supervisor *supervisor, const char *counts)
 {
-    supervisor->dead = dead;
-    if (supervisor->state == DRAINING || supervisor->settings->once)
-        stop(supervisor, supervisor->settings->once && dead ? EXIT_REJECTED : EXIT_DONE);
+    char *rest;
+    if (supervisor->state == STOPPING)
+        return;
+    supervisor->dead = strtoull(counts, &rest, 10);
+    supervisor->failed = strtoull(rest, NULL, 10);
+    if (supervisor->settings->once)
+        stop(supervisor, supervisor->failed ? EXIT_FAILED : supervisor->dead ? EXIT_REJECTED : EXIT_DONE);
+    else if (supervisor->state == DRAINING)
+        stop(supervisor, EXIT_DONE);
 }
 
 static void drain(struct supervisor *supervisor)
@@ -246,7 +252,7 @@ static void on_runner_line(void *context, const char *line)
         part->ready = true;
         set_running(supervisor);
     } else if (strncmp(line, "drained", 7) == 0) {
-        on_drained(supervisor, strtoull(line + 7, NULL, 10));
+        on_drained(supervisor, line + 7);
     } else if (strcmp(line, "reloaded") == 0) {
         on_reloaded(supervisor);
     } else if (strncmp(line, "failed ", 7) == 0) {
@@ -527,6 +533,9 @@ static int run(struct supervisor *supervisor)
     if (supervisor->settings->once && supervisor->dead)
         tell("%" PRIu64 " %s: see above, or `mretry list -r %s -t TOPIC.dead`", supervisor->dead,
              supervisor->dead == 1 ? "message died" : "messages died", supervisor->name);
+    if (supervisor->settings->once && supervisor->failed)
+        tell("%" PRIu64 " %s: see above", supervisor->failed,
+             supervisor->failed == 1 ? "source failed" : "sources failed");
     return supervisor->exit;
 }
 

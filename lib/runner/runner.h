@@ -59,8 +59,10 @@ void runner_stop(struct runner *runner, int64_t patience);
 /* Ends the sources, works until nothing waits, then stops. */
 void runner_drain(struct runner *runner);
 
-/* Messages that died in its stages and sinks since it began. */
+/* Messages that died in its stages and sinks since it began, or that its sources could not send. */
 uint64_t runner_dead(const struct runner *runner);
+/* Sources that have ended without having done what they should, such as a file that is not there. */
+unsigned runner_failed_sources(const struct runner *runner);
 
 /*
  * What its parts did, as a JSON object: {"stages":[{"name","kind":"source|stage|sink","in","done","out","failed","dead",

@@ -364,8 +364,18 @@ uint64_t runner_members_dead(const struct runner *runner)
 {
     uint64_t dead = 0;
     for (const struct member *member = runner->members; member; member = member->next)
-        dead += member->stage ? runner_stage_dead(member->stage) : 0;
+        dead += member->stage    ? runner_stage_dead(member->stage)
+                : member->source ? source_report(member->source).rejected
+                                 : 0;
     return dead;
+}
+
+unsigned runner_failed_sources(const struct runner *runner)
+{
+    unsigned failed = 0;
+    for (const struct member *member = runner->members; member; member = member->next)
+        failed += member->source && source_report(member->source).state == SOURCE_FAILED;
+    return failed;
 }
 
 /* Whether STAGE sends to a topic that OTHER takes from. */

@@ -166,6 +166,17 @@ END
     assert_output --partial "1 message died"
 }
 
+@test "once is 1 when a source cannot do what it should" {
+    cat >gone.yaml <<'END'
+name: shout
+topics: {said: {external: true}}
+sources: {lines: {file: gone.txt, to: said}}
+END
+    run -1 mrelay once gone.yaml
+    assert_output --partial "gone.txt"
+    assert_output --partial "1 source failed"
+}
+
 @test "once with a source that never ends is 78, unless it is told for how long" {
     sed -i '/^stages:/i sources: {tick: {every: 50ms, body: tick, to: said}}' shout.yaml
     sed -i '$a sinks: {file: {from: shouted, file: out}}' shout.yaml
