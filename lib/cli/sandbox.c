@@ -172,11 +172,11 @@ int sandbox_run(const char *file, const struct options *options, const char *pro
     struct sandbox sandbox;
     struct foreground command = {0};
     struct fault fault = {0};
-    struct event_base *base = event_base_new();
+    struct event_base *base;
     int code;
     if (!options->command)
         return options_wrong(options, "give a command: mrelay sandbox -- COMMAND");
-    if (!base) {
+    if (!(base = event_base_new())) {
         fault_memory(&fault);
         return tell_fault(&fault);
     }
