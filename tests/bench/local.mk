@@ -8,7 +8,8 @@ EXTRA_PROGRAMS += %D%/worker
 %C%_worker_SOURCES = %D%/worker.c %D%/bench.c %D%/bench.h
 %C%_worker_LDADD = $(CLIENT_LIBS)
 
-# The modes of a stage's commands without a relay, for whoever works on them; `make tests/bench/modes`.
+# The modes of a stage's commands without a relay, for whoever works on them; the rows of pipelines take from it what the
+# machine allows.
 EXTRA_PROGRAMS += %D%/modes
 %C%_modes_SOURCES = %D%/modes.c %D%/bench.c %D%/bench.h
 %C%_modes_LDADD = $(STAGE_LIBS)
@@ -20,7 +21,7 @@ EXTRA_PROGRAMS += %D%/steps
 
 # Not a second prerequisite: `all` is a make of its own, and the two would build the library at once.
 bench: all
-	$(MAKE) $(AM_MAKEFLAGS) %D%/latency$(EXEEXT) %D%/worker$(EXEEXT)
+	$(MAKE) $(AM_MAKEFLAGS) %D%/latency$(EXEEXT) %D%/worker$(EXEEXT) %D%/modes$(EXEEXT)
 	CC='$(CC)' MSGPIPE_BUILD='$(abs_top_builddir)' $(top_srcdir)/tests/bench/run $(BENCH_OPTIONS)
 .PHONY: bench
 CLEANFILES += bench-results.csv %D%/latency$(EXEEXT) %D%/worker$(EXEEXT) %D%/modes$(EXEEXT) %D%/steps$(EXEEXT)
@@ -30,6 +31,7 @@ EXTRA_DIST += \
 	%D%/build.sh \
 	%D%/rows.sh \
 	%D%/trust.sh \
+	%D%/pipeline.sh \
 	%D%/systems.sh \
 	%D%/table.sh \
 	%D%/table.awk \

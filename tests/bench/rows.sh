@@ -3,7 +3,8 @@
 # The measurements, a function a row. Each works on the broker that runs, and enters what it found with `record`.
 # Sourced by tests/bench/run.
 
-all_rows=(publish consume end-to-end one-at-a-time start memory direct retry order dedupe schedule replay)
+all_rows=(publish consume end-to-end one-at-a-time start memory direct retry order dedupe schedule replay
+  batch stream each steps rest)
 
 declare -A result=() # the words of the newest result line
 

@@ -173,6 +173,36 @@ function trust() {
   print ""
 }
 
+function computed(row) {
+  return sprintf("relay %.2f µs, runner %.2f", of(row, "relay_us"), of(row, "runner_us"))
+}
+
+function pipeline_line(label, row, words) {
+  if (of(row, "rate"))
+    printf "| %s | %s/s | %s | %s | %s |\n", label, amount(of(row, "rate")), computed(row), words, \
+      row == "each" ? "–" : account("msgpipe", row)
+}
+
+# Topic to topic. A machine that is shared makes the rates smaller; the processor's time a message hardly changes.
+function pipelines() {
+  print "| pipelines, topic to topic | messages | processor a message | | arrived |"
+  print "| --- | ---: | --- | --- | --- |"
+  pipeline_line("`batch` of 10,000 through `cat`", "batch", "the aim is 1 M/s")
+  pipeline_line("`stream` through a filter that flushes each line", "stream", \
+    sprintf("the bare pipe: %s/s; the aim is 300 k/s", amount(of("stream", "bare"))))
+  pipeline_line("`each`: `/bin/true`", "each", \
+    of("each", "bare") ? sprintf("%.0f %% of bare `posix_spawn` (%s/s); the aim is 80 %%", \
+      of("each", "share"), amount(of("each", "bare"))) : "")
+  pipeline_line("steps alone: `where`, `set`, `route`", "steps", "the aim is 1 M/s")
+  if (of("rest", "rss_kib"))
+    printf "| 200 stages and 400 topics at rest | – | %.4f %% of a core in 10 s; the aim is 0.1 %% | %.1f MiB: relay %.1f, " \
+      "runner %.1f, supervisor %.1f; the aim is 64 | – |\n", of("rest", "busy_ppm") / 1e4, of("rest", "rss_kib") / 1024, \
+      of("rest", "relay_kib") / 1024, of("rest", "runner_kib") / 1024, of("rest", "supervisor_kib") / 1024
+  if (of("rest", "check_us"))
+    printf "| `mrelay check` of them | – | – | %.0f ms; the aim is 100 | – |\n", of("rest", "check_us") / 1000
+  print ""
+}
+
 END {
   if (seen["publish"] || seen["consume"] || seen["end-to-end"])
     throughput()
@@ -182,6 +212,8 @@ END {
     direct()
   if (seen["retry"] || seen["order"] || seen["dedupe"] || seen["schedule"] || seen["replay"])
     trust()
+  if (seen["batch"] || seen["stream"] || seen["each"] || seen["steps"] || seen["rest"])
+    pipelines()
   if (("publish,msgpipe,rate" in count) || ("one-at-a-time,msgpipe,p50_us" in count))
     print "In parentheses: how many times better msgpipe does. Its times hold its tools from their start to their end, " \
       "reading and writing files of lines; the peers' begin when their programs are connected."
