@@ -60,7 +60,7 @@ struct part {
 struct supervisor {
     const struct supervise_settings *settings;
     struct pipeline *pipeline;
-    const char *name; /* the relay's */
+    char name[NAME_MAX_BYTES + 1]; /* the relay's; pipelines come and go */
     char *program;
     char file[PATH_BYTES];         /* the pipeline's, from the root */
     char state_folder[PATH_BYTES]; /* for what sources remember, beside the store */
@@ -596,7 +596,8 @@ int supervise(const struct supervise_settings *settings, const struct options *o
     if (error)
         return pipeline_file_exit(&fault);
     int code = check(settings, supervisor.pipeline);
-    supervisor.name = settings->relay ? settings->relay : supervisor.pipeline->name;
+    snprintf(supervisor.name, sizeof supervisor.name, "%s",
+             settings->relay ? settings->relay : supervisor.pipeline->name);
     if (!code && set_state_folder(&supervisor, &fault))
         code = tell_fault(&fault);
     if (!code && settings->background && supervisor.answer < 0) {
