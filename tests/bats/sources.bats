@@ -346,7 +346,7 @@ YAML
 @test "pull: programs on nng, nanomsg and msgpipe push" {
     command -v nngcat nanocat >/dev/null || skip "nngcat and nanocat are not installed"
     listening pull
-    nngcat --push0 --dial "$url" --data "from nng" --delay 100 3>&-
+    nngcat --push0 --dial "$url" --data "from nng" --delay 1 3>&-
     until_true has_stored 1
     start cat.log nanocat --push --connect "$url" --data "from nano" 
     until_true has_stored 2
