@@ -50,6 +50,27 @@ key_read keys_read_argv, keys_read_shell, keys_read_directory, keys_read_environ
         .help = "variables that the command gets besides its own", .example = "{CURRENCY: USD}"                        \
     }
 
+/* What they need beside them. */
+#define RULES_OF_COMMAND                                                                                               \
+    {"directory", true, {"command", "shell", NULL}, "it says where a command runs"},                                   \
+    {                                                                                                                  \
+        "env", true, {"command", "shell", NULL}, "it is for a command"                                                 \
+    }
+
+/* `body` and `data`, of which one is read by READER. */
+#define KEYS_OF_BODY(reader, words, text, value)                                                                       \
+    {.name = "body",                                                                                                   \
+     .kind = KEY_READ,                                                                                                 \
+     .read = (reader),                                                                                                 \
+     .type = "a text",                                                                                                 \
+     .schema = "{\"type\":[\"string\",\"number\",\"boolean\",\"null\"]}",                                              \
+     .help = words,                                                                                                    \
+     .example = text},                                                                                                 \
+    {                                                                                                                  \
+        .name = "data", .kind = KEY_READ, .read = (reader), .type = "any value", .schema = "true",                     \
+        .help = "the same as JSON", .example = value                                                                   \
+    }
+
 /* A command as a list alone, into a struct pipeline_command at INTO. */
 bool keys_argv(struct load *load, const char *key, const struct yaml *value, struct pipeline_command *into);
 

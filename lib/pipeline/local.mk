@@ -20,10 +20,12 @@ noinst_LTLIBRARIES += %D%/libpipeline.la
 	%D%/graph_draw.c \
 	%D%/graph_text.c \
 	%D%/keys.h \
+	%D%/keys_breaker.c \
 	%D%/keys_command.c \
 	%D%/keys_root.c \
+	%D%/keys_sink.c \
 	%D%/keys_source.c \
-	%D%/keys_stage.c \
+	%D%/keys_stage.c %D%/keys_stage.h \
 	%D%/keys_step.c \
 	%D%/keys_test.c \
 	%D%/keys_where.c \
