@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/exit.h"
 #include "cli/loop.h"
+#include "cli/pipeline_file.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -167,6 +168,17 @@ static int run_command(const struct sandbox *sandbox, char **argv, struct foregr
     return command->pid > 0 ? command_exit_code(command->status) : code;
 }
 
+/* What is wrong with a pipeline's file is told before anything is started. */
+static int check(const char *file)
+{
+    struct pipeline *pipeline = NULL;
+    struct fault fault = {0};
+    if (pipeline_file_load(file, false, &pipeline, &fault))
+        return pipeline_file_exit(&fault);
+    pipeline_free(pipeline);
+    return EXIT_DONE;
+}
+
 int sandbox_run(const char *file, const struct options *options, const char *program)
 {
     struct sandbox sandbox;
@@ -176,6 +188,8 @@ int sandbox_run(const char *file, const struct options *options, const char *pro
     int code;
     if (!options->command)
         return options_wrong(options, "give a command: mrelay sandbox -- COMMAND");
+    if (file && (code = check(file)) != EXIT_DONE)
+        return code;
     if (!(base = event_base_new())) {
         fault_memory(&fault);
         return tell_fault(&fault);

@@ -232,12 +232,13 @@ static bool read_duration(struct load *load, const struct key *key, const struct
     struct fault fault;
     if (!said(load, key, value, units_duration(text, into, &fault), &fault))
         return false;
-    if (*into >= (int64_t)key->low)
+    bool is_short = *into < (int64_t)key->low;
+    if (!is_short && (key->high == 0 || *into <= (int64_t)key->high))
         return true;
-    char least[24];
-    units_duration_text((int64_t)key->low, least, sizeof least);
-    diagnose_error(load->diagnostics, &value->place, "%s: '%s' is too short: at least %s is needed", key->name, text,
-                   least);
+    char limit[24];
+    units_duration_text((int64_t)(is_short ? key->low : key->high), limit, sizeof limit);
+    diagnose_error(load->diagnostics, &value->place, "%s: '%s' is too %s: at %s %s is %s", key->name, text,
+                   is_short ? "short" : "long", is_short ? "least" : "most", limit, is_short ? "needed" : "possible");
     return false;
 }
 

@@ -38,6 +38,14 @@ teardown() {
     run -64 mrelay status -- true
 }
 
+@test "a pipeline's file that is wrong is told once, with its code" {
+    echo 'topcs: {}' >wrong.yaml
+    run -78 mrelay sandbox wrong.yaml -- true
+    assert_output --partial "did you mean 'topics'?"
+    refute_output --partial "ended before"
+    run -66 mrelay sandbox nothing.yaml -- true
+}
+
 @test "killed, it takes its relay with it" {
     start out mrelay sandbox -- bash -c 'echo "$MSGPIPE_RELAY" >url; exec sleep 60'
     until_true test -s url
