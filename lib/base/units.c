@@ -417,3 +417,23 @@ void units_duration_text(int64_t microseconds, char *text, size_t size)
     else
         snprintf(text, size, "%" PRIu64 "d %uh", seconds / 86400, (unsigned)(seconds / 3600 % 24));
 }
+
+void units_duration_write(int64_t microseconds, char *text, size_t size)
+{
+    static const struct {
+        const char *name;
+        int64_t factor;
+    } units[] = {{"d", 86400 * INT64_C(1000000)},
+                 {"h", 3600 * INT64_C(1000000)},
+                 {"m", 60 * INT64_C(1000000)},
+                 {"s", 1000000},
+                 {"ms", 1000},
+                 {"us", 1}};
+    unsigned largest = 0; /* that leaves nothing over */
+    while (microseconds > 0 && microseconds % units[largest].factor != 0)
+        largest++;
+    if (microseconds > 0)
+        snprintf(text, size, "%" PRId64 "%s", microseconds / units[largest].factor, units[largest].name);
+    else
+        snprintf(text, size, "0");
+}

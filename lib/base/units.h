@@ -48,4 +48,7 @@ void units_size_text(uint64_t bytes, char *text, size_t size);
 void units_count_text(uint64_t count, char *text, size_t size);
 void units_duration_text(int64_t microseconds, char *text, size_t size);
 
+/* A duration as units_duration() reads it, exactly: "1s", "1500ms", "7d", "0". 24 bytes will do. */
+void units_duration_write(int64_t microseconds, char *text, size_t size);
+
 #endif

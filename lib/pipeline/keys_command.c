@@ -65,7 +65,7 @@ void keys_read_shell(struct load *load, const struct key *key, const struct yaml
 void keys_read_directory(struct load *load, const struct key *key, const struct yaml_pair *pair, void *into)
 {
     struct pipeline_command *command = into;
-    const char *text = read_text(load, key->name, key->type, &pair->value);
+    const char *text = read_path_text(load, key->name, &pair->value);
     if (text == NULL)
         return;
     command->directory = read_path(load, load->folder, text);

@@ -38,6 +38,19 @@ static void read_set(struct load *load, const struct key *key, const struct yaml
     }
 }
 
+/* What gets the name that TEXT says, too; NULL: nothing. `key` is another word for partitionkey. */
+static const struct stage_pair *renamed_to(const struct stage_step *step, const char *text)
+{
+    static const char key[] = "key", attribute[] = "partitionkey";
+    const char *name = strcmp(text, key) == 0 ? attribute : text;
+    for (size_t i = 0; i < step->pairs_count; i++) {
+        const char *other = strcmp(step->pairs[i].value, key) == 0 ? attribute : step->pairs[i].value;
+        if (strcmp(other, name) == 0)
+            return &step->pairs[i];
+    }
+    return NULL;
+}
+
 static void read_rename(struct load *load, const struct key *key, const struct yaml_pair *pair, void *into)
 {
     struct stage_step *step = into;
@@ -50,7 +63,14 @@ static void read_rename(struct load *load, const struct key *key, const struct y
         if (text == NULL)
             continue;
         struct yaml renamed = {.text = text, .size = strlen(text), .place = value->place};
-        if (keys_attribute(load, key->name, name) && keys_attribute(load, key->name, &renamed))
+        if (!keys_attribute(load, key->name, name) || !keys_attribute(load, key->name, &renamed))
+            continue;
+        const struct stage_pair *other = renamed_to(step, text);
+        if (other != NULL)
+            diagnose_error(load->diagnostics, &value->place,
+                           "rename: '%s' and '%s' both become '%s': one would be lost: give them two names",
+                           other->name, name->text, text);
+        else
             step->pairs[step->pairs_count++] = (struct stage_pair){.name = name->text, .value = text};
     }
 }

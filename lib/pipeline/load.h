@@ -131,6 +131,8 @@ bool read_value(struct load *load, const struct key *key, const struct yaml *val
 bool read_reference(struct load *load, const char *key, const struct yaml *value, bool *pattern,
                     struct pipeline_reference *reference);
 
+/* A path; one that is empty, which would be the folder of the file, is a mistake that was said: NULL. */
+const char *read_path_text(struct load *load, const char *key, const struct yaml *value);
 /* PATH from the root on; a relative one begins at FOLDER. NULL: no memory. */
 const char *read_path(struct load *load, const char *folder, const char *path);
 

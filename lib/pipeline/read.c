@@ -160,6 +160,15 @@ const struct yaml *read_item(const struct yaml *value, size_t index)
     return value->kind == YAML_SEQUENCE ? &value->items[index] : value;
 }
 
+const char *read_path_text(struct load *load, const char *key, const struct yaml *value)
+{
+    const char *text = read_text(load, key, "a path", value);
+    if (text == NULL || text[0] != '\0')
+        return text;
+    diagnose_error(load->diagnostics, &value->place, "%s: a path is needed, here is an empty text", key);
+    return NULL;
+}
+
 const char *read_path(struct load *load, const char *folder, const char *path)
 {
     while (path[0] == '.' && path[1] == '/' && path[2] != '\0')
@@ -236,7 +245,7 @@ static bool read_duration(struct load *load, const struct key *key, const struct
     if (!is_short && (key->high == 0 || *into <= (int64_t)key->high))
         return true;
     char limit[24];
-    units_duration_text((int64_t)(is_short ? key->low : key->high), limit, sizeof limit);
+    units_duration_write((int64_t)(is_short ? key->low : key->high), limit, sizeof limit);
     diagnose_error(load->diagnostics, &value->place, "%s: '%s' is too %s: at %s %s is %s", key->name, text,
                    is_short ? "short" : "long", is_short ? "least" : "most", limit, is_short ? "needed" : "possible");
     return false;
@@ -357,7 +366,9 @@ bool read_value(struct load *load, const struct key *key, const struct yaml *val
 {
     if (key->kind == KEY_TOPIC && key->setting == NULL)
         return read_reference(load, key->name, value, NULL, into);
-    const char *text = is_word(key, value) ? value->text : read_text(load, key->name, key_type(key), value);
+    const char *text = is_word(key, value)     ? value->text
+                       : key->kind == KEY_PATH ? read_path_text(load, key->name, value)
+                                               : read_text(load, key->name, key_type(key), value);
     if (text == NULL)
         return false;
     if (key->setting != NULL)

@@ -286,20 +286,6 @@ enum mp_error settings_group_set(struct group_settings *settings, const char *ke
 
 /* ---- into text ------------------------------------------------------------------------------------------------ */
 
-/* The largest unit that leaves nothing over. */
-static void write_duration(int64_t duration, char text[VALUE_TEXT])
-{
-    static const struct {
-        const char *name;
-        int64_t factor;
-    } units[] = {{"d", 86400 * SECOND}, {"h", 3600 * SECOND}, {"m", 60 * SECOND},
-                 {"s", SECOND},         {"ms", 1000},         {"us", 1}};
-    unsigned i = 0;
-    while (duration > 0 && duration % units[i].factor != 0)
-        i++;
-    snprintf(text, VALUE_TEXT, duration == 0 ? "0" : "%" PRId64 "%s", duration / units[i].factor, units[i].name);
-}
-
 static void write_size(uint64_t bytes, char text[VALUE_TEXT])
 {
     static const char *const names[] = {"", "KiB", "MiB", "GiB", "TiB"};
@@ -358,7 +344,7 @@ static void field_write(const struct field *field, const void *settings, char te
         write_size(value.count, text);
         break;
     case KIND_DURATION:
-        write_duration(value.duration, text);
+        units_duration_write(value.duration, text, VALUE_TEXT);
         break;
     case KIND_RATE:
         write_rate(value.real, text);
@@ -479,7 +465,7 @@ enum mp_error settings_topic_check(const struct topic_settings *settings, struct
     settings_topic_default(&defaults);
     if (settings->dedupe_by == DEDUPE_NONE && settings->dedupe_window != defaults.dedupe_window) {
         char window[VALUE_TEXT];
-        write_duration(settings->dedupe_window, window);
+        units_duration_write(settings->dedupe_window, window, VALUE_TEXT);
         return fault_set(fault, MP_ERR_INVALID,
                          "dedupe.window is %s but dedupe.by is none: say dedupe.by=id or dedupe.by=key, or leave out "
                          "the window",
@@ -497,8 +483,8 @@ enum mp_error settings_group_check(const struct group_settings *settings, struct
 {
     char initial[VALUE_TEXT], max[VALUE_TEXT];
     const char *kind = backoff_words[settings->backoff];
-    write_duration(settings->initial_interval, initial);
-    write_duration(settings->max_interval, max);
+    units_duration_write(settings->initial_interval, initial, VALUE_TEXT);
+    units_duration_write(settings->max_interval, max, VALUE_TEXT);
     if (settings->backoff != BACKOFF_NONE && settings->max_interval < settings->initial_interval)
         return fault_set(fault, MP_ERR_INVALID, "retry.max_interval (%s) is below retry.initial_interval (%s)", max,
                          initial);
@@ -511,7 +497,7 @@ enum mp_error settings_group_check(const struct group_settings *settings, struct
         return fault_set(fault, MP_ERR_INVALID,
                          "on_dead is hold but order is none: a dead message holds its key only with order=key");
     if (settings->expire > 0 && settings->expire < SECOND) {
-        write_duration(settings->expire, max);
+        units_duration_write(settings->expire, max, VALUE_TEXT);
         return fault_set(fault, MP_ERR_INVALID,
                          "expire is %s: a group that is idle for less than 1s would go between two fetches", max);
     }

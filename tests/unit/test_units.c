@@ -299,6 +299,20 @@ static void assert_count_text(uint64_t count, const char *expected)
     assert_string_equal(text, expected);
 }
 
+static void durations_are_written_as_they_are_read(void **state)
+{
+    static const char *const texts[] = {"0", "1us", "1500us", "100ms", "1s", "1500ms", "90s", "2m", "25h", "7d"};
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char text[24];
+        int64_t duration;
+        struct fault fault;
+        assert_int_equal(units_duration(texts[i], &duration, &fault), MP_OK);
+        units_duration_write(duration, text, sizeof text);
+        assert_string_equal(text, texts[i]);
+    }
+}
+
 static void assert_duration_text(int64_t microseconds, const char *expected)
 {
     char text[24];
@@ -362,6 +376,7 @@ int main(void)
         cmocka_unit_test(days_of_ten_thousand_years_go_there_and_back),
         cmocka_unit_test(times_are_written),
         cmocka_unit_test(figures_for_people_are_short),
+        cmocka_unit_test(durations_are_written_as_they_are_read),
         cmocka_unit_test(the_clocks_run),
     };
 
