@@ -18,6 +18,7 @@ struct admin_settings {
     bool watch;        /* again and again */
     const char *topic; /* only this one; NULL: all */
     const char *group;
+    const char *start; /* the command line that starts what is asked, for who finds no relay; NULL: a relay alone */
     const char *from;  /* where a group is moved to */
     const char *store; /* the store's file; NULL: as the relay or its name says */
     bool yes;          /* do not ask */

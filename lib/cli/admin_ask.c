@@ -48,6 +48,14 @@ static void on_failed(void *context, enum mp_error error, const char *text)
     tell("%s", text);
 }
 
+/* There is no relay, or it cannot be asked. */
+static int tell_link(const struct admin_settings *settings, const struct fault *fault)
+{
+    if (settings->start && fault->code == MP_ERR_NO_RELAY)
+        return tell_no_relay(settings->relay, settings->start, fault);
+    return relay_link_tell(settings->relay, fault);
+}
+
 static bool step(void *context, int64_t now, int64_t *due)
 {
     struct question *question = context;
@@ -67,7 +75,7 @@ static bool step(void *context, int64_t now, int64_t *due)
     *due = question->give_up;
     if (!error)
         return true;
-    question->exit = relay_link_tell(question->settings->relay, &fault);
+    question->exit = tell_link(question->settings, &fault);
     return false;
 }
 
@@ -81,7 +89,7 @@ static void run(struct question *question, int64_t connect)
         .client = {.context = question, .answered = on_answered, .failed = on_failed},
     };
     if (relay_link_open(&link, &question->link, &fault))
-        question->exit = relay_link_tell(question->settings->relay, &fault);
+        question->exit = tell_link(question->settings, &fault);
     else if (loop_run(&question->loop, step, question, &fault))
         question->exit = tell_fault(&fault);
     relay_link_close(question->link);

@@ -119,7 +119,9 @@ static void pause_a_little(void)
 
 static int ask(const struct admin_settings *settings, const char *verb, json_t **answer)
 {
-    return admin_ask_soon(settings, json_pack("{s:s}", "verb", verb), answer);
+    struct admin_settings asked = *settings;
+    asked.start = "mrelay run FILE";
+    return admin_ask_soon(&asked, json_pack("{s:s}", "verb", verb), answer);
 }
 
 int admin_reload(const struct admin_settings *settings)

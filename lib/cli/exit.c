@@ -129,17 +129,19 @@ static void add_name(void *context, const char *name)
     snprintf(names->text + used, sizeof(names->text) - used, "%s%s", names->count++ ? ", " : "", name);
 }
 
-int tell_no_relay(const char *relay, const struct fault *fault)
+int tell_no_relay(const char *relay, const char *start, const struct fault *fault)
 {
     struct names names = {0};
     address_running_relays(add_name, &names);
     bool url = relay && strstr(relay, "://");
     bool plain = !relay || !strcmp(relay, "default");
-    char start[300];
+    char alone[300];
     if (url)
-        snprintf(start, sizeof(start), "mrelay -r NAME --listen %s --background", relay);
+        snprintf(alone, sizeof(alone), "mrelay -r NAME --listen %s --background", relay);
     else
-        snprintf(start, sizeof(start), "mrelay%s%s --background", plain ? "" : " -r ", plain ? "" : relay);
+        snprintf(alone, sizeof(alone), "mrelay%s%s --background", plain ? "" : " -r ", plain ? "" : relay);
+    if (!start)
+        start = alone;
     if (names.count == 0)
         tell("%s, and no other here: start it with '%s'", fault_text(fault), start);
     else

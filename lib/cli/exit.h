@@ -41,8 +41,11 @@ void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Tells FAULT's text and returns the exit code for it. */
 int tell_fault(const struct fault *fault);
 
-/* No relay at RELAY (NULL: the default): tells FAULT, which relays run, and how to start one. Returns 69. */
-int tell_no_relay(const char *relay, const struct fault *fault);
+/*
+ * No relay at RELAY (NULL: the default): tells FAULT, which relays run, and how to start one: by START, a command line
+ * (NULL: that of a relay alone). Returns 69.
+ */
+int tell_no_relay(const char *relay, const char *start, const struct fault *fault);
 
 /* Dies by SIGNAL, as the shell expects of an interrupted program, without a core file. */
 _Noreturn void exit_by_signal(int signal);

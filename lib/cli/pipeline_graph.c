@@ -133,7 +133,11 @@ static void annotate(struct graph *graph, const json_t *before, const json_t *no
 
 static int look(const struct pipeline_graph_settings *settings, const char *relay, json_t **status)
 {
-    struct admin_settings admin = {.relay = relay, .wait = settings->wait};
+    char start[FAULT_TEXT];
+    const char *name = settings->relay, *given = name ? name : "";
+    snprintf(start, sizeof start, "mrelay run%s%s %s", name ? " -r " : "", given, settings->file);
+    struct admin_settings admin = {
+        .relay = relay, .start = strstr(given, "://") ? NULL : start, .wait = settings->wait};
     return admin_ask_soon(&admin, json_pack("{s:s}", "verb", "status"), status);
 }
 

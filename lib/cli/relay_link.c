@@ -175,6 +175,6 @@ enum mp_error relay_link_check(struct relay_link *link, int64_t now, struct faul
 int relay_link_tell(const char *relay, const struct fault *fault)
 {
     if (fault->code == MP_ERR_NO_RELAY)
-        return tell_no_relay(relay, fault);
+        return tell_no_relay(relay, NULL, fault);
     return tell_fault(fault);
 }

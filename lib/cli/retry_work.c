@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "cli/child_groups.h"
 #include "cli/exit.h"
+#include "cli/relay_link.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,8 +30,7 @@ void retry_work_fail(struct retry_work *work, const struct fault *fault)
         work->pipe = true;
         retry_work_end(work, EXIT_IO);
     } else {
-        retry_work_end(work,
-                       fault->code == MP_ERR_NO_RELAY ? tell_no_relay(work->source.relay, fault) : tell_fault(fault));
+        retry_work_end(work, relay_link_tell(work->source.relay, fault));
     }
     retry_work_terminate(work);
 }

@@ -126,7 +126,6 @@ END
     before=$(generation)
     sed -i 's/\[tr, a-z, A-Z\]/[rev]/' shout.yaml
     kill -HUP "$supervisor"
-    until_true test -n "$before"
     until_true bash -c "[[ \$(mrelay status --json | jq .pipeline.generation) -gt $before ]]"
     msend -t said -d hello
     until_true topic_has shouted olleh
@@ -235,6 +234,18 @@ END
     seq 3 | msend -t said
     until_true topic_has shouted $'1\n2\n3'
     until_true bash -c 'mrelay graph shout.yaml --live | grep -F "└─ 3 ─▶ shouted"'
+}
+
+@test "where no relay runs it is said how the pipeline is started" {
+    run -69 mrelay -r shout graph shout.yaml --live
+    assert_output --partial "start it with 'mrelay run -r shout shout.yaml'"
+    unset MSGPIPE_RELAY
+    run -69 mrelay graph shout.yaml --live
+    assert_output --partial "start it with 'mrelay run shout.yaml'"
+    run -69 mrelay reload -r shout
+    assert_output --partial "start it with 'mrelay run FILE'"
+    run -69 mrelay status -r shout
+    assert_output --partial "start it with 'mrelay -r shout --background'"
 }
 
 @test "several runners share the work" {
