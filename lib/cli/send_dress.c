@@ -6,6 +6,7 @@
 #include "message/attributes.h"
 #include "message/formats.h"
 #include "message/frame.h"
+#include "message/trace.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -28,17 +29,11 @@ static enum mp_error set_text(struct buffer *block, const char *option, const ch
     return value ? set(block, option, name, value, strlen(value), fault) : MP_OK;
 }
 
-/* W3C Trace Context, version 00: 00-32 hex-16 hex-2 hex. Anything else in $TRACEPARENT is somebody else's. */
+/* Anything else in $TRACEPARENT is somebody else's. */
 static bool is_traceparent(const char *text)
 {
-    static const char form[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
-    if (strlen(text) != sizeof(form) - 1)
-        return false;
-    for (size_t i = 0; form[i]; i++)
-        if (form[i] == '-' ? text[i] != '-' : !isxdigit((unsigned char)text[i]) || isupper((unsigned char)text[i]))
-            return false;
-    /* Version ff, a trace or a parent of zeroes are no valid ones. */
-    return strncmp(text, "ff", 2) != 0 && strspn(text + 3, "0") < 32 && strspn(text + 36, "0") < 16;
+    struct trace_parent parent;
+    return trace_parent_read(text, strlen(text), &parent);
 }
 
 /* "name: value", as in mail and HTTP. */

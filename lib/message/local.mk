@@ -18,6 +18,8 @@ noinst_LTLIBRARIES += %D%/libmessage.la
 	%D%/frame.c %D%/frame.h \
 	%D%/json_scan.c %D%/json_scan.h \
 	%D%/letter.c %D%/letter.h \
+	%D%/lineage.c %D%/lineage.h \
 	%D%/names.c %D%/names.h \
 	%D%/text.c %D%/text.h \
+	%D%/trace.c %D%/trace.h \
 	$(empty)

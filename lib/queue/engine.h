@@ -22,6 +22,8 @@ struct engine_origin {
     uint64_t session;
     uint64_t number;
     unsigned lane;
+    const char *name; /* what its client calls itself, not empty, to be written with this; NULL: that was done */
+    bool *named;      /* set when it was */
 };
 
 enum { ENGINE_LANE_PUBLISH = 0, ENGINE_LANE_SETTLE = 1, ENGINE_LANE_FETCH = 2, ENGINE_LANES = 3 };
@@ -369,6 +371,7 @@ struct engine_local_settings {
     uint32_t lease;          /* milliseconds that leases get after a start; 0: 30,000 */
     uint64_t events;         /* kept, as long as they are not too old; 0: 1,000,000 */
     uint32_t events_step;    /* so many are deleted together; 0: 4,096 */
+    bool untraced;           /* nothing is written for traces alone, to see what it costs */
     bool keep_store;         /* for tests: close() leaves the store open, to be opened again */
 };
 

@@ -77,6 +77,7 @@ static void local_close(struct engine *engine)
         free(subscription);
     }
     map_free(&local->subscriptions);
+    buffer_free(&local->lineage);
     free(local->gone);
     free(local->let_go);
     if (!local->settings.keep_store)
@@ -173,6 +174,8 @@ static enum mp_error load_event(void *context, const struct store_event *row)
         return fault_set(loading->fault, MP_ERR_DAMAGED, "%s: event %llu is missing", store_path(local->store),
                          (unsigned long long)local->last_event + 1);
     local->last_event = row->id;
+    if (row->kind == EVENT_PUBLISHED || row->kind == EVENT_SESSION)
+        return MP_OK; /* for traces alone: the frames say the same */
     struct topic *topic = map_get(&local->topics_by_id, &row->topic, sizeof row->topic);
     struct group *group = map_get(&local->groups, &row->group, sizeof row->group);
     if (topic)

@@ -247,6 +247,7 @@ struct local {
     uint64_t commits, snapshots, lapsed, expired;
     bool held_up; /* somebody was given nothing since the last session ran out of leases */
 
+    struct buffer lineage;      /* of the publication that is being traced */
     struct settling *settling;  /* settlements that become events together; NULL: there were none yet */
     struct letter_box *letters; /* dead letters of this turn */
     uint64_t letters_producer;  /* of the frames that they are in; 0: none yet */
@@ -329,6 +330,15 @@ enum mp_error local_publish(struct engine *engine, const struct engine_publicati
                             struct fault *fault);
 enum mp_error local_check_target(struct engine *engine, const struct engine_publication *publication,
                                  struct fault *fault);
+
+/* local_trace.c */
+/* Writes who ORIGIN's session is, if that has to be said. */
+enum mp_error local_trace_session(struct local *local, const struct engine_origin *origin, struct fault *fault);
+/* Writes that ROW, the bytes of FRAME, came to its topic. */
+enum mp_error local_trace_published(struct local *local, const struct store_frame *row, const struct frame *frame,
+                                    uint32_t duplicates, struct fault *fault);
+/* Bytes of what a command wrote to stderr that the event of its failure keeps. */
+enum { LOCAL_TRACE_NOTE = 256 };
 
 /* local_dedupe.c */
 /*

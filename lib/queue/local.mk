@@ -28,6 +28,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_nearest.c \
 	%D%/local_hold.c \
 	%D%/local_order.c %D%/local_order.h \
+	%D%/local_trace.c \
 	%D%/local_publish.c \
 	%D%/local_schedule.c \
 	%D%/local_settle.c \

@@ -211,8 +211,10 @@ static enum mp_error apply(struct applying *applying)
         break;
     case EVENT_GRANTED:
         return local_apply_moved(applying->local, applying->group, event);
-    case EVENT_REPLAYED:
-        return MP_ERR_DAMAGED; /* not written by this version */
+    case EVENT_REPLAYED:  /* not written by this version */
+    case EVENT_PUBLISHED: /* those are no group's */
+    case EVENT_SESSION:
+        return MP_ERR_DAMAGED;
     }
     return apply_exact(applying, &value);
 }

@@ -101,7 +101,9 @@ enum mp_error grant_event(struct granting *granting, enum store_event_kind kind,
     event.attempt = giving->attempt;
     event.due = local->time + (int64_t)granting->lease * 1000;
     event.lease = origin->number;
-    enum mp_error error = local_event(local, granting->group, &event, giving->fault);
+    enum mp_error error = local_trace_session(local, origin, giving->fault);
+    if (!error)
+        error = local_event(local, granting->group, &event, giving->fault);
     if (!error &&
         local_lease_add(local, origin->session, origin->number, granting->group, event.first, event.span, event.count,
                         granting->suspect > 0, local->now.monotonic + (int64_t)granting->lease * 1000))

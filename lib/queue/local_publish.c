@@ -52,6 +52,8 @@ enum mp_error local_add_frame(struct local *local, struct topic *topic, const st
     }
     if (error || (error = store_add_frame(local->store, &row, fault)))
         return error;
+    if ((error = local_trace_published(local, &row, frame, *duplicates, fault)))
+        return error;
     *first = topic->end;
     topic->end += frame->count;
     topic->last_time = row.time;
@@ -84,6 +86,8 @@ enum mp_error local_publish(struct engine *engine, const struct engine_publicati
     struct local_frame_origin from = {
         .session = origin->session, .request = (uint64_t)origin->lane << 62 | origin->number, .dedupe = true};
     enum mp_error error = find_target(topic, publication, &from.target, fault);
+    if (!error)
+        error = local_trace_session(local, origin, fault);
     if (!error && !topic)
         error = local_topic_make(local, publication->topic, publication->topic_size, false, &topic, fault);
     if (error)

@@ -53,6 +53,11 @@ uint32_t local_held(struct engine *engine, uint64_t session, const struct engine
     return held;
 }
 
+struct span {
+    const uint8_t *bytes;
+    size_t size;
+};
+
 /* ---- what a settlement makes of messages ---------------------------------------------------------------------- */
 
 enum {
@@ -63,7 +68,8 @@ enum {
 /* What will be one event: messages of one lease with the same fate. */
 struct open_event {
     struct store_event event;
-    bool masked;                 /* the lease holds more between its messages */
+    bool masked; /* the lease holds more between its messages */
+    uint8_t note[LOCAL_TRACE_NOTE];
     uint8_t mask[MASK_SPAN / 8]; /* kept while the span fits */
 };
 
@@ -183,11 +189,27 @@ static enum mp_error write_events(struct local *local, struct fault *fault)
     return error;
 }
 
-static struct open_event *find_open(struct settling *settling, const struct fate *fate, int32_t code)
+/* What an event keeps of a failure's note. */
+static struct span note_of(const struct engine_settlement *settlement)
+{
+    struct span note = {(const uint8_t *)settlement->note, settlement->note_size};
+    if (settlement->action == ENGINE_ACK || settlement->action == ENGINE_RELEASE)
+        note.size = 0;
+    while (note.size > 0 && (note.bytes[note.size - 1] == '\n' || note.bytes[note.size - 1] == '\r'))
+        note.size--;
+    if (note.size > LOCAL_TRACE_NOTE) {
+        note.bytes += note.size - LOCAL_TRACE_NOTE;
+        note.size = LOCAL_TRACE_NOTE;
+    }
+    return note;
+}
+
+static struct open_event *find_open(struct settling *settling, const struct fate *fate, int32_t code, struct span note)
 {
     for (unsigned i = 0; i < settling->count; i++) {
         const struct store_event *event = &settling->events[i].event;
-        if (event->kind == fate->kind && event->due == fate->due && event->code == code)
+        if (event->kind == fate->kind && event->due == fate->due && event->code == code &&
+            event->note_size == note.size && (note.size == 0 || memcmp(event->note, note.bytes, note.size) == 0))
             return &settling->events[i];
     }
     return NULL;
@@ -215,11 +237,12 @@ static void extend(struct open_event *open, const struct state_run *run)
 }
 
 /* The messages of RUN, which the lease holds, come to FATE. */
-static enum mp_error gather(struct local *local, const struct state_run *run, const struct fate *fate, int32_t code,
-                            struct fault *fault)
+static enum mp_error gather(struct local *local, const struct state_run *run, const struct fate *fate,
+                            const struct engine_settlement *settlement, struct fault *fault)
 {
     struct settling *settling = local->settling;
-    struct open_event *open = find_open(settling, fate, code);
+    struct span note = note_of(settlement);
+    struct open_event *open = find_open(settling, fate, settlement->exit_code, note);
     if ((open && !takes(settling, open, run)) || (!open && settling->count == OPEN_EVENTS)) {
         enum mp_error error = write_events(local, fault);
         if (error)
@@ -237,7 +260,11 @@ static enum mp_error gather(struct local *local, const struct state_run *run, co
                                            .first = run->first,
                                            .attempt = run->value.attempt,
                                            .due = fate->due,
-                                           .code = code};
+                                           .note = open->note,
+                                           .note_size = note.size,
+                                           .code = settlement->exit_code};
+        if (note.size > 0)
+            memcpy(open->note, note.bytes, note.size);
     }
     open->masked |= open != settling->last;
     settling->last = open;
@@ -288,7 +315,9 @@ static enum mp_error settle(struct local *local, const struct engine_origin *ori
         if (!held)
             continue;
         *applied += run.count;
-        if ((error = gather(local, &run, &fate, settlement->exit_code, fault)))
+        if ((error = local_trace_session(local, origin, fault)))
+            return error;
+        if ((error = gather(local, &run, &fate, settlement, fault)))
             return error;
     }
     local->settling->upto = end;

@@ -169,7 +169,7 @@ static bool try_fetch(struct core *core, struct request *request, bool last, str
     if (!leased) {
         error = read_messages(core, request, &fetch, &detail);
     } else {
-        struct engine_origin origin = {request->session->id, request->head.number, PROTOCOL_LANE_FETCH};
+        struct engine_origin origin = core_origin(core, request, PROTOCOL_LANE_FETCH);
         struct engine_limits limits = limits_of(&fetch);
         uint32_t lease = fetch.lease > 0 ? fetch.lease : core->settings.lease;
         error = core->engine->operations->grant(core->engine, request->subscription, &origin, &limits, lease,
@@ -198,7 +198,7 @@ static bool try_fetch(struct core *core, struct request *request, bool last, str
 /* A repeat of the last fetch that was answered with messages: the same leases again. */
 static void repeat_fetch(struct core *core, struct request *request, struct fault *fault)
 {
-    struct engine_origin origin = {request->session->id, request->head.number, PROTOCOL_LANE_FETCH};
+    struct engine_origin origin = core_origin(core, request, PROTOCOL_LANE_FETCH);
     struct fault detail = {0};
     engine_deliveries_clear(&core->deliveries);
     static const struct engine_limits limits = {

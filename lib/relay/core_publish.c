@@ -63,7 +63,7 @@ enum mp_error core_check_publication(struct core *core, uint64_t session, const 
 enum mp_error core_store(struct core *core, const struct request *request, const struct protocol_publication *to,
                          const struct frame *frame, uint64_t *first, uint32_t *duplicates, struct fault *fault)
 {
-    struct engine_origin origin = {request->session->id, request->head.number, request->head.lane};
+    struct engine_origin origin = core_origin(core, request, request->head.lane);
     struct engine_publication publication = engine_publication(core, to);
     publication.frame = frame;
     publication.blob = request->blob;

@@ -12,6 +12,7 @@
 #define SECOND INT64_C(1000000)
 #define SESSION_LIFE (3600 * SECOND)
 #define EVICT_PERIOD (60 * SECOND)
+#define NAME_PERIOD (3600 * SECOND)
 
 static struct session *session_get(const struct core *core, uint64_t id)
 {
@@ -169,6 +170,16 @@ static struct session *session_new(struct core *core)
     return session_make(core, id, second * SECOND);
 }
 
+/* What a client calls itself, as far as it is fit to be shown. */
+static void session_name(struct session *session, const char *client, size_t size)
+{
+    if (size >= SESSION_NAME)
+        size = SESSION_NAME - 1;
+    for (size_t i = 0; i < size; i++)
+        session->name[i] = (char)(client[i] >= ' ' && client[i] < 0x7f ? client[i] : '?');
+    session->name[size] = '\0';
+}
+
 /*
  * A session that is to be kept for longer has a row from the start, or a relay that is started again would neither know
  * it nor how long it is to be kept.
@@ -194,6 +205,7 @@ void core_hello(struct core *core, struct request *request, struct fault *fault)
         return;
     }
     core->counters.hellos++;
+    session_name(session, client, client_size);
     session_bind(core, request->connection, session);
     if (keep != session->keep) {
         session->keep = keep;
@@ -205,6 +217,20 @@ void core_hello(struct core *core, struct request *request, struct fault *fault)
         session->saved = true;
     }
     reply_welcome(core, request, session);
+}
+
+struct engine_origin core_origin(const struct core *core, const struct request *request, unsigned lane)
+{
+    struct session *session = request->session;
+    struct engine_origin origin = {.session = session->id, .number = request->head.number, .lane = lane};
+    if (session->named && core->now.monotonic - session->named_at > NAME_PERIOD)
+        session->named = false; /* events do not live for ever */
+    if (session->named || session->name[0] == '\0')
+        return origin;
+    session->named_at = core->now.monotonic;
+    origin.name = session->name;
+    origin.named = &session->named;
+    return origin;
 }
 
 /* When the session of this id was made, on the wall. */
@@ -410,6 +436,7 @@ void core_sessions_reset(struct core *core)
     while ((session = map_next(&core->sessions, &at))) {
         memset(session->numbers, 0, sizeof session->numbers);
         session->dirty = true;
+        session->named = false;
     }
 }
 

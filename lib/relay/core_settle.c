@@ -61,7 +61,7 @@ static enum mp_error check_publishes(struct core *core, uint64_t session, struct
 static enum mp_error apply_items(struct core *core, const struct request *request, const struct settling *settling,
                                  uint32_t *applied, uint32_t *stale, struct fault *fault)
 {
-    struct engine_origin origin = {request->session->id, request->head.number, PROTOCOL_LANE_SETTLE};
+    struct engine_origin origin = core_origin(core, request, PROTOCOL_LANE_SETTLE);
     struct reader words = settling->settle.words;
     enum mp_error error = MP_OK;
     for (uint32_t i = 0; !error && i < settling->settle.count; i++) {

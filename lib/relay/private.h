@@ -54,6 +54,8 @@ struct reply {
     unsigned pieces_count, pieces_capacity;
 };
 
+enum { SESSION_NAME = 40 }; /* what is kept of how a client calls itself */
+
 struct session {
     uint64_t id;
     int64_t created; /* wall */
@@ -70,6 +72,9 @@ struct session {
     bool left;
     struct request *fetching;
     struct rate rate; /* of what it publishes */
+    bool named;       /* traces know what its client calls itself, since: */
+    int64_t named_at; /* monotonic */
+    char name[SESSION_NAME];
 };
 
 /* Which session a connection speaks for. */
@@ -164,6 +169,9 @@ void core_sessions_tick(struct core *core);
 void core_sessions_reset(struct core *core);
 void core_sessions_free(struct core *core);
 enum mp_error core_session_load(void *context, const struct engine_session *row);
+/* Who asks REQUEST on LANE; now and then with what its client calls itself. */
+struct engine_origin core_origin(const struct core *core, const struct request *request, unsigned lane);
+
 enum mp_error core_session_applied(void *context, const struct engine_origin *origin, int64_t time, uint64_t result,
                                    uint32_t count);
 enum mp_error core_sessions_save(void *context);

@@ -1,18 +1,18 @@
 #include "stage/inherit.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include "message/trace.h"
 
 bool stage_traceparent(const struct format_item *item, char text[STAGE_TRACEPARENT_TEXT])
 {
     const struct record *record = &item->record;
-    const uint64_t span =
-        record->producer ^ (record->sequence + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)item->attempt;
-    char id[FRAME_ID_TEXT];
     if (record->producer == 0)
         return false;
-    frame_origin_text(record->producer, record->sequence, id);
-    snprintf(text, STAGE_TRACEPARENT_TEXT, "00-%s-%016" PRIx64 "-01", id, span > 0 ? span : 1);
+    const struct trace_parent parent = {
+        .trace = {record->producer, record->sequence},
+        .span = trace_span(record->producer, record->sequence, NULL, item->attempt),
+        .flags = 1,
+    };
+    trace_parent_write(&parent, text);
     return true;
 }
 

@@ -6,12 +6,13 @@
 
 #include "message/attributes.h"
 #include "message/formats.h"
+#include "message/trace.h"
 
 /*
  * The W3C traceparent of ITEM where its attributes have none: the trace id is its origin's 32 digits, the span is this
  * delivery. False: it has no origin.
  */
-enum { STAGE_TRACEPARENT_TEXT = 64 };
+enum { STAGE_TRACEPARENT_TEXT = TRACE_PARENT_TEXT };
 bool stage_traceparent(const struct format_item *item, char text[STAGE_TRACEPARENT_TEXT]);
 
 /*

@@ -22,7 +22,7 @@
  * The schema's version, SQLite's user_version. Raise it when an older relay would err on the file, and teach
  * store_schema.c to bring an older file up: opening one does that, in one transaction.
  */
-enum { STORE_VERSION = 2 };
+enum { STORE_VERSION = 3 };
 
 /* Below this, publishes are refused, so that settlements always fit. */
 #define STORE_RESERVE ((uint64_t)64 * 1024 * 1024)
@@ -136,9 +136,16 @@ enum store_event_kind {
     EVENT_GRANTED = 10, /* a group was made or moved: first is where it starts */
     EVENT_DUPLICATE = 11,
     EVENT_FOREIGN = 12, /* it was for another group alone */
+    /*
+     * A frame went into its topic: first and count; group: the one that alone sees it, or 0; due: the time at which a
+     * delayed one was taken, or 0; lease: the frame's bytes; code: how many of its messages are duplicates; note: its
+     * lineage (message/lineage.h).
+     */
+    EVENT_PUBLISHED = 13,
+    EVENT_SESSION = 14, /* note: what the client of the session calls itself */
 };
 
-/* One step of a range of messages of one group. */
+/* One step of a range of messages of one group, or of a topic, or of a session. */
 struct store_event {
     uint64_t id; /* dense, from 1 */
     enum store_event_kind kind;
@@ -156,6 +163,8 @@ struct store_event {
     uint32_t span;       /* it concerns COUNT of the SPAN offsets from FIRST on. Written: 0 is COUNT; read: never 0 */
     const uint8_t *mask; /* bit i: first + i is concerned; NULL: all, or those that are leased so */
     size_t mask_size;    /* bytes */
+    const uint8_t *note; /* of a failure: the tail of what was written to stderr */
+    size_t note_size;    /* bytes */
 };
 
 struct store_session {
@@ -271,7 +280,7 @@ enum mp_error store_sum_frames(struct store *store, uint32_t topic, uint64_t fir
  * MP_ERR_NOT_FOUND. */
 enum mp_error store_messages_topic(struct store *store, uint32_t from, uint32_t *topic, struct fault *fault);
 
-/* The event ID, or the first one after it, without its mask. MP_ERR_NOT_FOUND. */
+/* The event ID, or the first one after it, without its mask and its note. MP_ERR_NOT_FOUND. */
 enum mp_error store_find_event(struct store *store, uint64_t id, struct store_event *event, struct fault *fault);
 /* The id of the newest event; 0 when there is none. */
 enum mp_error store_last_event(struct store *store, uint64_t *id, struct fault *fault);

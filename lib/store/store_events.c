@@ -52,6 +52,7 @@ enum mp_error store_add_event(struct store *store, const struct store_event *eve
     bind_number(&row, (uint64_t)event->code);
     bind_later_number(&row, event->span == event->count ? 0 : event->span);
     bind_later_bytes(&row, event->mask, event->mask_size);
+    bind_later_bytes(&row, event->note, event->note_size);
     bind_checksum(&row);
     return row_run(&row, "write an event", fault);
 }
@@ -75,6 +76,7 @@ static void take_event(struct row *row, struct store_event *event)
     if (event->span == 0)
         event->span = event->count;
     event->mask = take_later_bytes(row, &event->mask_size);
+    event->note = take_later_bytes(row, &event->note_size);
 }
 
 enum mp_error store_each_event(struct store *store, uint64_t after,
@@ -107,6 +109,7 @@ enum mp_error store_find_event(struct store *store, uint64_t id, struct store_ev
         take_event(&row, event);
         row_fits(&row, "events", &error, fault);
         event->mask = NULL;
+        event->note = NULL;
     }
     return row_end(&row, error);
 }

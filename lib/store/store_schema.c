@@ -28,7 +28,8 @@ static const char tables[] =
     " request INTEGER, time INTEGER, checksum INTEGER, target INTEGER DEFAULT 0, marks BLOB, frame BLOB NOT NULL);"
     "CREATE TABLE events(id INTEGER PRIMARY KEY, kind INTEGER, topic INTEGER, grp INTEGER,"
     " session INTEGER, request INTEGER, first INTEGER, count INTEGER, attempt INTEGER,"
-    " time INTEGER, due INTEGER, lease INTEGER, code INTEGER, checksum INTEGER, span INTEGER DEFAULT 0, mask BLOB);";
+    " time INTEGER, due INTEGER, lease INTEGER, code INTEGER, checksum INTEGER, span INTEGER DEFAULT 0, mask BLOB,"
+    " note BLOB);";
 
 #define SCHEDULE                                                                                                       \
     "CREATE TABLE schedule(id INTEGER PRIMARY KEY, topic INTEGER, session INTEGER, request INTEGER,"                   \
@@ -39,7 +40,7 @@ static const char tables[] =
 static const char tables_of_2[] = SCHEDULE HASHES;
 
 /*
- * From version 1 to 2. Rows stay as they are: a later column at its default is not part of a row's checksum, and in a
+ * From version 1 to 2, and to 3. Rows stay as they are: a later column at its default is not part of a row's checksum, and in a
  * row that was written before it is not there at all. Behind a blob an empty column costs no look at the blob's pages.
  */
 static const char to_2[] = "ALTER TABLE topics ADD COLUMN settings TEXT DEFAULT '';"
@@ -54,6 +55,7 @@ static const char to_2[] = "ALTER TABLE topics ADD COLUMN settings TEXT DEFAULT 
                            "ALTER TABLE frames ADD COLUMN marks BLOB;"
                            "ALTER TABLE events ADD COLUMN span INTEGER DEFAULT 0;"
                            "ALTER TABLE events ADD COLUMN mask BLOB;" SCHEDULE HASHES;
+static const char to_3[] = "ALTER TABLE events ADD COLUMN note BLOB;";
 
 /* "msgp": so that file(1) and other relays know the file. */
 static const int application = 0x6d736770;
@@ -137,11 +139,15 @@ static enum mp_error make_tables(struct store *store, struct fault *fault)
 }
 
 /* A kill in between leaves the file as it was: SQLite rolls back. */
-static enum mp_error bring_up(struct store *store, struct fault *fault)
+static enum mp_error bring_up(struct store *store, int version, struct fault *fault)
 {
-    enum mp_error error;
-    if ((error = execute(store, "BEGIN IMMEDIATE", "bring the tables up to date", fault)) ||
-        (error = execute(store, to_2, "bring the tables up to date", fault)))
+    static const char doing[] = "bring the tables up to date";
+    enum mp_error error = execute(store, "BEGIN IMMEDIATE", doing, fault);
+    if (!error && version < 2)
+        error = execute(store, to_2, doing, fault);
+    if (!error)
+        error = execute(store, to_3, doing, fault);
+    if (error)
         return error;
     return commit_version(store, fault);
 }
@@ -181,5 +187,5 @@ enum mp_error store_prepare_schema(struct store *store, bool again, struct fault
         return error;
     if (version == STORE_VERSION)
         return MP_OK;
-    return empty ? make_tables(store, fault) : bring_up(store, fault);
+    return empty ? make_tables(store, fault) : bring_up(store, version, fault);
 }

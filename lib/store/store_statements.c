@@ -10,7 +10,8 @@
 #define SESSION                                                                                                        \
     "id, created, used, number0, number1, number2, result0, result1, result2, count0, count1, keep, checksum"
 #define EVENT                                                                                                          \
-    "id, kind, topic, grp, session, request, first, count, attempt, time, due, lease, code, span, mask, checksum"
+    "id, kind, topic, grp, session, request, first, count, attempt, time, due, lease, code, span, mask, note, "        \
+    "checksum"
 #define SCHEDULED "id, topic, session, request, count, target, time, checksum"
 #define HASHES "id, time, count, hashes, checksum"
 #define FRAME "id, count, session, request, time, checksum, length(frame), target, length(marks)"
@@ -32,7 +33,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_ADD_FRAME] = "INSERT INTO frames(id, count, session, request, time, checksum, target, marks, frame)"
                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [SQL_ADD_EVENT] = "INSERT INTO events(" EVENT ")"
-                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     [SQL_ADD_SCHEDULED] = "INSERT INTO schedule(" SCHEDULED ", frame) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [SQL_ADD_HASHES] = "INSERT INTO hashes(" HASHES ") VALUES (?1, ?2, ?3, ?4, ?5)",
     [SQL_EACH_TOPIC] = "SELECT " TOPIC " FROM topics ORDER BY id",

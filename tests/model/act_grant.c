@@ -237,7 +237,8 @@ static void remember_grant(struct trial *trial, unsigned session, unsigned index
 void grant_messages(struct trial *trial, unsigned index, unsigned session, const struct engine_limits *limits)
 {
     struct lane *lane = &trial->now.lanes[session][ENGINE_LANE_FETCH];
-    struct engine_origin origin = {trial->sessions[session], lane->number + 1, ENGINE_LANE_FETCH};
+    struct engine_origin origin = {
+        .session = trial->sessions[session], .number = lane->number + 1, .lane = ENGINE_LANE_FETCH};
     uint32_t lease = (uint32_t)(1 + trial_below(trial, 60000));
     struct granting granting = {.index = index,
                                 .limits = limits,
@@ -348,7 +349,8 @@ void act_regrant(struct trial *trial)
         return;
     const struct grant_record *record =
         &trial->grants[trial_below(trial, trial->grants_count < GRANTS ? trial->grants_count : GRANTS)];
-    struct engine_origin origin = {trial->sessions[record->session], record->number, ENGINE_LANE_FETCH};
+    struct engine_origin origin = {
+        .session = trial->sessions[record->session], .number = record->number, .lane = ENGINE_LANE_FETCH};
     struct engine_limits limits = choose_limits(trial);
     bool all = trial_chance(trial, 70);
     struct fault fault = {0};

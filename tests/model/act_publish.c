@@ -170,7 +170,8 @@ void act_publish(struct trial *trial)
     unsigned topic = choose_topic(trial);
     unsigned session = (unsigned)trial_below(trial, trial->flavour.sessions);
     struct lane *lane = &trial->now.lanes[session][ENGINE_LANE_PUBLISH];
-    struct engine_origin origin = {trial->sessions[session], lane->number + 1, ENGINE_LANE_PUBLISH};
+    struct engine_origin origin = {
+        .session = trial->sessions[session], .number = lane->number + 1, .lane = ENGINE_LANE_PUBLISH};
     publish_frame(trial, topic, session, &origin, 0, GROUPS_MAX, lane);
 }
 
@@ -180,7 +181,8 @@ void act_schedule(struct trial *trial)
     unsigned topic = (unsigned)trial_below(trial, trial->flavour.topics);
     unsigned session = (unsigned)trial_below(trial, trial->flavour.sessions);
     struct lane *lane = &trial->now.lanes[session][ENGINE_LANE_PUBLISH];
-    struct engine_origin origin = {trial->sessions[session], lane->number + 1, ENGINE_LANE_PUBLISH};
+    struct engine_origin origin = {
+        .session = trial->sessions[session], .number = lane->number + 1, .lane = ENGINE_LANE_PUBLISH};
     int64_t due = relay_time(trial) + 1 + (int64_t)trial_below(trial, 2 * (uint64_t)trial->flavour.slow);
     if (trial_chance(trial, 20) && trial->now.schedule_count > 0)
         due = trial->now.schedule[trial_below(trial, trial->now.schedule_count)].due;
@@ -208,7 +210,8 @@ void act_replay(struct trial *trial)
     unsigned topic = (unsigned)trial_below(trial, trial->flavour.topics);
     unsigned session = (unsigned)trial_below(trial, trial->flavour.sessions);
     struct lane *lane = &trial->now.lanes[session][ENGINE_LANE_PUBLISH];
-    struct engine_origin origin = {trial->sessions[session], lane->number + 1, ENGINE_LANE_PUBLISH};
+    struct engine_origin origin = {
+        .session = trial->sessions[session], .number = lane->number + 1, .lane = ENGINE_LANE_PUBLISH};
     const char *group = subscription_group(1 + (unsigned)trial_below(trial, trial->flavour.groups));
     unsigned target = only_group(trial, topic, group);
     if (target < GROUPS_MAX)

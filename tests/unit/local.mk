@@ -51,6 +51,10 @@ unit_tests += %D%/test_letter
 %C%_test_letter_SOURCES = %D%/test_letter.c
 %C%_test_letter_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_lineage
+%C%_test_lineage_SOURCES = %D%/test_lineage.c
+%C%_test_lineage_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_histogram
 %C%_test_histogram_SOURCES = %D%/test_histogram.c
 %C%_test_histogram_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
@@ -254,6 +258,10 @@ unit_tests += %D%/test_schedule
 unit_tests += %D%/test_duplicates
 %C%_test_duplicates_SOURCES = %D%/test_duplicates.c %D%/time_rig.c %D%/time_rig.h
 %C%_test_duplicates_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_trace_events
+%C%_test_trace_events_SOURCES = %D%/test_trace_events.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_trace_events_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_time_model
 %C%_test_time_model_SOURCES = %D%/test_time_model.c %D%/time_rig.c %D%/time_rig.h

@@ -77,7 +77,7 @@ static void one_behind_the_other_they_go_together_too(void **state)
     for (unsigned i = 0; i < MANY; i++)
         requests[i] = range(i, 1, actions[i % 4]);
     settle_all(rig, 2, requests, MANY, applied);
-    assert_int_equal(events(rig), before + 4);
+    assert_int_equal(events(rig), before + 5);                  /* and the letters were published */
     assert_int_equal(rig_fetch(rig, 2, "t", "g", 0), MANY / 4); /* those that were released */
     assert_int_equal(rig_read(rig, "t.dead"), MANY / 4);
     rig_pass(rig, SECOND);
@@ -141,6 +141,53 @@ static void what_lies_far_apart_is_settled_and_nothing_between(void **state)
     assert_int_equal(rig_fetch(rig, 2, "t", "g", 0), 0);
 }
 
+struct notes {
+    unsigned count;
+    char texts[4][300];
+    uint64_t firsts[4];
+};
+
+static enum mp_error see_note(void *context, const struct store_event *event)
+{
+    struct notes *notes = context;
+    if (event->kind != EVENT_RETRIED)
+        return MP_OK;
+    assert_true(notes->count < 4 && event->note_size < sizeof notes->texts[0]);
+    if (event->note_size > 0)
+        memcpy(notes->texts[notes->count], event->note, event->note_size);
+    notes->firsts[notes->count++] = event->first;
+    return MP_OK;
+}
+
+/* What was said of one failure is not told of another, and no more than its tail is kept. */
+static void a_failure_keeps_what_was_said_of_it(void **state)
+{
+    struct rig *rig = *state;
+    struct engine_settlement requests[4];
+    uint32_t applied[4];
+    struct notes notes = {0};
+    char many[1001];
+    memset(many, 'x', 1000);
+    memcpy(many + 990, "the end\r\n\n", 10);
+    rig_publish(rig, "t", 4);
+    assert_int_equal(rig_fetch(rig, 2, "t", "g", 0), 4);
+    for (unsigned i = 0; i < 4; i++)
+        requests[i] = range(i, 1, ENGINE_RETRY);
+    requests[0].note = requests[1].note = "no such host\n";
+    requests[0].note_size = requests[1].note_size = 13;
+    requests[3].note = many;
+    requests[3].note_size = 1000;
+    settle_all(rig, 2, requests, 4, applied);
+    assert_int_equal(store_each_event(rig->store, 0, see_note, &notes, NULL), MP_OK);
+    assert_int_equal(notes.count, 3);
+    assert_string_equal(notes.texts[0], "no such host");
+    assert_string_equal(notes.texts[1], "");
+    assert_int_equal(notes.firsts[1], 2);
+    assert_int_equal(strlen(notes.texts[2]), 256);
+    assert_string_equal(notes.texts[2] + 249, "the end");
+    rig_restart(rig);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, rig_set_up, rig_tear_down)
 
 int main(void)
@@ -151,6 +198,7 @@ int main(void)
         TEST(more_fates_than_fit_together_come_true_as_well),
         TEST(nothing_is_settled_twice_by_a_request),
         TEST(what_lies_far_apart_is_settled_and_nothing_between),
+        TEST(a_failure_keeps_what_was_said_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

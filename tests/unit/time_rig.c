@@ -151,7 +151,8 @@ static uint64_t publish(struct time_rig *rig, const char *topic, const char *tar
     assert_non_null(blob);
     assert_int_equal(frame_open(&frame, blob->data, blob->size, true, NULL), MP_OK);
     const struct engine_operations *engine = begin(rig);
-    struct engine_origin origin = {rig->session, ++rig->numbers[ENGINE_LANE_PUBLISH], ENGINE_LANE_PUBLISH};
+    struct engine_origin origin = {
+        .session = rig->session, .number = ++rig->numbers[ENGINE_LANE_PUBLISH], .lane = ENGINE_LANE_PUBLISH};
     struct engine_publication publication = {.topic = topic,
                                              .topic_size = strlen(topic),
                                              .target = target,
@@ -242,7 +243,8 @@ static void acknowledge(struct time_rig *rig, const struct engine_delivery *deli
     assert_int_equal(frame.count, delivery->count);
     if (text)
         append(text, size, &frame);
-    struct engine_origin origin = {rig->session, ++rig->numbers[ENGINE_LANE_SETTLE], ENGINE_LANE_SETTLE};
+    struct engine_origin origin = {
+        .session = rig->session, .number = ++rig->numbers[ENGINE_LANE_SETTLE], .lane = ENGINE_LANE_SETTLE};
     struct engine_settlement settlement = {.group = delivery->group,
                                            .lease = rig->fetches,
                                            .first = delivery->first,
@@ -262,7 +264,7 @@ uint32_t time_rig_consume(struct time_rig *rig, const char *topic, const char *g
     const struct engine_limits limits = {.messages = most, .bytes = 1 << 20, .chunks = 1000};
     struct engine_deliveries deliveries = {0};
     struct fault fault = {0};
-    struct engine_origin origin = {rig->session, ++rig->fetches, ENGINE_LANE_FETCH};
+    struct engine_origin origin = {.session = rig->session, .number = ++rig->fetches, .lane = ENGINE_LANE_FETCH};
     if (engine->grant(rig->engine, subscribe(rig, topic, group), &origin, &limits, 10000, &deliveries, &fault))
         fail_msg("%s", fault_text(&fault));
     uint32_t count = (uint32_t)deliveries.messages;
