@@ -16,6 +16,8 @@ noinst_LTLIBRARIES += %D%/libbase.la
 	%D%/log.c %D%/log.h \
 	%D%/map.c %D%/map.h \
 	%D%/memory.c %D%/memory.h \
+	%D%/path.c %D%/path.h \
+	%D%/spawn.c %D%/spawn.h \
 	%D%/turn.c %D%/turn.h \
 	%D%/units.c %D%/units.h \
 	%D%/utf8.c %D%/utf8.h \

@@ -1,14 +1,15 @@
 #include "cli/child.h"
 
 #include "base/memory.h"
+#include "base/spawn.h"
 #include "cli/loop.h"
+#include "relay/notify.h"
 #include "relay/relay.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 
 extern char **environ;
 
-enum { CONTROL = 3, READY = 4, ABOVE = 10 }; /* the descriptors in the child; this process keeps its own above */
+enum { CONTROL = 3, READY = 4 }; /* the descriptors in the child */
 
 struct child {
     struct child_settings settings;
@@ -44,19 +45,6 @@ static void close_answer(struct child *child)
     child->answer = -1;
 }
 
-/* "ready", or the number of an error and its words. */
-static void read_answer(const struct child *child, struct fault *fault)
-{
-    char *words;
-    long code = strtol(child->words, &words, 10);
-    if (strcmp(child->words, "ready") == 0)
-        return;
-    if (code > MP_OK && code <= MP_ERR_OVERFLOW && *words == ' ')
-        fault_set(fault, (enum mp_error)code, "%s", words + 1);
-    else
-        fault_set(fault, MP_ERR_INTERNAL, "it ended before it was ready");
-}
-
 static void on_answer(evutil_socket_t descriptor, short what, void *context)
 {
     struct child *child = context;
@@ -71,7 +59,8 @@ static void on_answer(evutil_socket_t descriptor, short what, void *context)
     }
     child->words[strcspn(child->words, "\n")] = '\0';
     struct fault fault = {0};
-    read_answer(child, &fault);
+    if (!notify_read(child->words, &fault))
+        fault_set(&fault, MP_ERR_INTERNAL, "it ended before it was ready");
     close_answer(child);
     child->settings.ready(child->settings.context, &fault);
 }
@@ -161,32 +150,18 @@ static enum mp_error spawn(struct child *child, int control, int answer, struct 
     char **environment = make_environment(&child->settings, control_text, answer >= 0 ? ready_text : NULL);
     if (!environment)
         return fault_memory(fault);
-    const char *program = own_program(child->settings.argv[0]);
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, control, CONTROL);
-    if (answer >= 0)
-        posix_spawn_file_actions_adddup2(&actions, answer, READY);
-    int result = loop_child_signals(&attributes);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-    if (!result)
-        result = posix_spawnp(&child->pid, program, &actions, &attributes, child->settings.argv, environment);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
+    const struct spawn_place places[] = {
+        {STDIN_FILENO, -1, "/dev/null", O_RDONLY}, {CONTROL, control, NULL, 0}, {READY, answer, NULL, 0}};
+    const struct spawn_settings settings = {.argv = child->settings.argv,
+                                            .program = own_program(child->settings.argv[0]),
+                                            .environment = environment,
+                                            .signals = loop_child_signals,
+                                            .group = SPAWN_OWN_GROUP,
+                                            .places = places,
+                                            .places_count = sizeof places / sizeof *places};
+    int number = spawn_start(&settings, &child->pid);
     memory_release(environment);
-    return result ? fault_system(fault, MP_ERR_IO, result, "cannot start %s", program) : MP_OK;
-}
-
-/* Puts DESCRIPTOR above those that the child has; the one that was given is closed. */
-static int lift(int descriptor)
-{
-    int lifted = fcntl(descriptor, F_DUPFD_CLOEXEC, ABOVE);
-    close(descriptor);
-    return lifted;
+    return number ? fault_system(fault, MP_ERR_IO, number, "cannot start %s", settings.program) : MP_OK;
 }
 
 static enum mp_error open_ends(struct child *child, int theirs[2], struct fault *fault)
@@ -196,14 +171,15 @@ static enum mp_error open_ends(struct child *child, int theirs[2], struct fault 
     if (error)
         return error;
     struct control_settings control = {.context = child, .line = on_line, .ended = on_gone};
-    theirs[0] = lift(ends[1]);
-    error = control_open(child->settings.base, lift(ends[0]), &control, &child->control, fault);
+    theirs[0] = ends[1];
+    error = control_open(child->settings.base, ends[0], &control, &child->control, fault);
     if (error || !child->settings.tells_ready)
         return error;
-    if (pipe(ends) != 0)
-        return fault_system(fault, MP_ERR_IO, errno, "cannot make a pipe");
-    child->answer = lift(ends[0]);
-    theirs[1] = lift(ends[1]);
+    int number = spawn_pipe(ends);
+    if (number)
+        return fault_system(fault, MP_ERR_IO, number, "cannot make a pipe");
+    child->answer = ends[0];
+    theirs[1] = ends[1];
     fcntl(child->answer, F_SETFL, O_NONBLOCK);
     child->readiness = event_new(child->settings.base, child->answer, EV_READ | EV_PERSIST, on_answer, child);
     return child->readiness && event_add(child->readiness, NULL) == 0 ? MP_OK : fault_memory(fault);

@@ -62,8 +62,7 @@ static bool run_editor(struct letters_link *link, char *path)
         return letters_link_fail(link, (fault_set(&fault, MP_ERR_INVALID, "$EDITOR is too long"), &fault));
     char *argv[] = {
         (char *)(uintptr_t) "/bin/sh", (char *)(uintptr_t) "-c", command, (char *)(uintptr_t) "sh", path, NULL};
-    struct command_settings settings = {.argv = argv, .input = -1, .output = -1, .error = -1};
-    if (command_start(&settings, &pid, &code, &fault)) {
+    if (command_start(argv, -1, -1, &pid, &code, &fault)) {
         tell("%s", fault_text(&fault));
         link->exit = code;
         return false;
@@ -74,7 +73,7 @@ static bool run_editor(struct letters_link *link, char *path)
         goes_on = goes_on && letters_link_pause(link, clock_monotonic() + LOOK_EVERY);
     if (!goes_on)
         return false;
-    code = command_exit_code(status);
+    code = spawn_exit_code(status);
     if (code == 0)
         return true;
     tell("the editor (%s) exited with %d: nothing was replayed", editor, code);

@@ -71,5 +71,6 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/serve.c %D%/serve.h \
 	%D%/spool.c %D%/spool.h \
 	%D%/supervise.c %D%/supervise.h \
+	%D%/supervise_part.c %D%/supervise_part.h \
 	%D%/table.c %D%/table.h \
 	$(empty)

@@ -167,12 +167,13 @@ static int draw(const char *file, const struct buffer *dot)
 {
     char *argv[] = {(char[]){"dot"}, (char[]){"-Tsvg"}, (char[]){"-o"}, (char *)(uintptr_t)file, NULL};
     struct fault fault = {0};
-    int ends[2], code, status;
+    int ends[2], code, status, number = spawn_pipe(ends);
     pid_t pid;
-    if (command_pipe(ends, &fault))
+    if (number) {
+        fault_system(&fault, MP_ERR_IO, number, "cannot make a pipe");
         return tell_fault(&fault);
-    struct command_settings command = {.argv = argv, .input = ends[0], .output = -1, .error = -1};
-    enum mp_error error = command_start(&command, &pid, &code, &fault);
+    }
+    enum mp_error error = command_start(argv, ends[0], -1, &pid, &code, &fault);
     close(ends[0]);
     if (!error)
         output_write(ends[1], dot->data, dot->size, &fault); /* that it does not read is told by its exit code */
@@ -183,7 +184,7 @@ static int draw(const char *file, const struct buffer *dot)
     }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    code = command_exit_code(status);
+    code = spawn_exit_code(status);
     if (code)
         tell("dot exited with %d", code);
     return code ? EXIT_FAILED : EXIT_DONE;

@@ -157,15 +157,14 @@ static int run_command(const struct sandbox *sandbox, char **argv, struct foregr
     if ((events[COUNT] = evsignal_new(sandbox->base, SIGCHLD, on_child, command)) != NULL)
         event_add(events[COUNT], NULL);
     setenv("MSGPIPE_RELAY", sandbox->url, 1);
-    struct command_settings settings = {.argv = argv, .input = -1, .output = -1, .error = -1};
-    if (command_start(&settings, &command->pid, &code, &fault))
+    if (command_start(argv, -1, -1, &command->pid, &code, &fault))
         tell("%s", fault_text(&fault));
     while (command->pid > 0 && !command->ended && event_base_loop(sandbox->base, EVLOOP_ONCE) == 0)
         ;
     for (int i = 0; i <= COUNT; i++)
         if (events[i])
             event_free(events[i]);
-    return command->pid > 0 ? command_exit_code(command->status) : code;
+    return command->pid > 0 ? spawn_exit_code(command->status) : code;
 }
 
 /* What is wrong with a pipeline's file is told before anything is started. */

@@ -156,11 +156,10 @@ void send_source_limit(struct send_source *source, size_t limit)
 static enum mp_error start_command(struct send_source *source, int64_t now, struct fault *fault)
 {
     int ends[2];
-    enum mp_error error = command_pipe(ends, fault);
-    if (error)
-        return error;
-    struct command_settings command = {.argv = source->command, .input = -1, .output = ends[1], .error = -1};
-    error = command_start(&command, &source->child, &source->exit, fault);
+    int number = spawn_pipe(ends);
+    if (number)
+        return fault_system(fault, MP_ERR_IO, number, "cannot make a pipe");
+    enum mp_error error = command_start(source->command, -1, ends[1], &source->child, &source->exit, fault);
     close(ends[1]);
     if (error) {
         source->child = 0;
@@ -267,7 +266,7 @@ static enum mp_error reap(struct send_source *source, int64_t now, int64_t *due,
     }
     source->child = 0;
     char text[32];
-    snprintf(text, sizeof(text), "%d", ended > 0 ? command_exit_code(status) : EXIT_FAILED);
+    snprintf(text, sizeof(text), "%d", ended > 0 ? spawn_exit_code(status) : EXIT_FAILED);
     enum mp_error error = send_dress_add(&source->dress, "exitcode", true, text, fault);
     if (error)
         return error;

@@ -3,6 +3,7 @@
 
 #include "base/control.h"
 #include "base/log.h"
+#include "base/path.h"
 #include "cli/exit.h"
 #include "cli/output.h"
 #include "relay/relay.h"
@@ -11,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { PATH_BYTES = 4096 };
 
 static int tell_failure(const struct fault *fault)
 {
@@ -31,21 +30,11 @@ static int tell_failure(const struct fault *fault)
 /* The log's path, beside the store. */
 static enum mp_error log_path(const struct relay_settings *relay, char log[PATH_BYTES], struct fault *fault)
 {
+    char store[PATH_BYTES];
     enum mp_error error = MP_OK;
-    int length = 0;
-    if (relay->store)
-        length = snprintf(log, PATH_BYTES, "%s", relay->store);
-    else
-        error = address_store_path(relay->name ? relay->name : "default", log, PATH_BYTES, fault);
-    if (error)
-        return error;
-    size_t size = strlen(log);
-    if (size > 3 && !strcmp(log + size - 3, ".db"))
-        size -= 3;
-    if (length >= PATH_BYTES || size + sizeof(".log") > PATH_BYTES)
-        return fault_set(fault, MP_ERR_INVALID, "--store: the path is too long");
-    memcpy(log + size, ".log", sizeof(".log"));
-    return MP_OK;
+    if (!relay->store)
+        error = address_store_path(relay->name ? relay->name : "default", store, sizeof store, fault);
+    return error ? error : path_beside(relay->store ? relay->store : store, ".log", log, fault);
 }
 
 /* Starts this program again in the background, with its log beside the store. */
@@ -77,20 +66,13 @@ static int check(const struct serve_settings *settings, const struct options *op
     return OPTIONS_GO;
 }
 
-/* What the relay says of itself has to be right for those who are elsewhere: PATH from the root, in TEXT if need be. */
-static const char *from_root(const char *path, char text[PATH_BYTES])
-{
-    char here[PATH_BYTES];
-    if (!path || *path == '/' || !*path || !getcwd(here, sizeof(here)))
-        return path;
-    int size = snprintf(text, PATH_BYTES, "%s/%s", here, path);
-    return size > 0 && size < PATH_BYTES ? text : path;
-}
-
 int serve_in_background(const char *name, const char *store, char **argv)
 {
     char text[PATH_BYTES];
-    struct relay_settings relay = {.name = name, .store = from_root(store, text)};
+    struct fault fault = {0};
+    struct relay_settings relay = {.name = name, .store = store ? text : NULL};
+    if (store && path_from_root(store, text, &fault))
+        return tell_failure(&fault);
     return go_background(&relay, argv);
 }
 
@@ -98,9 +80,10 @@ int serve(const struct serve_settings *settings, const struct options *options, 
 {
     struct fault fault = {0};
     char store[PATH_BYTES];
+    bool given = settings->store && *settings->store;
     struct relay_settings relay = {
         .name = settings->name,
-        .store = from_root(settings->store, store),
+        .store = given ? store : settings->store,
         .insecure = settings->insecure,
         .max_message = (uint32_t)settings->max_message,
         .max_connections = (unsigned)settings->max_connections,
@@ -112,6 +95,9 @@ int serve(const struct serve_settings *settings, const struct options *options, 
     int code = check(settings, options);
     if (code != OPTIONS_GO)
         return code;
+    /* What the relay says of itself has to be right for those who are elsewhere. */
+    if (given && path_from_root(settings->store, store, &fault))
+        return tell_failure(&fault);
     for (size_t i = 0; i < settings->listen.count; i++)
         relay.listen[relay.listen_count++] = settings->listen.values[i];
     if (settings->background && relay.ready < 0)

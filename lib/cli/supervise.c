@@ -10,19 +10,15 @@
  */
 #include "cli/supervise.h"
 
-#include "base/clock.h"
 #include "base/log.h"
-#include "cli/child.h"
 #include "cli/exit.h"
-#include "cli/output.h"
 #include "cli/pipeline_file.h"
 #include "cli/serve.h"
-#include "policy/backoff.h"
+#include "cli/supervise_part.h"
 #include "relay/notify.h"
 #include "relay/relay.h"
 #include "transport/address.h"
 
-#include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -33,43 +29,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-    SIGNALS = 4,
-    PATH_BYTES = 4096,
-    ARGUMENTS = 2 * RELAY_LISTEN_MAX + 32,
-    PATIENCE = 20 * 1000000,       /* microseconds that the runner may take to stop */
-    FIRST_PAUSE = 100 * 1000,      /* before what died is started again, doubled */
-    LAST_PAUSE = 10 * 1000 * 1000, /* up to this */
-    HEALTHY = 30 * 1000 * 1000     /* what ran for so long begins with the first pause again */
-};
+enum { SIGNALS = 4, PATIENCE = 20 }; /* seconds that the runner may take to stop */
 
 enum state { STARTING, RUNNING, DRAINING, STOPPING };
 static const char *const state_names[] = {"starting", "running", "draining", "stopping"};
 
-/* The relay or the runner. */
-struct part {
-    struct supervisor *supervisor;
-    const char *name;
-    struct child *child;
-    int64_t started;
-    uint32_t deaths; /* in a row */
-    bool ready;
-    struct event *again;
-};
-
 struct supervisor {
     const struct supervise_settings *settings;
-    struct pipeline *pipeline;
-    char name[NAME_MAX_BYTES + 1]; /* the relay's; pipelines come and go */
-    char *program;
-    char file[PATH_BYTES];         /* the pipeline's, from the root */
-    char state_folder[PATH_BYTES]; /* for what sources remember, beside the store */
-    struct event_base *base;
+    struct part_origin origin;
+    struct part relay, runner;
     struct event *signals[SIGNALS];
     struct event *late;    /* stopping takes too long */
     struct event *over;    /* of `once`: its span */
     struct control *owner; /* who has started this, and would have it stop at its end; NULL: nobody */
-    struct part relay, runner;
     enum state state;
     int answer; /* who started this in the background waits there; -1: nobody */
     int signal; /* that ended it */
@@ -79,22 +51,18 @@ struct supervisor {
     int exit;
 };
 
-static void start_relay(struct supervisor *supervisor);
-static void start_runner(struct supervisor *supervisor);
-
 /* ---- telling --------------------------------------------------------------------------------------------------- */
 
 /* The relay answers `pipeline` with this. */
 static void describe(struct supervisor *supervisor)
 {
-    if (!supervisor->relay.child || !child_pid(supervisor->relay.child))
-        return;
-    json_t *said = json_pack("{s:s,s:s,s:i,s:i,s:s,s:s}", "name", supervisor->name, "file", supervisor->file, "pid",
+    const struct part_origin *origin = &supervisor->origin;
+    json_t *said = json_pack("{s:s,s:s,s:i,s:i,s:s,s:s}", "name", origin->name, "file", origin->file, "pid",
                              (int)getpid(), "generation", (int)supervisor->generation, "state",
                              state_names[supervisor->state], "error", supervisor->error);
     char *text = said ? json_dumps(said, JSON_COMPACT) : NULL;
     if (text)
-        control_send(child_control(supervisor->relay.child), "%s", text);
+        part_send(&supervisor->relay, text);
     free(text);
     json_decref(said);
 }
@@ -103,7 +71,7 @@ static void log_event(const struct supervisor *supervisor, enum log_level level,
 {
     struct log_line line;
     log_begin(&line, level, event);
-    log_field(&line, "pipeline", "%s", supervisor->name);
+    log_field(&line, "pipeline", "%s", supervisor->origin.name);
     if (reason && *reason)
         log_field(&line, "reason", "%s", reason);
     log_end(&line);
@@ -120,29 +88,27 @@ static void answer(struct supervisor *supervisor, enum mp_error error, const cha
 
 static void end_relay(struct supervisor *supervisor)
 {
-    struct child *child = supervisor->relay.child;
-    if (child && child_pid(child))
-        child_signal(child, SIGTERM);
+    if (part_lives(&supervisor->relay))
+        part_signal(&supervisor->relay, SIGTERM);
     else
-        event_base_loopbreak(supervisor->base);
+        event_base_loopbreak(supervisor->origin.base);
 }
 
 static void stop(struct supervisor *supervisor, int code)
 {
-    struct timeval patience = {.tv_sec = PATIENCE / 1000000};
+    struct timeval patience = {.tv_sec = PATIENCE};
     if (supervisor->exit < 0)
         supervisor->exit = code;
     if (supervisor->state == STOPPING)
         return;
     supervisor->state = STOPPING;
     notify_state("STOPPING=1");
-    event_del(supervisor->relay.again);
-    event_del(supervisor->runner.again);
+    part_give_up(&supervisor->relay);
+    part_give_up(&supervisor->runner);
     event_add(supervisor->late, &patience);
     describe(supervisor);
-    struct child *runner = supervisor->runner.child;
-    if (runner && child_pid(runner))
-        control_send(child_control(runner), "stop");
+    if (part_lives(&supervisor->runner))
+        part_send(&supervisor->runner, "stop");
     else
         end_relay(supervisor);
 }
@@ -150,14 +116,10 @@ static void stop(struct supervisor *supervisor, int code)
 static void on_late(evutil_socket_t number, short what, void *context)
 {
     struct supervisor *supervisor = context;
-    struct child *runner = supervisor->runner.child;
     (void)number;
     (void)what;
     log_event(supervisor, LOG_WARNING, "killed: it takes too long to stop", "");
-    if (runner && child_pid(runner))
-        child_signal(runner, SIGKILL);
-    else if (supervisor->relay.child)
-        child_signal(supervisor->relay.child, SIGKILL);
+    part_signal(part_lives(&supervisor->runner) ? &supervisor->runner : &supervisor->relay, SIGKILL);
 }
 
 /* Nothing waits any more; COUNTS says how many messages have died meanwhile, and how many sources have failed. */
@@ -181,8 +143,8 @@ static void drain(struct supervisor *supervisor)
     supervisor->state = DRAINING;
     describe(supervisor);
     log_event(supervisor, LOG_INFO, "draining", "");
-    if (supervisor->runner.child && supervisor->runner.ready)
-        control_send(child_control(supervisor->runner.child), "drain");
+    if (supervisor->runner.ready)
+        part_send(&supervisor->runner, "drain");
 }
 
 static void on_over(evutil_socket_t number, short what, void *context)
@@ -211,14 +173,14 @@ static void reload(struct supervisor *supervisor)
         refuse_reload(supervisor, "it is not running");
         return;
     }
-    if (pipeline_file_load(supervisor->file, false, &next, &fault)) {
+    if (pipeline_file_load(supervisor->origin.file, false, &next, &fault)) {
         refuse_reload(supervisor, fault_text(&fault));
         return;
     }
-    pipeline_free(supervisor->pipeline);
-    supervisor->pipeline = next;
-    if (supervisor->runner.child && supervisor->runner.ready)
-        control_send(child_control(supervisor->runner.child), "reload");
+    pipeline_free(supervisor->origin.pipeline);
+    supervisor->origin.pipeline = next;
+    if (supervisor->runner.ready)
+        part_send(&supervisor->runner, "reload");
 }
 
 static void on_reloaded(struct supervisor *supervisor)
@@ -241,15 +203,14 @@ static void set_running(struct supervisor *supervisor)
     }
     describe(supervisor);
     if (supervisor->state == DRAINING)
-        control_send(child_control(supervisor->runner.child), "drain");
+        part_send(&supervisor->runner, "drain");
 }
 
 static void on_runner_line(void *context, const char *line)
 {
-    struct part *part = context;
-    struct supervisor *supervisor = part->supervisor;
+    struct supervisor *supervisor = context;
     if (strcmp(line, "ready") == 0) {
-        part->ready = true;
+        supervisor->runner.ready = true;
         set_running(supervisor);
     } else if (strncmp(line, "drained", 7) == 0) {
         on_drained(supervisor, line + 7);
@@ -262,183 +223,52 @@ static void on_runner_line(void *context, const char *line)
 
 static void on_relay_line(void *context, const char *line)
 {
-    struct part *part = context;
     if (strcmp(line, "reload") == 0)
-        reload(part->supervisor);
+        reload(context);
     else if (strcmp(line, "drain") == 0)
-        drain(part->supervisor);
+        drain(context);
 }
 
 static void on_relay_ready(void *context, const struct fault *fault)
 {
-    struct part *part = context;
-    struct supervisor *supervisor = part->supervisor;
-    part->ready = !fault->code;
+    struct supervisor *supervisor = context;
+    supervisor->relay.ready = !fault->code;
     if (fault->code && supervisor->state == STARTING)
         answer(supervisor, fault->code, fault_text(fault));
     if (fault->code)
         return; /* it ends, and has told why in its own words */
     describe(supervisor);
     if (!supervisor->runner.child && supervisor->state != STOPPING)
-        start_runner(supervisor);
+        part_start(&supervisor->runner);
 }
 
-/* Sets the time after which PART is started again. */
-static void try_again(struct part *part)
+static void on_ended(struct supervisor *supervisor, struct part *part, int status)
 {
-    bool healthy = clock_monotonic() - part->started > HEALTHY;
-    part->deaths = healthy ? 1 : part->deaths + 1;
-    int64_t pause = backoff_delay(BACKOFF_EXPONENTIAL, FIRST_PAUSE, LAST_PAUSE, 0, part->deaths, 0);
-    struct timeval wait = {.tv_sec = (time_t)(pause / 1000000), .tv_usec = (suseconds_t)(pause % 1000000)};
-    event_add(part->again, &wait);
-}
-
-static void tell_death(const struct part *part, int status)
-{
-    struct log_line line;
-    log_begin(&line, LOG_ERROR, "died, and is started again");
-    log_field(&line, "part", "%s", part->name);
-    if (WIFSIGNALED(status))
-        log_field(&line, "signal", "%d", WTERMSIG(status));
-    else
-        log_field(&line, "exit", "%d", WEXITSTATUS(status));
-    log_end(&line);
-}
-
-static void on_ended(void *context, int status)
-{
-    struct part *part = context;
-    struct supervisor *supervisor = part->supervisor;
-    bool is_relay = part == &supervisor->relay;
     bool was_ready = part->ready;
-    child_free(part->child);
-    part->child = NULL;
-    part->ready = false;
-    if (supervisor->state == STOPPING) {
-        if (is_relay)
-            event_base_loopbreak(supervisor->base);
-        else
-            end_relay(supervisor);
+    part_ended(part);
+    if (supervisor->state == STOPPING && part == &supervisor->relay) {
+        event_base_loopbreak(supervisor->origin.base);
+    } else if (supervisor->state == STOPPING) {
+        end_relay(supervisor);
     } else if (supervisor->state == STARTING && part->deaths == 0 && !was_ready && WIFEXITED(status)) {
         /* It has said why it cannot run: trying again would not help. */
         answer(supervisor, MP_ERR_INTERNAL, "it could not be started: see the log");
         stop(supervisor, WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILED);
     } else {
-        tell_death(part, status);
-        try_again(part);
+        part_revive(part, status);
     }
 }
 
-static void on_again(evutil_socket_t number, short what, void *context)
+static void on_relay_ended(void *context, int status)
 {
-    struct part *part = context;
-    (void)number;
-    (void)what;
-    if (part == &part->supervisor->relay)
-        start_relay(part->supervisor);
-    else
-        start_runner(part->supervisor);
+    struct supervisor *supervisor = context;
+    on_ended(supervisor, &supervisor->relay, status);
 }
 
-static void start(struct part *part, const struct child_settings *settings)
+static void on_runner_ended(void *context, int status)
 {
-    struct fault fault = {0};
-    part->started = clock_monotonic();
-    if (child_start(settings, &part->child, &fault) == MP_OK)
-        return;
-    log_event(part->supervisor, LOG_ERROR, "cannot be started", fault_text(&fault));
-    try_again(part);
-}
-
-static void add_log(const struct supervise_settings *settings, const char **arguments, size_t *count)
-{
-    static const char *const levels[] = {"debug", "info", "warning", "error"};
-    arguments[(*count)++] = "--log-format";
-    arguments[(*count)++] = settings->log_format ? "json" : "logfmt";
-    arguments[(*count)++] = "--log-level";
-    arguments[(*count)++] = levels[settings->log_level];
-}
-
-static void start_relay(struct supervisor *supervisor)
-{
-    const struct supervise_settings *settings = supervisor->settings;
-    const struct pipeline *pipeline = supervisor->pipeline;
-    const char *arguments[ARGUMENTS];
-    size_t count = 0;
-    char lease[32], rate[32], most[32];
-    const char *store = settings->store ? settings->store : pipeline->relay.store;
-    arguments[count++] = supervisor->program;
-    arguments[count++] = "-r";
-    arguments[count++] = supervisor->name;
-    if (store) {
-        arguments[count++] = "--store";
-        arguments[count++] = store;
-    }
-    for (size_t i = 0; i < pipeline->relay.listen_count && i < RELAY_LISTEN_MAX; i++) {
-        arguments[count++] = "--listen";
-        arguments[count++] = pipeline->relay.listen[i];
-    }
-    if (pipeline->relay.max_message) {
-        snprintf(most, sizeof most, "%" PRIu64, pipeline->relay.max_message);
-        arguments[count++] = "--max-message";
-        arguments[count++] = most;
-    }
-    if (pipeline->relay.lease) {
-        snprintf(lease, sizeof lease, "%" PRId64 "us", pipeline->relay.lease);
-        arguments[count++] = "--lease";
-        arguments[count++] = lease;
-    }
-    if (pipeline->relay.client_rate > 0) {
-        snprintf(rate, sizeof rate, "%.17g/s", pipeline->relay.client_rate);
-        arguments[count++] = "--client-rate";
-        arguments[count++] = rate;
-    }
-    if (pipeline->relay.insecure || settings->insecure)
-        arguments[count++] = "--insecure";
-    add_log(settings, arguments, &count);
-    arguments[count] = NULL;
-    struct child_settings child = {
-        .base = supervisor->base,
-        .argv = (char *const *)(uintptr_t)arguments,
-        .tells_ready = true,
-        .context = &supervisor->relay,
-        .ready = on_relay_ready,
-        .line = on_relay_line,
-        .ended = on_ended,
-    };
-    start(&supervisor->relay, &child);
-}
-
-static void start_runner(struct supervisor *supervisor)
-{
-    const char *arguments[ARGUMENTS];
-    size_t count = 0;
-    struct address address;
-    struct fault fault = {0};
-    if (address_of_relay(supervisor->name, &address, &fault)) {
-        log_event(supervisor, LOG_ERROR, "cannot be started", fault_text(&fault));
-        return;
-    }
-    arguments[count++] = supervisor->program;
-    arguments[count++] = "run";
-    arguments[count++] = "--stages-only";
-    arguments[count++] = "-r";
-    arguments[count++] = address.text;
-    add_log(supervisor->settings, arguments, &count);
-    if (supervisor->state_folder[0]) {
-        arguments[count++] = "--state";
-        arguments[count++] = supervisor->state_folder;
-    }
-    arguments[count++] = supervisor->file;
-    arguments[count] = NULL;
-    struct child_settings child = {
-        .base = supervisor->base,
-        .argv = (char *const *)(uintptr_t)arguments,
-        .context = &supervisor->runner,
-        .line = on_runner_line,
-        .ended = on_ended,
-    };
-    start(&supervisor->runner, &child);
+    struct supervisor *supervisor = context;
+    on_ended(supervisor, &supervisor->runner, status);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
@@ -452,10 +282,8 @@ static void on_signal(evutil_socket_t number, short what, void *context)
         return;
     }
     if (supervisor->state == STOPPING) { /* the second time: at once */
-        if (supervisor->runner.child)
-            child_signal(supervisor->runner.child, SIGKILL);
-        if (supervisor->relay.child)
-            child_signal(supervisor->relay.child, SIGTERM);
+        part_signal(&supervisor->runner, SIGKILL);
+        part_signal(&supervisor->relay, SIGTERM);
     }
     supervisor->signal = (int)number;
     stop(supervisor, EXIT_DONE);
@@ -478,33 +306,34 @@ static enum mp_error open_owner(struct supervisor *supervisor, struct fault *fau
     int descriptor = control_inherited(RELAY_CONTROL);
     if (descriptor < 0)
         return MP_OK;
-    return control_open(supervisor->base, descriptor, &settings, &supervisor->owner, fault);
+    return control_open(supervisor->origin.base, descriptor, &settings, &supervisor->owner, fault);
 }
 
 static enum mp_error open_events(struct supervisor *supervisor, struct fault *fault)
 {
     static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
-    supervisor->base = event_base_new();
-    if (!supervisor->base)
+    supervisor->origin.base = event_base_new();
+    if (!supervisor->origin.base)
         return fault_memory(fault);
     bool failed = false;
     for (int i = 0; i < SIGNALS; i++) {
         if (exit_was_ignored(numbers[i]))
             continue;
-        supervisor->signals[i] = evsignal_new(supervisor->base, numbers[i], on_signal, supervisor);
+        supervisor->signals[i] = evsignal_new(supervisor->origin.base, numbers[i], on_signal, supervisor);
         failed = failed || !supervisor->signals[i] || event_add(supervisor->signals[i], NULL) != 0;
     }
-    supervisor->late = evtimer_new(supervisor->base, on_late, supervisor);
-    supervisor->over = evtimer_new(supervisor->base, on_over, supervisor);
-    supervisor->relay.again = evtimer_new(supervisor->base, on_again, &supervisor->relay);
-    supervisor->runner.again = evtimer_new(supervisor->base, on_again, &supervisor->runner);
-    failed = failed || !supervisor->late || !supervisor->over || !supervisor->relay.again || !supervisor->runner.again;
+    supervisor->late = evtimer_new(supervisor->origin.base, on_late, supervisor);
+    supervisor->over = evtimer_new(supervisor->origin.base, on_over, supervisor);
+    failed = failed || !supervisor->late || !supervisor->over;
+    failed = failed || part_open(&supervisor->relay, fault) || part_open(&supervisor->runner, fault);
     return failed ? fault_memory(fault) : MP_OK;
 }
 
 static void close_events(struct supervisor *supervisor)
 {
-    struct event *events[] = {supervisor->late, supervisor->over, supervisor->relay.again, supervisor->runner.again};
+    struct event *events[] = {supervisor->late, supervisor->over};
+    part_close(&supervisor->runner);
+    part_close(&supervisor->relay);
     for (size_t i = 0; i < sizeof events / sizeof *events; i++)
         if (events[i])
             event_free(events[i]);
@@ -512,8 +341,8 @@ static void close_events(struct supervisor *supervisor)
         if (supervisor->signals[i])
             event_free(supervisor->signals[i]);
     control_free(supervisor->owner);
-    if (supervisor->base)
-        event_base_free(supervisor->base);
+    if (supervisor->origin.base)
+        event_base_free(supervisor->origin.base);
 }
 
 static int run(struct supervisor *supervisor)
@@ -526,44 +355,27 @@ static int run(struct supervisor *supervisor)
         struct timeval time = {.tv_sec = (time_t)(span / 1000000), .tv_usec = (suseconds_t)(span % 1000000)};
         event_add(supervisor->over, &time);
     }
-    start_relay(supervisor);
-    event_base_loop(supervisor->base, EVLOOP_NO_EXIT_ON_EMPTY);
-    child_free(supervisor->runner.child);
-    child_free(supervisor->relay.child);
+    part_start(&supervisor->relay);
+    event_base_loop(supervisor->origin.base, EVLOOP_NO_EXIT_ON_EMPTY);
     if (supervisor->settings->once && supervisor->dead)
         tell("%" PRIu64 " %s: see above, or `mretry list -r %s -t TOPIC.dead`", supervisor->dead,
-             supervisor->dead == 1 ? "message died" : "messages died", supervisor->name);
+             supervisor->dead == 1 ? "message died" : "messages died", supervisor->origin.name);
     if (supervisor->settings->once && supervisor->failed)
         tell("%" PRIu64 " %s: see above", supervisor->failed,
              supervisor->failed == 1 ? "source failed" : "sources failed");
     return supervisor->exit;
 }
 
-/* PATH from the root: children, and a reload much later, do not depend on where this was started. */
-static enum mp_error from_root(const char *path, char text[PATH_BYTES], struct fault *fault)
-{
-    char here[PATH_BYTES] = "";
-    if (*path != '/' && !getcwd(here, sizeof here))
-        return fault_system(fault, MP_ERR_IO, errno, "cannot tell the working directory");
-    int size = snprintf(text, PATH_BYTES, "%s%s%s", here, *here ? "/" : "", path);
-    return size < PATH_BYTES ? MP_OK : fault_set(fault, MP_ERR_INVALID, "%s: the path is too long", path);
-}
-
 /* The folder beside the store that has its name. */
 static enum mp_error set_state_folder(struct supervisor *supervisor, struct fault *fault)
 {
+    struct part_origin *origin = &supervisor->origin;
     const char *given = supervisor->settings->store;
-    const char *store = given ? given : supervisor->pipeline->relay.store;
+    const char *store = given ? given : origin->pipeline->relay.store;
     char path[PATH_BYTES];
     enum mp_error error =
-        store ? from_root(store, path, fault) : address_store_path(supervisor->name, path, sizeof path, fault);
-    if (error)
-        return error;
-    size_t size = strlen(path);
-    if (size > 3 && strcmp(path + size - 3, ".db") == 0)
-        path[size - 3] = '\0';
-    int written = snprintf(supervisor->state_folder, PATH_BYTES, "%s.state", path);
-    return written < PATH_BYTES ? MP_OK : fault_set(fault, MP_ERR_INVALID, "--store: the path is too long");
+        store ? path_from_root(store, path, fault) : address_store_path(origin->name, path, sizeof path, fault);
+    return error ? error : path_beside(path, ".state", origin->state, fault);
 }
 
 /* What cannot be, given this pipeline. */
@@ -578,36 +390,54 @@ static int check(const struct supervise_settings *settings, const struct pipelin
     return EXIT_DONE;
 }
 
+static void set_parts(struct supervisor *supervisor)
+{
+    supervisor->relay = (struct part){.name = "relay",
+                                      .origin = &supervisor->origin,
+                                      .start = part_start_relay,
+                                      .context = supervisor,
+                                      .is_ready = on_relay_ready,
+                                      .line = on_relay_line,
+                                      .ended = on_relay_ended};
+    supervisor->runner = (struct part){.name = "runner",
+                                       .origin = &supervisor->origin,
+                                       .start = part_start_runner,
+                                       .context = supervisor,
+                                       .line = on_runner_line,
+                                       .ended = on_runner_ended};
+}
+
 int supervise(const struct supervise_settings *settings, const struct options *options, char **argv)
 {
-    struct supervisor supervisor = {
-        .settings = settings, .answer = relay_ready_descriptor(), .exit = -1, .program = argv[0]};
+    struct supervisor supervisor = {.settings = settings,
+                                    .origin = {.settings = settings, .program = argv[0]},
+                                    .answer = relay_ready_descriptor(),
+                                    .exit = -1};
+    struct part_origin *origin = &supervisor.origin;
     struct fault fault = {0};
-    supervisor.relay = (struct part){.supervisor = &supervisor, .name = "relay"};
-    supervisor.runner = (struct part){.supervisor = &supervisor, .name = "runner"};
+    set_parts(&supervisor);
     if (settings->relay && strstr(settings->relay, "://"))
         return options_wrong(options, "-r: a relay has a name; for one that runs elsewhere there is --stages-only");
     if (strcmp(settings->file, "-") == 0)
         return options_wrong(options, "a pipeline is run from a file: it is read again when it is reloaded");
-    enum mp_error error = from_root(settings->file, supervisor.file, &fault);
+    enum mp_error error = path_from_root(settings->file, origin->file, &fault);
     if (error)
         return tell_fault(&fault);
-    error = pipeline_file_load(settings->file, true, &supervisor.pipeline, &fault);
+    error = pipeline_file_load(settings->file, true, &origin->pipeline, &fault);
     if (error)
         return pipeline_file_exit(&fault);
-    int code = check(settings, supervisor.pipeline);
-    snprintf(supervisor.name, sizeof supervisor.name, "%s",
-             settings->relay ? settings->relay : supervisor.pipeline->name);
+    int code = check(settings, origin->pipeline);
+    snprintf(origin->name, sizeof origin->name, "%s", settings->relay ? settings->relay : origin->pipeline->name);
     if (!code && set_state_folder(&supervisor, &fault))
         code = tell_fault(&fault);
     if (!code && settings->background && supervisor.answer < 0) {
-        code = serve_in_background(supervisor.name,
-                                   settings->store ? settings->store : supervisor.pipeline->relay.store, argv);
+        code =
+            serve_in_background(origin->name, settings->store ? settings->store : origin->pipeline->relay.store, argv);
     } else if (!code) {
         log_setup((enum log_level)settings->log_level, settings->log_format == 1);
         code = run(&supervisor);
     }
-    pipeline_free(supervisor.pipeline);
+    pipeline_free(origin->pipeline);
     close_events(&supervisor);
     if (supervisor.signal == SIGINT || supervisor.signal == SIGQUIT)
         exit_by_signal(supervisor.signal);

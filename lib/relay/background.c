@@ -1,18 +1,16 @@
 #include "relay/relay.h"
 
 #include "base/control.h"
+#include "base/spawn.h"
+#include "relay/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 int relay_ready_descriptor(void)
 {
@@ -28,28 +26,21 @@ static enum mp_error spawn_relay(char *const *arguments, const char *log, int an
     if (opened < 0)
         return fault_system(fault, MP_ERR_IO, errno, "cannot open the log %s", log);
     close(opened);
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    posix_spawn_file_actions_adddup2(&actions, answer, READY);
-#ifdef POSIX_SPAWN_SETSID
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
-#else
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-#endif
+    const struct spawn_place places[] = {{STDIN_FILENO, -1, "/dev/null", O_RDONLY},
+                                         {STDOUT_FILENO, -1, "/dev/null", O_WRONLY},
+                                         {STDERR_FILENO, -1, log, O_WRONLY | O_CREAT | O_APPEND},
+                                         {READY, answer, NULL, 0}};
+    const struct spawn_settings settings = {.argv = arguments,
+                                            .group = SPAWN_OWN_SESSION,
+                                            .places = places,
+                                            .places_count = sizeof places / sizeof *places};
     setenv(RELAY_READY, "3", 1);
-    int result = posix_spawnp(pid, arguments[0], &actions, &attributes, arguments, environ);
+    int number = spawn_start(&settings, pid);
     unsetenv(RELAY_READY);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    return result ? fault_system(fault, MP_ERR_IO, result, "cannot start %s", arguments[0]) : MP_OK;
+    return number ? fault_system(fault, MP_ERR_IO, number, "cannot start %s", arguments[0]) : MP_OK;
 }
 
-/* What the new process says: "ready", or the number of an error and its words. */
+/* What the new process says of itself, or of its end. */
 static enum mp_error read_answer(int descriptor, pid_t pid, const char *log, struct fault *fault)
 {
     char text[600];
@@ -60,32 +51,24 @@ static enum mp_error read_answer(int descriptor, pid_t pid, const char *log, str
         size += got > 0 ? (size_t)got : 0;
     text[size] = '\0';
     text[strcspn(text, "\n")] = '\0';
-    if (strcmp(text, "ready") == 0)
+    bool said = notify_read(text, fault);
+    if (said && fault->code == MP_OK)
         return MP_OK;
     int status;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    char *words;
-    long code = strtol(text, &words, 10);
-    if (code > MP_OK && code <= MP_ERR_OVERFLOW && *words == ' ')
-        return fault_set(fault, (enum mp_error)code, "%s", words + 1);
-    return fault_set(fault, MP_ERR_INTERNAL, "the relay ended before it was ready: see %s", log);
+    return said ? fault->code : fault_set(fault, MP_ERR_INTERNAL, "the relay ended before it was ready: see %s", log);
 }
 
 enum mp_error relay_background(char *const *arguments, const char *log, int *result, struct fault *fault)
 {
     int ends[2];
-    if (pipe(ends) != 0)
-        return fault_system(fault, MP_ERR_IO, errno, "cannot make a pipe");
-    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
-    /* dup2 of a descriptor onto itself would keep close-on-exec: have the write end elsewhere. */
-    int answer = fcntl(ends[1], F_DUPFD_CLOEXEC, READY + 1);
-    close(ends[1]);
+    int number = spawn_pipe(ends);
+    if (number)
+        return fault_system(fault, MP_ERR_IO, number, "cannot make a pipe");
     pid_t pid = 0;
-    enum mp_error error = answer < 0 ? fault_system(fault, MP_ERR_IO, errno, "cannot make a pipe")
-                                     : spawn_relay(arguments, log, answer, &pid, fault);
-    if (answer >= 0)
-        close(answer);
+    enum mp_error error = spawn_relay(arguments, log, ends[1], &pid, fault);
+    close(ends[1]);
     if (!error)
         error = read_answer(ends[0], pid, log, fault);
     close(ends[0]);

@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+static const char ready[] = "ready";
+
 void notify_state(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");
@@ -36,10 +38,23 @@ void notify_ready(int descriptor, enum mp_error error, const char *text)
         return;
     char line[600];
     int size =
-        error ? snprintf(line, sizeof line, "%d %s\n", (int)error, text) : snprintf(line, sizeof line, "ready\n");
+        error ? snprintf(line, sizeof line, "%d %s\n", (int)error, text) : snprintf(line, sizeof line, "%s\n", ready);
     if (size > 0)
         (void)!write(descriptor, line, (size_t)size < sizeof line ? (size_t)size : sizeof line - 1);
     close(descriptor);
+}
+
+bool notify_read(const char *line, struct fault *fault)
+{
+    char *words;
+    long code = strtol(line, &words, 10);
+    *fault = (struct fault){.code = MP_OK};
+    if (strcmp(line, ready) == 0)
+        return true;
+    if (code <= MP_OK || code > MP_ERR_OVERFLOW || *words != ' ')
+        return false;
+    fault_set(fault, (enum mp_error)code, "%s", words + 1);
+    return true;
 }
 
 enum { FIRST_PASSED = 3 };

@@ -12,6 +12,12 @@ void notify_state(const char *state);
 /* Tells that the relay serves (ERROR MP_OK) or why it does not, to DESCRIPTOR (-1: none; closed then) and systemd. */
 void notify_ready(int descriptor, enum mp_error error, const char *text);
 
+/*
+ * Reads LINE, what notify_ready() wrote to a descriptor, without its newline: *FAULT is MP_OK, or why it does not serve.
+ * False: that was not said; it has ended before it could.
+ */
+bool notify_read(const char *line, struct fault *fault);
+
 /* Takes the listening sockets that systemd passed (sd_listen_fds(3)); *COUNT is how many. */
 enum mp_error notify_adopt(struct server *server, unsigned *count, struct fault *fault);
 

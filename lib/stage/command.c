@@ -3,7 +3,8 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "stage/command_spawn.h"
+#include "base/spawn.h"
+#include "stage/command_pipes.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -302,14 +303,31 @@ static bool watch(struct stage_command *command)
     return true;
 }
 
+/* Starts the process with THEIRS, in a group of its own. 0, or an errno number. */
+static int start_process(const struct spawn_settings *process, const struct command_pipes *theirs, pid_t *pid)
+{
+    const struct spawn_place places[] = {{.number = STDIN_FILENO, .descriptor = theirs->input},
+                                         {.number = STDOUT_FILENO, .descriptor = theirs->output},
+                                         {.number = STDERR_FILENO, .descriptor = theirs->error}};
+    struct spawn_settings settings = *process;
+    settings.places = places;
+    settings.places_count = sizeof places / sizeof *places;
+    return spawn_start(&settings, pid);
+}
+
 enum mp_error stage_command_start(const struct stage_command_settings *settings, struct stage_command **result,
                                   int *exit_code, struct fault *fault)
 {
     struct command_pipes theirs = {-1, -1, -1};
     struct command_pipes ours = {-1, -1, -1};
+    const struct spawn_settings process = {.argv = settings->argv,
+                                           .environment = settings->environment,
+                                           .directory = settings->directory,
+                                           .signals = settings->signals ? settings->signals : spawn_default_signals,
+                                           .group = SPAWN_OWN_GROUP};
     struct stage_command *command = memory_allocate(sizeof(*command));
     if (!command)
-        return command_spawn_explain(settings, ENOMEM, exit_code, fault);
+        return spawn_explain(&process, ENOMEM, exit_code, fault);
     command->settings = *settings;
     command->exited = true; /* there is nothing to be ended yet */
     struct event_base *base = settings->children->base;
@@ -322,12 +340,12 @@ enum mp_error stage_command_start(const struct stage_command_settings *settings,
     if (!number) {
         /* Most inputs fit into the pipe: then there is nothing to be waited for. */
         feed(command);
-        number = watch(command) ? command_spawn(settings, &theirs, &command->pid) : ENOMEM;
+        number = watch(command) ? start_process(&process, &theirs, &command->pid) : ENOMEM;
     }
     command_pipes_close(&theirs);
     if (number) {
         stage_command_free(command);
-        return command_spawn_explain(settings, number, exit_code, fault);
+        return spawn_explain(&process, number, exit_code, fault);
     }
     command->exited = false;
     command->started = clock_monotonic();

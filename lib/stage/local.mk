@@ -6,7 +6,7 @@
 noinst_LTLIBRARIES += %D%/libstage.la
 %C%_libstage_la_SOURCES = \
 	%D%/command.c %D%/command.h \
-	%D%/command_spawn.c %D%/command_spawn.h \
+	%D%/command_pipes.c %D%/command_pipes.h \
 	%D%/environment.c %D%/environment.h \
 	%D%/glob.c %D%/glob.h \
 	%D%/inherit.c %D%/inherit.h \

@@ -133,6 +133,14 @@ unit_tests += %D%/test_units
 %C%_test_units_SOURCES = %D%/test_units.c
 %C%_test_units_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_path
+%C%_test_path_SOURCES = %D%/test_path.c
+%C%_test_path_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_spawn
+%C%_test_spawn_SOURCES = %D%/test_spawn.c
+%C%_test_spawn_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_format_json
 %C%_test_format_json_SOURCES = %D%/test_format_json.c
 %C%_test_format_json_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)

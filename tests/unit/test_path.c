@@ -1,0 +1,80 @@
+/* Paths: from the root, and beside a store. */
+#include "base/path.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void a_path_from_the_root_stays(void **state)
+{
+    char text[PATH_BYTES];
+    struct fault fault;
+    (void)state;
+    assert_int_equal(path_from_root("/var/x.db", text, &fault), MP_OK);
+    assert_string_equal(text, "/var/x.db");
+}
+
+static void another_begins_at_the_working_directory(void **state)
+{
+    char text[PATH_BYTES], here[PATH_BYTES], wanted[PATH_BYTES + 8];
+    struct fault fault;
+    (void)state;
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(path_from_root("a/x.db", text, &fault), MP_OK);
+    snprintf(wanted, sizeof wanted, "%s/a/x.db", here);
+    assert_string_equal(text, wanted);
+    assert_int_equal(chdir("/"), 0);
+    assert_int_equal(path_from_root("x.db", text, &fault), MP_OK);
+    assert_string_equal(text, "/x.db");
+    assert_int_equal(chdir(here), 0);
+}
+
+static void what_is_beside_a_store_has_its_name(void **state)
+{
+    static const struct {
+        const char *path, *beside;
+    } cases[] = {{"/var/orders.db", "/var/orders.log"},
+                 {"orders.db", "orders.log"},
+                 {"orders", "orders.log"},
+                 {"orders.db.db", "orders.db.log"},
+                 {"/var/orders.db/x", "/var/orders.db/x.log"},
+                 {".db", ".db.log"}};
+    char text[PATH_BYTES];
+    struct fault fault;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(path_beside(cases[i].path, ".log", text, &fault), MP_OK);
+        assert_string_equal(text, cases[i].beside);
+    }
+}
+
+static void a_path_that_is_too_long_is_refused(void **state)
+{
+    char path[PATH_BYTES + 8], text[PATH_BYTES];
+    struct fault fault;
+    (void)state;
+    memset(path, 'a', sizeof path);
+    path[0] = '/';
+    path[PATH_BYTES] = '\0';
+    assert_int_equal(path_from_root(path, text, &fault), MP_ERR_INVALID);
+    assert_int_equal(path_beside(path, ".log", text, &fault), MP_ERR_INVALID);
+    path[PATH_BYTES - 1] = '\0'; /* it fits, but nothing behind it */
+    assert_int_equal(path_from_root(path, text, &fault), MP_OK);
+    assert_int_equal(path_beside(path, ".log", text, &fault), MP_ERR_INVALID);
+    assert_non_null(strstr(fault_text(&fault), "too long"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_path_from_the_root_stays),
+        cmocka_unit_test(another_begins_at_the_working_directory),
+        cmocka_unit_test(what_is_beside_a_store_has_its_name),
+        cmocka_unit_test(a_path_that_is_too_long_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
