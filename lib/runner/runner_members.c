@@ -131,7 +131,7 @@ static void stop_member(struct member *member, int64_t deadline)
     if (member->stage)
         runner_stage_stop(member->stage, deadline);
     if (member->source)
-        source_stop(member->source);
+        source_stop(member->source, deadline);
 }
 
 static bool has_stopped(const struct member *member)
@@ -309,7 +309,7 @@ void runner_members_stop_sources(struct runner *runner)
 {
     for (struct member *member = runner->members; member; member = member->next)
         if (member->source)
-            source_stop(member->source);
+            source_stop(member->source, CLOCK_NEVER);
 }
 
 void runner_members_free(struct runner *runner)

@@ -59,8 +59,9 @@ struct source {
     unsigned failures; /* in a row */
     int64_t begin_at;  /* when it begins anew */
     int64_t leave_by;
-    bool full;    /* the topic has no room */
-    bool waiting; /* the kind waits */
+    int64_t give_up; /* when it ends with what is not stored; CLOCK_NEVER */
+    bool full;       /* the topic has no room */
+    bool waiting;    /* the kind waits */
     char why[FAULT_TEXT];
     struct source_report report;
     struct log_limit limit;
@@ -184,7 +185,9 @@ static void landed(struct source *source, uint32_t count, bool stored)
 static void on_welcomed(void *context, const struct protocol_welcome *welcome)
 {
     (void)welcome;
-    source_wake(context);
+    struct source *source = context;
+    source_wake(source);
+    changed(source); /* the relay is not away any more */
 }
 
 static void on_published(void *context, uint64_t offset, uint32_t count, uint32_t duplicates)
@@ -479,13 +482,25 @@ static void end(struct source *source, int64_t now)
     changed(source);
 }
 
-static void on_turn(void *context)
+/* It was told to stop, and the relay does not take what it has: it ends without that. */
+static void give_up(struct source *source)
 {
-    struct source *source = context;
-    int64_t now = clock_monotonic();
+    uint64_t left = source->flying ? source->flying_count - source->flying_stored : 0;
+    for (const struct source_frame *frame = source->frames.first; frame; frame = frame->next)
+        left += frame->builder.count;
+    if (left) {
+        char why[96];
+        snprintf(why, sizeof(why), "the relay took none of %" PRIu64 " messages before the source had to end", left);
+        tell(source, LOG_WARNING, "messages not stored", why);
+    }
+    source->ended = true;
+    close_all(source);
+    changed(source);
+}
+
+static void work(struct source *source, int64_t now)
+{
     int64_t due = CLOCK_NEVER;
-    if (source->ended)
-        return;
     if (source->broken) {
         begin_anew(source, now);
         return;
@@ -509,6 +524,20 @@ static void on_turn(void *context)
     if (more)
         turn_soon(&source->turn);
     turn_by(&source->turn, due);
+}
+
+static void on_turn(void *context)
+{
+    struct source *source = context;
+    int64_t now = clock_monotonic();
+    if (source->ended)
+        return;
+    if (now >= source->give_up)
+        give_up(source);
+    else
+        work(source, now);
+    if (!source->ended)
+        turn_by(&source->turn, source->give_up);
 }
 
 /* ---- what the owner calls ------------------------------------------------------------------------------------- */
@@ -540,6 +569,7 @@ enum mp_error source_open(const struct source_settings *settings, struct source 
         return fault_memory(fault);
     source->settings = *settings;
     source->kind = kind_of(settings->source);
+    source->give_up = CLOCK_NEVER;
     source->url = memory_copy_text(address.text, strlen(address.text));
     error = source->url ? turn_open(&source->turn, settings->base, on_turn, source) : MP_ERR_MEMORY;
     if (error)
@@ -565,14 +595,18 @@ void source_free(struct source *source)
     memory_release(source);
 }
 
-void source_stop(struct source *source)
+void source_stop(struct source *source, int64_t deadline)
 {
-    if (source->stopping || source->ended)
+    if (source->ended)
+        return;
+    if (deadline < source->give_up)
+        source->give_up = deadline;
+    source_wake(source);
+    if (source->stopping)
         return;
     source->stopping = true;
     if (source->state)
         source->kind->stop(source->state);
-    source_wake(source);
 }
 
 bool source_has_ended(const struct source *source)

@@ -34,8 +34,8 @@ struct source_settings {
 enum source_state {
     SOURCE_RUNNING,
     SOURCE_WAITING, /* `why` says for what: the topic is full, the relay is away, the file is missing, a restart is due */
-    SOURCE_ENDED,   /* at its end, or stopped: all that it took in is acknowledged, and it does nothing any more */
-    SOURCE_FAILED   /* as SOURCE_ENDED, but it could not do what it should, and `why` says what happened */
+    SOURCE_ENDED, /* at its end, or stopped: it does nothing any more; all that it took in is acknowledged, or given up */
+    SOURCE_FAILED /* as SOURCE_ENDED, but it could not do what it should, and `why` says what happened */
 };
 
 struct source_report {
@@ -57,8 +57,12 @@ enum mp_error source_open(const struct source_settings *settings, struct source 
 /* At once; a command that runs is killed. NULL is allowed. */
 void source_free(struct source *source);
 
-/* Takes nothing more in: its command is ended, what it has is published, then it is SOURCE_ENDED. */
-void source_stop(struct source *source);
+/*
+ * Takes nothing more in: its command is ended, what it has is published, then it is SOURCE_ENDED. At DEADLINE, monotonic
+ * microseconds, it ends in any case, and tells the log what is not stored; CLOCK_NEVER: it waits until the relay is
+ * there and has room. An earlier deadline replaces the one before.
+ */
+void source_stop(struct source *source, int64_t deadline);
 
 bool source_has_ended(const struct source *source); /* SOURCE_ENDED or SOURCE_FAILED */
 struct source_report source_report(const struct source *source);
