@@ -10,7 +10,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MANY = 2000 };
+enum {
+    MANY = 2000,
+    REQUESTS = 5,
+    SURVEYS = 2,
+    SURVEY_TIME = 600000 /* microseconds: its answers come within it, however busy the machine is */
+};
 
 static const struct couple {
     enum peer_pattern sender, receiver;
@@ -32,7 +37,7 @@ static void open_couple(struct ends_world *world, const struct couple *couple, b
                         struct ends_end *sender, struct ends_end *receiver)
 {
     char url[ENDS_URL];
-    struct peer_settings sends = {.pattern = couple->sender, .await_peers = 1, .survey_time = 200000};
+    struct peer_settings sends = {.pattern = couple->sender, .await_peers = 1, .survey_time = SURVEY_TIME};
     struct peer_settings receives = {.pattern = couple->receiver};
 
     ends_url(world, tcp, url);
@@ -80,7 +85,7 @@ static void with_answers(struct ends_world *world, const struct couple *couple, 
     struct ends_end sender = {0}, receiver = {.echo = true};
 
     open_couple(world, couple, sender_dials, tcp, &sender, &receiver);
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < (couple->sender == PEER_SURVEYOR ? SURVEYS : REQUESTS); i++) {
         ends_send_number(&sender, i);
         ENDS_AWAIT(world, sender.got_count == i + 1);
         char text[32];

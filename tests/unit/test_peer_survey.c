@@ -12,7 +12,7 @@ static void test_survey_collects_from_all_until_its_time(void **state)
     ends_url(world, false, url);
     ends_open(world, &surveyor,
               (struct peer_settings){
-                  .pattern = PEER_SURVEYOR, .role = PEER_LISTEN, .url = url, .await_peers = 3, .survey_time = 300000});
+                  .pattern = PEER_SURVEYOR, .role = PEER_LISTEN, .url = url, .await_peers = 3, .survey_time = 1000000});
     for (unsigned i = 0; i < 3; i++)
         ends_open(world, &voters[i], (struct peer_settings){.pattern = PEER_RESPONDENT, .role = PEER_DIAL, .url = url});
     ends_send(&surveyor, "who?");
