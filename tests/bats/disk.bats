@@ -22,11 +22,13 @@ small_disk() {
     disk=$PWD/disk
 }
 
-# Fills the disk until less than this many KiB are left.
+# Fills the disk until less than this many KiB are left, and waits until the relay has to look again: it asks the file
+# system ten times a second at most. Of what it writes meanwhile the filler may find the end a little earlier.
 fill_up_to() {
     local free
     free=$(df --output=avail -k "$disk" | tail -n 1)
-    dd if=/dev/zero of="$disk/filler" bs=1024 count=$((free - $1)) status=none
+    dd if=/dev/zero of="$disk/filler" bs=1024 count=$((free - $1)) status=none || (($1 == 0))
+    sleep 0.2
 }
 
 counter() {
@@ -95,7 +97,7 @@ undone_once() {
     receiver=$started_pid
     # Rows that fit into pages that are there already may go through for a while.
     for i in $(seq 200); do
-        timeout 0.2 mrecv -t numbers -g "group$i" -n 1 >/dev/null 2>&1 || true
+        timeout 5 mrecv -t numbers -g "group$i" -n 1 >/dev/null 2>&1 || true
         ! undone_once || break
     done
     undone_once
