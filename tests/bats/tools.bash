@@ -16,13 +16,13 @@ tools_setup() {
     started=()
 }
 
+# In reverse order: what was started last, such as a runner, still has the relay that it needs to end at once.
 tools_teardown() {
-    local pid
-    for pid in "${started[@]}"; do
+    local i pid
+    for ((i = ${#started[@]} - 1; i >= 0; i--)); do
+        pid=${started[i]}
         kill -CONT "$pid" 2>/dev/null
         kill "$pid" 2>/dev/null
-    done
-    for pid in "${started[@]}"; do
         wait "$pid" 2>/dev/null
     done
     return 0
