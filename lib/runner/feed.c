@@ -1,5 +1,6 @@
 #include "runner/feed.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 
 enum {
@@ -8,7 +9,8 @@ enum {
     AHEAD = 2 * FRAME_TARGET,        /* bytes in the queue from which on nothing is fetched */
     COMMIT_BYTES = 2 * FRAME_TARGET, /* the relay takes eight times as much, and one message of any size */
     COMMIT_TASKS = 8192,
-    COMMIT_PARTS = PROTOCOL_SETTLEMENTS_MAX / 2
+    COMMIT_PARTS = PROTOCOL_SETTLEMENTS_MAX / 2,
+    GATHER = 10000 /* microseconds that a commit waits for more */
 };
 
 static void wake(const struct feed *feed)
@@ -159,6 +161,8 @@ void feed_return(struct feed *feed)
 
 void feed_commit(struct feed *feed, const struct part *parts, uint32_t count)
 {
+    if (commit_is_empty(&feed->open))
+        feed->open_since = clock_monotonic();
     commit_add(&feed->open, parts, count);
     for (uint32_t i = 0; i < count; i++) {
         feed->working -= parts[i].count;
@@ -320,13 +324,26 @@ static void on_committed(void *context, enum mp_error error, const char *text)
     wake(feed);
 }
 
-static void send(struct feed *feed)
+/*
+ * When the commit that is being filled is to be sent. Where processes make it, a commit a message or two costs more than
+ * the messages. As long as more wait here for a process than it has, nobody waits for it: nothing would be begun earlier.
+ */
+static int64_t send_at(const struct feed *feed, int64_t now)
+{
+    bool waits = feed->gathers && !feed->leaving && feed->queue.messages > feed->open.messages && !feed_is_full(feed);
+    return waits ? feed->open_since + GATHER : now;
+}
+
+static int64_t send(struct feed *feed, int64_t now)
 {
     struct client *client = client_link_client(feed->link);
     if (commit_is_empty(&feed->open) || !commit_is_empty(&feed->sent) || feed->broken)
-        return;
+        return CLOCK_NEVER;
     if (feed->open.outputs.count > 0 && !client_can_commit(client))
-        return;
+        return CLOCK_NEVER;
+    int64_t due = send_at(feed, now);
+    if (due > now)
+        return due;
     bool was_full = feed_is_full(feed);
     struct commit spare = feed->sent;
     feed->sent = feed->open;
@@ -339,6 +356,7 @@ static void send(struct feed *feed)
         ended(feed, error, fault_text(&fault));
     if (was_full)
         feed->calls.woken(feed->calls.context); /* who found it full may go on */
+    return CLOCK_NEVER;
 }
 
 /* ---- the session ---------------------------------------------------------------------------------------------- */
@@ -483,11 +501,12 @@ static void rest(struct feed *feed)
     feed->trimmed = true;
 }
 
-void feed_pump(struct feed *feed)
+int64_t feed_pump(struct feed *feed, int64_t now)
 {
-    send(feed);
+    int64_t due = send(feed, now);
     fetch(feed);
     rest(feed);
+    return due;
 }
 
 bool feed_is_idle(const struct feed *feed)

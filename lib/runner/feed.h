@@ -53,6 +53,8 @@ struct feed {
     struct commit open;      /* is being filled */
     struct commit sent;      /* is under way */
     uint64_t commit_outputs; /* messages that a commit should have at most, exceeded by one task's */
+    bool gathers;            /* a commit waits a little for more, as long as messages wait for their turn here */
+    int64_t open_since;      /* when `open` got its first message; monotonic */
     uint64_t alone; /* so many messages are worked upon one by one, as something that came of one was refused */
 
     uint64_t tickets;              /* given out */
@@ -86,8 +88,11 @@ enum mp_error feed_open(struct event_base *base, const char *url, const char *na
 /* At once; messages that are not settled are handed out again when their leases end. NULL is allowed. */
 void feed_close(struct feed *feed);
 
-/* Fetches, if it wants more, and sends what is to be committed, if nothing is under way. To be called after changes. */
-void feed_pump(struct feed *feed);
+/*
+ * Fetches, if it wants more, and sends what is to be committed, if nothing is under way. To be called after changes, with
+ * the monotonic time, and again at the time that it returns; CLOCK_NEVER: after changes only.
+ */
+int64_t feed_pump(struct feed *feed, int64_t now);
 
 /* Whether the next commit has so much that nothing more should be begun. */
 bool feed_is_full(const struct feed *feed);

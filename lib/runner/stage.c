@@ -155,7 +155,8 @@ static void work(struct runner_stage *stage, int64_t now)
         stage_give_back(stage);
     for (struct feed *feed = stage->feeds; feed; feed = feed->next) {
         feed->want = want;
-        feed_pump(feed);
+        int64_t feed_due = feed_pump(feed, now);
+        due = feed_due < due ? feed_due : due;
     }
     due = breaker_due < due ? breaker_due : due;
     if (stage->wait_until > now && stage->wait_until < due)
@@ -179,7 +180,7 @@ static bool is_at_rest(const struct hands *hands)
 static void finish(struct runner_stage *stage, int64_t now)
 {
     for (struct feed *feed = stage->feeds; feed; feed = feed->next)
-        feed_pump(feed);
+        (void)feed_pump(feed, now);
     bool works = stage->bundles || !is_at_rest(&stage->hands) || !is_at_rest(&stage->fallback);
     if (works && now >= stage->deadline && !stage->ended) {
         stage->ended = true;
@@ -281,6 +282,8 @@ static enum mp_error open_feeds(struct runner_stage *stage, struct fault *fault)
             return error;
         if (stage->most_at_once > 0)
             (*end)->commit_outputs = stage->most_at_once;
+        (*end)->gathers = stage->hands.operations && model->mode == STAGE_EACH && model->end != PIPELINE_TO_FILE &&
+                          model->end != PIPELINE_TO_SOCKET;
         (*end)->open.exit_code = (*end)->sent.exit_code = stage->hands.operations ? 0 : -1;
         end = &(*end)->next;
     }

@@ -13,14 +13,21 @@
 #include <unistd.h>
 
 enum {
-    READ_SIZE = 64 * 1024,     /* bytes of a read at least */
-    READ_AT_ONCE = 1024 * 1024 /* bytes after which others get their turn */
+    READ_SIZE = 64 * 1024,      /* bytes of a read at least */
+    READ_AT_ONCE = 1024 * 1024, /* bytes after which others get their turn */
+    WATCH_AFTER = 5000          /* microseconds */
 };
 
+/*
+ * Most commands are short, print less than a pipe holds, and all of it is read when they have ended. So their pipes are
+ * watched only when they have run for WATCH_AFTER: a quick one is spared the watching, and three wake-ups instead of one
+ * at its end, of which the last would find it.
+ */
 struct stage_children {
     struct event_base *base;
     struct event *signal;
-    struct stage_command *first; /* those that run */
+    struct event *watcher;       /* while some run that are not watched */
+    struct stage_command *first; /* those that run, the last begun first */
 };
 
 /* One of the pipes. */
@@ -37,6 +44,7 @@ struct stage_command {
     bool exited;
     bool ended;    /* `ended` was called */
     bool finishes; /* FINISH is pending */
+    bool watched;  /* its pipes are */
     struct stream input, output, error;
     size_t written;
     struct buffer kept;
@@ -98,7 +106,7 @@ static void finish_later(struct stage_command *command)
 {
     if (command->exited && command->output.descriptor < 0 && command->error.descriptor < 0 && !command->finishes) {
         command->finishes = true;
-        set_timer(command->finish, 0);
+        event_active(command->finish, EV_TIMEOUT, 1);
     }
 }
 
@@ -209,6 +217,11 @@ static void on_timer(evutil_socket_t descriptor, short what, void *context)
         send_signal(command, SIGKILL);
         return;
     }
+    int64_t left = command->started + command->settings.timeout - clock_monotonic();
+    if (left > 0) {
+        set_timer(command->timer, left); /* a loop's clock may be a few milliseconds ahead */
+        return;
+    }
     command->result.timed_out = true;
     send_signal(command, SIGTERM);
     set_timer(command->timer, grace);
@@ -217,14 +230,16 @@ static void on_timer(evutil_socket_t descriptor, short what, void *context)
 /* Looks whether it has exited, and notes how. */
 static void reap(struct stage_command *command)
 {
-    siginfo_t info = {.si_pid = 0};
-    if (waitid(P_PID, (id_t)command->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != command->pid)
-        return;
-    /* As long as it was not waited for, its number is not given to another: only now can the group be killed. */
-    if (command->signal)
-        kill(-command->pid, SIGKILL);
     int status = 0;
-    waitpid(command->pid, &status, 0);
+    if (command->signal) {
+        siginfo_t info = {.si_pid = 0};
+        if (waitid(P_PID, (id_t)command->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != command->pid)
+            return;
+        /* As long as it was not waited for, its number is not given to another: only now can the group be killed. */
+        kill(-command->pid, SIGKILL);
+    }
+    if (waitpid(command->pid, &status, WNOHANG) != command->pid)
+        return;
     command->exited = true;
     *command->link = command->next;
     if (command->next)
@@ -250,6 +265,39 @@ static void on_child(evutil_socket_t number, short what, void *context)
     }
 }
 
+/* Watches what there is to watch. False: no memory. */
+static bool watch(struct stage_command *command)
+{
+    struct stream *streams[] = {&command->input, &command->output, &command->error};
+    for (size_t i = 0; i < sizeof(streams) / sizeof(*streams); i++) {
+        struct stream *stream = streams[i];
+        bool idle = stream == &command->input && command->settings.stays && command->written == 0;
+        bool full = stream == &command->output && command->kept.size >= command->settings.output_limit;
+        if (stream->descriptor >= 0 && !idle && !full && event_add(stream->event, NULL))
+            return false;
+    }
+    command->watched = true;
+    return true;
+}
+
+/* Watches those that have run so long that it is worth it. They are in the order in which they began. */
+static void on_watcher(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    struct stage_children *children = context;
+    int64_t now = clock_monotonic(), next = CLOCK_NEVER;
+    for (struct stage_command *command = children->first; command; command = command->next) {
+        if (command->watched)
+            continue;
+        int64_t due = command->started + WATCH_AFTER;
+        if (due > now || !watch(command))
+            next = due > now ? due : now + WATCH_AFTER; /* without memory again later */
+    }
+    if (next < CLOCK_NEVER)
+        set_timer(children->watcher, next - now);
+}
+
 enum mp_error stage_children_open(struct event_base *base, struct stage_children **result, struct fault *fault)
 {
     struct stage_children *children = memory_allocate(sizeof(*children));
@@ -257,7 +305,8 @@ enum mp_error stage_children_open(struct event_base *base, struct stage_children
         return fault_memory(fault);
     children->base = base;
     children->signal = evsignal_new(base, SIGCHLD, on_child, children);
-    if (!children->signal || event_add(children->signal, NULL)) {
+    children->watcher = evtimer_new(base, on_watcher, children);
+    if (!children->signal || !children->watcher || event_add(children->signal, NULL)) {
         stage_children_free(children);
         return fault_memory(fault);
     }
@@ -271,13 +320,15 @@ void stage_children_free(struct stage_children *children)
         return;
     if (children->signal)
         event_free(children->signal);
+    if (children->watcher)
+        event_free(children->watcher);
     memory_release(children);
 }
 
 /* ---- starting ------------------------------------------------------------------------------------------------- */
 
-/* Watches what there is to watch. False: no memory. */
-static bool watch(struct stage_command *command)
+/* Makes what watches its pipes. False: no memory. */
+static bool make_events(struct stage_command *command)
 {
     struct event_base *base = command->settings.children->base;
     struct {
@@ -296,9 +347,6 @@ static bool watch(struct stage_command *command)
         stream->event = event_new(base, stream->descriptor, streams[i].what, streams[i].call, command);
         if (!stream->event)
             return false;
-        bool idle = stream == &command->input && command->settings.stays && command->written == 0;
-        if (!idle && event_add(stream->event, NULL))
-            return false;
     }
     return true;
 }
@@ -313,6 +361,17 @@ static int start_process(const struct spawn_settings *process, const struct comm
     settings.places = places;
     settings.places_count = sizeof places / sizeof *places;
     return spawn_start(&settings, pid);
+}
+
+/* Watches it at once if its input is open yet: it stays, or did not go into the pipe. Else when it has run for a while. */
+static bool watch_or_wait(struct stage_command *command)
+{
+    struct stage_children *children = command->settings.children;
+    if (command->input.descriptor >= 0)
+        return watch(command);
+    if (!event_pending(children->watcher, EV_TIMEOUT, NULL))
+        set_timer(children->watcher, WATCH_AFTER);
+    return true;
 }
 
 enum mp_error stage_command_start(const struct stage_command_settings *settings, struct stage_command **result,
@@ -340,7 +399,8 @@ enum mp_error stage_command_start(const struct stage_command_settings *settings,
     if (!number) {
         /* Most inputs fit into the pipe: then there is nothing to be waited for. */
         feed(command);
-        number = watch(command) ? start_process(&process, &theirs, &command->pid) : ENOMEM;
+        bool watches = make_events(command) && watch_or_wait(command);
+        number = watches ? start_process(&process, &theirs, &command->pid) : ENOMEM;
     }
     command_pipes_close(&theirs);
     if (number) {
