@@ -369,7 +369,10 @@ struct engine_local_settings {
     uint32_t snapshot_every; /* changing turns between two snapshots; 0: 1,024 */
     size_t cache;            /* bytes of frames kept in memory; 0: 16 MiB */
     uint32_t lease;          /* milliseconds that leases get after a start; 0: 30,000 */
-    uint64_t events;         /* kept, as long as they are not too old; 0: 1,000,000 */
+    int64_t trace_age;       /* microseconds that events are kept; 0: a day */
+    uint64_t trace_bytes;    /* of the rows of events, about; 0: 1 GiB */
+    double trace_drop;       /* the share of messages of which no more than failures is kept, 0 to 1 */
+    uint64_t events;         /* so many are kept at most; 0: no such limit */
     uint32_t events_step;    /* so many are deleted together; 0: 4,096 */
     bool untraced;           /* nothing is written for traces alone, to see what it costs */
     bool keep_store;         /* for tests: close() leaves the store open, to be opened again */

@@ -7,7 +7,6 @@ enum {
     SNAPSHOT_BYTES = 64 * 1024 * 1024, /* of frames: no more of them than that stay for the sake of a start */
     CACHE_BYTES = 16 * 1024 * 1024,
     LEASE = 30000,
-    EVENTS = 1000000,
     EVENTS_STEP = 4096
 };
 
@@ -78,6 +77,7 @@ static void local_close(struct engine *engine)
     }
     map_free(&local->subscriptions);
     buffer_free(&local->lineage);
+    free(local->failed_runs);
     free(local->gone);
     free(local->let_go);
     if (!local->settings.keep_store)
@@ -174,6 +174,7 @@ static enum mp_error load_event(void *context, const struct store_event *row)
         return fault_set(loading->fault, MP_ERR_DAMAGED, "%s: event %llu is missing", store_path(local->store),
                          (unsigned long long)local->last_event + 1);
     local->last_event = row->id;
+    local_events_added(local, row);
     if (row->kind == EVENT_PUBLISHED || row->kind == EVENT_SESSION)
         return MP_OK; /* for traces alone: the frames say the same */
     struct topic *topic = map_get(&local->topics_by_id, &row->topic, sizeof row->topic);
@@ -265,6 +266,8 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
     if (error && error != MP_ERR_NOT_FOUND)
         return error;
     loading.snapshot = local->last_event = local->snapshot_event = (uint64_t)snapshot;
+    if ((error = local_events_load_bytes(local, fault)))
+        return error;
     error = store_each_session(local->store, load_session, &loading, fault);
     if (!error && !(error = load_topics(&loading)) && !(error = load_frames(&loading)) &&
         !(error = load_groups(&loading)))
@@ -396,8 +399,7 @@ enum mp_error engine_local_open(struct store *store, const struct engine_local_s
         local->settings.snapshot_every = SNAPSHOT_EVERY;
     if (local->settings.cache == 0)
         local->settings.cache = CACHE_BYTES;
-    if (local->settings.events == 0)
-        local->settings.events = EVENTS;
+    local_events_settings(&local->settings);
     if (local->settings.events_step == 0)
         local->settings.events_step = EVENTS_STEP;
     if (local->settings.lease == 0)

@@ -23,6 +23,7 @@ struct topic;
 struct group;
 struct deduper;
 struct settling;
+struct failed_runs;
 
 /*
  * Relay time is a clock that never steps: microseconds since the epoch as the wall clock had it when the store was made,
@@ -233,7 +234,13 @@ struct local {
     int64_t idle_due;       /* relay time: no group that nobody uses goes earlier */
     uint64_t first_event;   /* the oldest that is kept */
     int64_t events_due;     /* monotonic: the oldest one's age is looked at no earlier */
-    int64_t reclaim_due;    /* monotonic: when it is looked in any case, for the disk is nearly full */
+    uint64_t event_bytes;   /* of their rows, about; and as of the last snapshot, without what went since: */
+    uint64_t saved_event_bytes;
+    struct failed_runs *failed_runs; /* local_events.c's; NULL: no sample is taken, or nothing has failed */
+    uint64_t sampled_event;          /* up to here only a sample is kept */
+    bool sample_more;                /* a step was not enough */
+    uint64_t sampled_snapshots;      /* that were taken when it was looked at last */
+    int64_t reclaim_due;             /* monotonic: when it is looked in any case, for the disk is nearly full */
     int64_t space_checked;
     bool has_space;
     bool writing;
@@ -330,6 +337,18 @@ enum mp_error local_publish(struct engine *engine, const struct engine_publicati
                             struct fault *fault);
 enum mp_error local_check_target(struct engine *engine, const struct engine_publication *publication,
                                  struct fault *fault);
+
+/* local_events.c */
+void local_events_settings(struct engine_local_settings *settings);
+/* Writes EVENT, which gets its id and its time; a span of 0 is its count. */
+enum mp_error local_events_add(struct local *local, struct store_event *event, struct fault *fault);
+/* An event was found at a start. */
+void local_events_added(struct local *local, const struct store_event *event);
+enum mp_error local_events_save(struct local *local, struct fault *fault); /* with a snapshot */
+/* Deletes what is kept no longer, a part of it. */
+enum mp_error local_events_tick(struct local *local, struct fault *fault);
+/* As of the snapshot; the events since then are added by local_events_added(). */
+enum mp_error local_events_load_bytes(struct local *local, struct fault *fault);
 
 /* local_trace.c */
 /* Writes who ORIGIN's session is, if that has to be said. */

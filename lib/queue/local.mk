@@ -13,6 +13,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_dedupe.c \
 	%D%/local_dead.c \
 	%D%/local_describe.c \
+	%D%/local_events.c \
 	%D%/local_expire.c \
 	%D%/local_flow.c \
 	%D%/local_frames.c \

@@ -236,18 +236,11 @@ enum mp_error local_apply(struct local *local, struct group *group, const struct
 
 enum mp_error local_event(struct local *local, struct group *group, struct store_event *event, struct fault *fault)
 {
-    enum mp_error error = local_write(local, fault);
-    if (error)
-        return error;
-    event->id = local->last_event + 1;
-    event->time = local->time;
     event->topic = group->topic->id;
     event->group = group->id;
-    if (event->span == 0)
-        event->span = event->count;
-    if ((error = store_add_event(local->store, event, fault)))
+    enum mp_error error = local_events_add(local, event, fault);
+    if (error)
         return error;
-    local->last_event = event->id;
     local_flow_event(local, group->topic, event);
     uint64_t floor = group->states.floor;
     if ((error = local_apply(local, group, event)))

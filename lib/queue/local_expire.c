@@ -268,16 +268,10 @@ static enum mp_error sweep_without_group(struct sweep *sweep)
     if (end < topic->timed_end)
         look_at_head(local, topic, topic->sweep_due);
     while (!error && topic->first < end) {
-        struct store_event event = {.id = local->last_event + 1,
-                                    .kind = EVENT_EXPIRED,
-                                    .topic = topic->id,
-                                    .first = topic->first,
-                                    .time = local->time,
-                                    .code = -1};
-        event.count = event.span = (uint32_t)(end - topic->first < SWEEP_SPAN ? end - topic->first : SWEEP_SPAN);
-        if ((error = local_write(local, sweep->fault)) || (error = store_add_event(local->store, &event, sweep->fault)))
+        struct store_event event = {.kind = EVENT_EXPIRED, .topic = topic->id, .first = topic->first, .code = -1};
+        event.count = (uint32_t)(end - topic->first < SWEEP_SPAN ? end - topic->first : SWEEP_SPAN);
+        if ((error = local_events_add(local, &event, sweep->fault)))
             break;
-        local->last_event = event.id;
         local->expired += event.count;
         local_flow_event(local, topic, &event);
     }

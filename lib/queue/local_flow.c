@@ -216,18 +216,10 @@ static enum mp_error drop_without_group(struct local *local, struct topic *topic
     enum mp_error error = MP_OK;
     while (!error && count > 0) {
         uint32_t part = count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
-        struct store_event event = {.id = local->last_event + 1,
-                                    .kind = EVENT_DROPPED,
-                                    .topic = topic->id,
-                                    .first = topic->first,
-                                    .count = part,
-                                    .span = part,
-                                    .time = local->time,
-                                    .code = DROP_OVERFLOW};
-        error = store_add_event(local->store, &event, fault);
-        if (error)
+        struct store_event event = {
+            .kind = EVENT_DROPPED, .topic = topic->id, .first = topic->first, .count = part, .code = DROP_OVERFLOW};
+        if ((error = local_events_add(local, &event, fault)))
             break;
-        local->last_event = event.id;
         local_flow_event(local, topic, &event);
         count -= part;
     }

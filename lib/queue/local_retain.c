@@ -27,7 +27,6 @@ enum {
     WALK_ROWS = 256,                      /* of frames that are held, in a turn */
     EVENTS_PERIOD = 30 * 60 * 1000 * 1000 /* between two looks at their age */
 };
-#define EVENTS_AGE (INT64_C(7) * 24 * 3600 * 1000 * 1000)
 
 /* ---- lists ---------------------------------------------------------------------------------------------------- */
 
@@ -331,44 +330,6 @@ bool local_retain_has_space(struct local *local)
     return local->has_space;
 }
 
-/* ---- events --------------------------------------------------------------------------------------------------- */
-
-/* Events below this may go: they are too many, or all old. Never what a start would have to apply. */
-static enum mp_error events_below(struct local *local, uint64_t *below, struct fault *fault)
-{
-    uint64_t count = local->last_event - local->first_event + 1;
-    *below = 0;
-    if (count >= local->settings.events + local->settings.events_step)
-        *below = local->last_event - local->settings.events + 1;
-    if (local->events_due <= local->now.monotonic) {
-        struct store_event event;
-        enum mp_error error =
-            store_find_event(local->store, local->first_event + local->settings.events_step - 1, &event, fault);
-        if (error && error != MP_ERR_NOT_FOUND)
-            return error;
-        if (error || event.time >= local->time - EVENTS_AGE)
-            local->events_due = local->now.monotonic + EVENTS_PERIOD;
-        else if (event.id >= *below)
-            *below = event.id + 1;
-    }
-    if (*below > local->snapshot_event + 1)
-        *below = local->snapshot_event + 1;
-    return MP_OK;
-}
-
-static enum mp_error prune_events(struct local *local, struct fault *fault)
-{
-    uint64_t below;
-    uint32_t deleted;
-    enum mp_error error = events_below(local, &below, fault);
-    if (error || below < local->first_event + local->settings.events_step)
-        return error;
-    if (!(error = local_write(local, fault)) &&
-        !(error = store_delete_events(local->store, below, local->settings.events_step, &deleted, fault)))
-        local->first_event += deleted;
-    return error;
-}
-
 /* ---- turns ---------------------------------------------------------------------------------------------------- */
 
 enum mp_error local_retain_tick(struct local *local, struct fault *fault)
@@ -382,7 +343,7 @@ enum mp_error local_retain_tick(struct local *local, struct fault *fault)
         return error;
     if ((error = reclaim_sometimes(local, fault)))
         return error;
-    return prune_events(local, fault);
+    return local_events_tick(local, fault);
 }
 
 int64_t local_retain_due(const struct local *local)
@@ -409,7 +370,6 @@ enum mp_error local_retain_load(struct local *local, struct fault *fault)
     enum mp_error error = MP_OK;
     size_t at = 0;
     struct topic *topic;
-    local->events_due = local->now.monotonic;
     while (!error && (topic = map_next(&local->topics, &at))) {
         bool dirty = topic->dirty;
         local_retain_delete(local, topic);
@@ -422,10 +382,5 @@ enum mp_error local_retain_load(struct local *local, struct fault *fault)
             return fault_memory(fault);
         number++;
     }
-    if (error && error != MP_ERR_NOT_FOUND)
-        return error;
-    struct store_event event;
-    error = store_find_event(local->store, 0, &event, fault);
-    local->first_event = error ? local->last_event + 1 : event.id;
     return error == MP_ERR_NOT_FOUND ? MP_OK : error;
 }

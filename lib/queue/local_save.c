@@ -112,5 +112,7 @@ enum mp_error local_save(struct local *local, struct fault *fault)
     local->snapshot_event = local->last_event;
     local->snapshot_wanted = false;
     local->unsaved = 0;
+    if (!error)
+        error = local_events_save(local, fault);
     return error ? error : local_time_save(local, fault);
 }

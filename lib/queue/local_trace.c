@@ -7,17 +7,6 @@
  * start. All else that a trace shows are the events by which the states of groups change.
  */
 
-static enum mp_error add(struct local *local, struct store_event *event, struct fault *fault)
-{
-    enum mp_error error = local_write(local, fault);
-    event->id = local->last_event + 1;
-    event->time = local->time;
-    event->span = event->count;
-    if (!error && !(error = store_add_event(local->store, event, fault)))
-        local->last_event = event->id;
-    return error;
-}
-
 enum mp_error local_trace_session(struct local *local, const struct engine_origin *origin, struct fault *fault)
 {
     if (!origin->name || *origin->named || local->settings.untraced)
@@ -27,7 +16,7 @@ enum mp_error local_trace_session(struct local *local, const struct engine_origi
                                 .code = -1,
                                 .note = (const uint8_t *)origin->name,
                                 .note_size = strlen(origin->name)};
-    enum mp_error error = add(local, &event, fault);
+    enum mp_error error = local_events_add(local, &event, fault);
     if (!error)
         *origin->named = true;
     return error;
@@ -53,5 +42,5 @@ enum mp_error local_trace_published(struct local *local, const struct store_fram
                                 .code = (int32_t)duplicates,
                                 .note = local->lineage.data,
                                 .note_size = local->lineage.size};
-    return add(local, &event, fault);
+    return local_events_add(local, &event, fault);
 }

@@ -204,11 +204,14 @@ struct store_hashes {
     const uint8_t *hashes;
 };
 
-/* What store_delete_frames() has deleted. */
+/* About so many bytes of an event's row stand beside its mask and its note. */
+enum { STORE_EVENT_BYTES = 64 };
+
+/* What store_delete_frames() or store_delete_events() has deleted. */
 struct store_deleted {
     uint32_t rows;
-    uint64_t bytes; /* of frames */
-    uint64_t end;   /* the offset behind the last one; 0 when nothing went */
+    uint64_t bytes; /* of frames; of rows of events, about */
+    uint64_t end;   /* the offset or id behind the last one; 0 when nothing went */
 };
 
 enum mp_error store_put_topic(struct store *store, const struct store_topic *topic, struct fault *fault);
@@ -323,9 +326,11 @@ enum mp_error store_delete_blocks(struct store *store, uint32_t group, uint32_t 
 /* Frames of TOPIC whose messages all lie below the offset BELOW, until BYTES have gone (which the last may exceed). */
 enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t below, uint32_t most, uint64_t bytes,
                                   struct store_deleted *deleted, struct fault *fault);
-/* Events with ids below BELOW. */
-enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t most, uint32_t *deleted,
+/* Events with ids below BELOW: DELETED's end is an id. */
+enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t most, struct store_deleted *deleted,
                                   struct fault *fault);
+/* One event; its neighbours stay. */
+enum mp_error store_delete_event(struct store *store, uint64_t id, struct fault *fault);
 /* Hashes of TOPIC that were stored before BEFORE. */
 enum mp_error store_delete_hashes(struct store *store, uint32_t topic, int64_t before, uint32_t most, uint32_t *deleted,
                                   struct fault *fault);

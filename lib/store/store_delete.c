@@ -62,11 +62,11 @@ enum mp_error store_delete_group(struct store *store, uint32_t id, struct fault 
                                 (int64_t)(((uint64_t)id + 1) << 32), "delete blocks", fault);
 }
 
-enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t most, uint32_t *deleted,
+enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t most, struct store_deleted *deleted,
                                   struct fault *fault)
 {
     struct row row;
-    *deleted = 0;
+    *deleted = (struct store_deleted){0};
     if (!row_open(&row, store, SQL_EVENTS_BELOW, fault))
         return row_unopened(fault);
     bind_number(&row, below);
@@ -75,10 +75,19 @@ enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t 
     uint64_t last = 0;
     if (row_next(&row, "find old events", &error, fault)) {
         last = take_number(&row);
-        *deleted = (uint32_t)take_number(&row);
+        deleted->rows = (uint32_t)take_number(&row);
+        deleted->bytes = take_number(&row) + (uint64_t)deleted->rows * STORE_EVENT_BYTES;
+        deleted->end = last + 1;
     }
     row_end(&row, error);
-    return error || *deleted == 0 ? error : delete_row(store, SQL_DELETE_EVENTS, last, "delete events", fault);
+    if (error || deleted->rows == 0)
+        return error;
+    return delete_row(store, SQL_DELETE_EVENTS, last, "delete events", fault);
+}
+
+enum mp_error store_delete_event(struct store *store, uint64_t id, struct fault *fault)
+{
+    return delete_row(store, SQL_DELETE_EVENT, id, "delete an event", fault);
 }
 
 enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t below, uint32_t most, uint64_t bytes,

@@ -64,9 +64,12 @@ static const char *const texts[SQL_COUNT] = {
                            " WHERE id > ?1 ORDER BY id LIMIT 1",
     [SQL_FRAMES_BELOW] = "SELECT id, count, length(frame) FROM frames WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
     [SQL_HASHES_BELOW] = "SELECT id, time FROM hashes WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
-    [SQL_EVENTS_BELOW] = "SELECT max(id), count(*) FROM (SELECT id FROM events WHERE id < ?1 ORDER BY id LIMIT ?2)",
+    [SQL_EVENTS_BELOW] = "SELECT max(id), count(*), sum(bytes) FROM"
+                         " (SELECT id, ifnull(length(mask), 0) + ifnull(length(note), 0) AS bytes"
+                         " FROM events WHERE id < ?1 ORDER BY id LIMIT ?2)",
     [SQL_DELETE_FRAMES] = "DELETE FROM frames WHERE id >= ?1 AND id < ?2",
     [SQL_DELETE_HASHES] = "DELETE FROM hashes WHERE id >= ?1 AND id <= ?2",
+    [SQL_DELETE_EVENT] = "DELETE FROM events WHERE id = ?1",
     [SQL_DELETE_EVENTS] = "DELETE FROM events WHERE id <= ?1",
     [SQL_DELETE_BLOCKS] = "DELETE FROM blocks WHERE id >= ?1 AND id < ?2",
     [SQL_DELETE_TOPIC] = "DELETE FROM topics WHERE id = ?1",

@@ -104,6 +104,8 @@ static void choose_settings(struct trial *trial)
         .lease = (uint32_t)(1000 + trial_below(trial, 40000)),
         .events = trial_chance(trial, 50) ? 1 : 0,
         .events_step = trial_chance(trial, 50) ? 1 + (uint32_t)trial_below(trial, 20) : 0,
+        .trace_bytes = trial_chance(trial, 20) ? 1 + trial_below(trial, 20000) : 0,
+        .trace_drop = trial_chance(trial, 20) ? (double)trial_below(trial, 11) / 10 : 0,
         .keep_store = true,
     };
     trial->moment.monotonic = (int64_t)trial_below(trial, 1000000) * SECOND;

@@ -247,6 +247,10 @@ unit_tests += %D%/test_engine_settle
 %C%_test_engine_settle_SOURCES = %D%/test_engine_settle.c %D%/engine_rig.c %D%/engine_rig.h
 %C%_test_engine_settle_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_trace_keep
+%C%_test_trace_keep_SOURCES = %D%/test_trace_keep.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_trace_keep_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_settings
 %C%_test_settings_SOURCES = %D%/test_settings.c
 %C%_test_settings_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)

@@ -94,19 +94,19 @@ static void events_go_from_the_oldest_on(void **state)
     struct rig *rig = *state;
     struct fault fault = {0};
     struct store_event event = {.kind = EVENT_ACKED, .count = 1};
-    uint32_t deleted;
+    struct store_deleted deleted;
     rig_open(rig);
     assert_int_equal(store_delete_events(rig->store, 100, 10, &deleted, &fault), MP_OK);
-    assert_int_equal(deleted, 0);
+    assert_int_equal(deleted.rows, 0);
     assert_int_equal(store_find_event(rig->store, 0, &event, &fault), MP_ERR_NOT_FOUND);
     for (event.id = 1; event.id <= 20; event.id++)
         assert_int_equal(store_add_event(rig->store, &event, &fault), MP_OK);
     assert_int_equal(store_delete_events(rig->store, 15, 10, &deleted, &fault), MP_OK);
-    assert_int_equal(deleted, 10);
+    assert_int_equal(deleted.rows, 10);
     assert_int_equal(store_find_event(rig->store, 0, &event, &fault), MP_OK);
     assert_int_equal(event.id, 11);
     assert_int_equal(store_delete_events(rig->store, 15, 10, &deleted, &fault), MP_OK);
-    assert_int_equal(deleted, 4);
+    assert_int_equal(deleted.rows, 4);
     assert_int_equal(store_find_event(rig->store, 0, &event, &fault), MP_OK);
     assert_int_equal(event.id, 15);
     assert_int_equal(store_find_event(rig->store, 21, &event, &fault), MP_ERR_NOT_FOUND);
