@@ -22,3 +22,7 @@ bin_PROGRAMS += %D%/mrelay
 bin_PROGRAMS += %D%/mretry
 %C%_mretry_SOURCES = %D%/mretry.c
 %C%_mretry_LDADD = $(CLI_LIBS)
+
+bin_PROGRAMS += %D%/mtrace
+%C%_mtrace_SOURCES = %D%/mtrace.c
+%C%_mtrace_LDADD = $(CLI_LAYER) $(TRACE_LIBS)

@@ -49,4 +49,14 @@ dist_fishcompletion_DATA += %D%/fish/mretry.fish
 %D%/fish/mretry.fish: %D%/generate $(bin_mretry_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mretry$(EXEEXT)
 	$(completion_file) bin/mretry$(EXEEXT) fish $@
 
+dist_bashcompletion_DATA += %D%/bash/mtrace
+dist_zshcompletion_DATA += %D%/zsh/_mtrace
+dist_fishcompletion_DATA += %D%/fish/mtrace.fish
+%D%/bash/mtrace: %D%/generate $(bin_mtrace_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mtrace$(EXEEXT)
+	$(completion_file) bin/mtrace$(EXEEXT) bash $@
+%D%/zsh/_mtrace: %D%/generate $(bin_mtrace_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mtrace$(EXEEXT)
+	$(completion_file) bin/mtrace$(EXEEXT) zsh $@
+%D%/fish/mtrace.fish: %D%/generate $(bin_mtrace_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mtrace$(EXEEXT)
+	$(completion_file) bin/mtrace$(EXEEXT) fish $@
+
 EXTRA_DIST += %D%/generate

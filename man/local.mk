@@ -26,6 +26,11 @@ EXTRA_DIST += %D%/mretry.1.in
 %D%/mretry.1: %D%/mretry.1.in %D%/page $(bin_mretry_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mretry$(EXEEXT)
 	$(man_page) bin/mretry$(EXEEXT) $(srcdir)/%D%/mretry.1.in $@ $(PACKAGE_VERSION)
 
+dist_man_MANS += %D%/mtrace.1
+EXTRA_DIST += %D%/mtrace.1.in
+%D%/mtrace.1: %D%/mtrace.1.in %D%/page $(bin_mtrace_SOURCES) $(lib_cli_libcli_la_SOURCES) | bin/mtrace$(EXEEXT)
+	$(man_page) bin/mtrace$(EXEEXT) $(srcdir)/%D%/mtrace.1.in $@ $(PACKAGE_VERSION)
+
 dist_man_MANS += %D%/msgpipe.7
 dist_man_MANS += %D%/msgpipe-bats.7
 EXTRA_DIST += %D%/page

@@ -73,4 +73,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/supervise.c %D%/supervise.h \
 	%D%/supervise_part.c %D%/supervise_part.h \
 	%D%/table.c %D%/table.h \
+	%D%/trace.h \
+	%D%/trace_show.c \
+	%D%/trace_view.c %D%/trace_view.h \
 	$(empty)

@@ -18,5 +18,6 @@ noinst_LTLIBRARIES += %D%/libstore.la
 	%D%/store_rows.c \
 	%D%/store_schedule.c \
 	%D%/store_schema.c \
+	%D%/store_select.c \
 	%D%/store_statements.c \
 	$(empty)

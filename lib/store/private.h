@@ -63,6 +63,20 @@ enum statement {
 };
 const char *store_statement_text(enum statement which);
 
+/* The columns of an event in the order in which store_take_event() takes them; the row's checksum is the next one. */
+extern const char store_event_columns[];
+struct row;
+void store_take_event(struct row *row, struct store_event *event);
+
+/*
+ * The kinds of events that stand in an index of their own, because they are few and are asked for alone: failures, what
+ * was passed over, and the names of sessions. The index's condition has to be the query's.
+ */
+#define STORE_RARE_KINDS                                                                                               \
+    (1u << EVENT_RETRIED | 1u << EVENT_LAPSED | 1u << EVENT_DEAD | 1u << EVENT_EXPIRED | 1u << EVENT_DROPPED |         \
+     1u << EVENT_GRANTED | 1u << EVENT_SESSION)
+#define STORE_RARE_CONDITION "kind IN (3, 5, 6, 7, 8, 10, 14)"
+
 struct store {
     char *path;
     sqlite3 *database;

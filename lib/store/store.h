@@ -309,6 +309,35 @@ enum mp_error store_each_hashes(struct store *store, uint32_t topic, int64_t sin
 enum mp_error store_read_hashes(struct store *store, uint32_t topic, uint64_t offset, struct store_hashes *hashes,
                                 struct blob **blob, struct fault *fault);
 
+/*
+ * Which events are meant. What concerns no topic or no group is meant whatever the lists say (a publication concerns no
+ * group, a session neither). KINDS: 1 << kind, joined by |; 0 and NULL: all.
+ */
+struct store_event_filter {
+    uint64_t after; /* ids above */
+    uint64_t below; /* ids below; 0: all */
+    uint32_t kinds;
+    const uint32_t *topics;
+    size_t topics_count;
+    const uint32_t *groups;
+    size_t groups_count;
+    uint64_t session; /* 0: any */
+    bool covers;      /* only those whose span has `offset` in it */
+    uint64_t offset;
+    bool newest_first;
+};
+/* Calls EACH for those events, as store_each_event() does. Failures and other rare kinds are found by an index. */
+enum mp_error store_select_events(struct store *store, const struct store_event_filter *filter,
+                                  enum mp_error (*each)(void *, const struct store_event *), void *context,
+                                  struct fault *fault);
+
+/*
+ * For readers: all that is read from here to store_let_go() is of one moment. Meanwhile the writer's log grows, so do it
+ * for a query, not for hours.
+ */
+enum mp_error store_hold(struct store *store, struct fault *fault);
+void store_let_go(struct store *store);
+
 /* ---- deletion ------------------------------------------------------------------------------------------------- */
 
 /* What is not there is deleted already: MP_OK. A topic's frames and hashes, and its groups, are rows of their own. */

@@ -57,7 +57,7 @@ enum mp_error store_add_event(struct store *store, const struct store_event *eve
     return row_run(&row, "write an event", fault);
 }
 
-static void take_event(struct row *row, struct store_event *event)
+void store_take_event(struct row *row, struct store_event *event)
 {
     event->id = take_number(row);
     event->kind = (enum store_event_kind)take_number(row);
@@ -90,7 +90,7 @@ enum mp_error store_each_event(struct store *store, uint64_t after,
     enum mp_error error = MP_OK;
     while (row_next(&row, "read the events", &error, fault)) {
         struct store_event event;
-        take_event(&row, &event);
+        store_take_event(&row, &event);
         if (!row_fits(&row, "events", &error, fault) || (error = each(context, &event)))
             break;
     }
@@ -106,7 +106,7 @@ enum mp_error store_find_event(struct store *store, uint64_t id, struct store_ev
     enum mp_error error = MP_ERR_NOT_FOUND;
     if (row_next(&row, "read an event", &error, fault)) {
         error = MP_OK;
-        take_event(&row, event);
+        store_take_event(&row, event);
         row_fits(&row, "events", &error, fault);
         event->mask = NULL;
         event->note = NULL;

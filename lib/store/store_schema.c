@@ -37,7 +37,8 @@ static const char tables[] =
 #define HASHES                                                                                                         \
     "CREATE TABLE hashes(id INTEGER PRIMARY KEY, time INTEGER, count INTEGER, checksum INTEGER,"                       \
     " hashes BLOB NOT NULL);"
-static const char tables_of_2[] = SCHEDULE HASHES;
+#define RARE_EVENTS "CREATE INDEX rare_events ON events(kind) WHERE " STORE_RARE_CONDITION ";"
+static const char later_tables[] = SCHEDULE HASHES RARE_EVENTS;
 
 /*
  * From version 1 to 2, and to 3. Rows stay as they are: a later column at its default is not part of a row's checksum, and in a
@@ -55,7 +56,7 @@ static const char to_2[] = "ALTER TABLE topics ADD COLUMN settings TEXT DEFAULT 
                            "ALTER TABLE frames ADD COLUMN marks BLOB;"
                            "ALTER TABLE events ADD COLUMN span INTEGER DEFAULT 0;"
                            "ALTER TABLE events ADD COLUMN mask BLOB;" SCHEDULE HASHES;
-static const char to_3[] = "ALTER TABLE events ADD COLUMN note BLOB;";
+static const char to_3[] = "ALTER TABLE events ADD COLUMN note BLOB;" RARE_EVENTS;
 
 /* "msgp": so that file(1) and other relays know the file. */
 static const int application = 0x6d736770;
@@ -133,7 +134,7 @@ static enum mp_error make_tables(struct store *store, struct fault *fault)
     enum mp_error error;
     if ((error = execute(store, "BEGIN IMMEDIATE", "make the tables", fault)) ||
         (error = execute(store, tables, "make the tables", fault)) ||
-        (error = execute(store, tables_of_2, "make the tables", fault)))
+        (error = execute(store, later_tables, "make the tables", fault)))
         return error;
     return commit_version(store, fault);
 }

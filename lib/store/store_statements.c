@@ -16,6 +16,8 @@
 #define HASHES "id, time, count, hashes, checksum"
 #define FRAME "id, count, session, request, time, checksum, length(frame), target, length(marks)"
 
+const char store_event_columns[] = EVENT;
+
 static const char *const texts[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",

@@ -1,0 +1,27 @@
+/*
+ * trace.h: the verbs of mtrace: what became of messages, from the log of a relay's store.
+ *
+ * A verb is a file trace_VERB.c with a function here and a line in bin/mtrace.c. It opens the log with trace_view_open()
+ * (cli/trace_view.h), prints what was asked for, and returns the exit code.
+ */
+#ifndef CLI_TRACE_H
+#define CLI_TRACE_H
+
+#include "cli/options.h"
+
+struct trace_settings {
+    const char *relay; /* a name or a URL; NULL: the default one */
+    const char *store; /* its file; NULL: as the relay or its name says */
+    int64_t wait;      /* for the relay: microseconds; -1: a second */
+    bool json;
+    struct option_list topics; /* which messages and events: trace/select.h */
+    struct option_list groups;
+    struct option_list kinds;
+    struct option_list attributes;
+    const char *key, *trace, *since, *until;
+};
+
+/* The life of messages, and of all that came of them: their ids, topic@offset, or --key. */
+int trace_show(const struct trace_settings *settings, const struct options *options);
+
+#endif

@@ -1,0 +1,126 @@
+#include "store/private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * Walks over the events that are meant. What does not match is passed over inside SQLite, which then looks at the first
+ * columns of a row only; each walk has a statement of its own, since its text follows from what is asked for.
+ */
+
+enum { TEXT_BYTES = 4096, LISTED_MOST = 256 };
+
+struct text {
+    char bytes[TEXT_BYTES];
+    size_t size;
+};
+
+static void add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add(struct text *text, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(text->bytes + text->size, sizeof text->bytes - text->size, format, arguments);
+    va_end(arguments);
+    text->size += size > 0 ? (size_t)size : 0;
+}
+
+/* COLUMN is one of NUMBERS, or 0: it concerns none. More of them than fit are left to the caller's look. */
+static void add_list(struct text *text, const char *column, const uint32_t *numbers, size_t count)
+{
+    if (count == 0 || count > LISTED_MOST)
+        return;
+    add(text, " AND %s IN (0", column);
+    for (size_t i = 0; i < count; i++)
+        add(text, ",%u", (unsigned)numbers[i]);
+    add(text, ")");
+}
+
+/* Few kinds have an index: with its condition, word by word, SQLite takes it. */
+static void add_kinds(struct text *text, const struct store_event_filter *filter)
+{
+    const char *separator = "";
+    if (filter->kinds == 0)
+        return;
+    add(text, " AND kind IN (");
+    for (unsigned kind = 0; kind < 32; kind++)
+        if (filter->kinds >> kind & 1) {
+            add(text, "%s%u", separator, kind);
+            separator = ",";
+        }
+    add(text, ")");
+    if ((filter->kinds & ~(uint32_t)STORE_RARE_KINDS) == 0)
+        add(text, " AND " STORE_RARE_CONDITION);
+}
+
+static void make_text(struct text *text, const struct store_event_filter *filter)
+{
+    add(text, "SELECT %s FROM events WHERE id > ?1 AND id < ?2", store_event_columns);
+    add_kinds(text, filter);
+    add_list(text, "topic", filter->topics, filter->topics_count);
+    add_list(text, "grp", filter->groups, filter->groups_count);
+    if (filter->session)
+        add(text, " AND session = ?3");
+    if (filter->covers)
+        add(text, " AND first <= ?4 AND first + max(span, count) > ?4");
+    add(text, " ORDER BY id%s", filter->newest_first ? " DESC" : "");
+}
+
+static bool is_listed(uint32_t number, const uint32_t *numbers, size_t count)
+{
+    if (count <= LISTED_MOST || number == 0)
+        return true;
+    for (size_t i = 0; i < count; i++)
+        if (numbers[i] == number)
+            return true;
+    return false;
+}
+
+static enum mp_error prepare(struct store *store, const struct store_event_filter *filter, struct row *row,
+                             struct fault *fault)
+{
+    struct text text = {.size = 0};
+    make_text(&text, filter);
+    if (text.size >= sizeof text.bytes)
+        return fault_set(fault, MP_ERR_INTERNAL, "%s: a question that is too long", store->path);
+    *row = (struct row){.store = store};
+    int result = sqlite3_prepare_v2(store->database, text.bytes, (int)text.size, &row->statement, NULL);
+    if (result != SQLITE_OK)
+        return store_failed(store, result, "look for events", fault);
+    sqlite3_bind_int64(row->statement, 1, (sqlite3_int64)filter->after);
+    sqlite3_bind_int64(row->statement, 2, filter->below ? (sqlite3_int64)filter->below : INT64_MAX);
+    if (filter->session)
+        sqlite3_bind_int64(row->statement, 3, (sqlite3_int64)filter->session);
+    if (filter->covers)
+        sqlite3_bind_int64(row->statement, 4, (sqlite3_int64)filter->offset);
+    return MP_OK;
+}
+
+enum mp_error store_select_events(struct store *store, const struct store_event_filter *filter,
+                                  enum mp_error (*each)(void *, const struct store_event *), void *context,
+                                  struct fault *fault)
+{
+    struct row row;
+    enum mp_error error = prepare(store, filter, &row, fault);
+    while (!error && row_next(&row, "look for events", &error, fault)) {
+        struct store_event event;
+        store_take_event(&row, &event);
+        if (row_fits(&row, "events", &error, fault) && is_listed(event.topic, filter->topics, filter->topics_count) &&
+            is_listed(event.group, filter->groups, filter->groups_count))
+            error = each(context, &event);
+    }
+    sqlite3_finalize(row.statement);
+    return error;
+}
+
+enum mp_error store_hold(struct store *store, struct fault *fault)
+{
+    int result = sqlite3_exec(store->database, "BEGIN", NULL, NULL, NULL);
+    return result == SQLITE_OK ? MP_OK : store_failed(store, result, "read", fault);
+}
+
+void store_let_go(struct store *store)
+{
+    if (!sqlite3_get_autocommit(store->database))
+        sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
+}

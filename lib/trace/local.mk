@@ -1,0 +1,10 @@
+# lib/trace: what happened to messages, from the store's log of events.
+#
+# A line for each file, headers too (they go into the tarball from here), each
+# ended by a backslash; the list ends with $(empty):
+#	%D%/name.c %D%/name.h
+noinst_LTLIBRARIES += %D%/libtrace.la
+%C%_libtrace_la_SOURCES = \
+	%D%/log.c %D%/log.h \
+	%D%/select.c %D%/select.h \
+	$(empty)
