@@ -71,7 +71,7 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
     stage_parcel_frame(parcel, frame);
     parcel->release = free_hold;
     parcel->owner = hold;
-    stage_parcel_chunk(parcel, chunk);
+    stage_parcel_chunk(parcel, chunk, engine->settings->group);
     parcel->lease = lease;
     relay->fetched += frame->count;
     if (relay->phase != PHASE_RUN)

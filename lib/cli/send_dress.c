@@ -3,12 +3,12 @@
 
 #include "base/clock.h"
 #include "base/units.h"
+#include "cli/exit.h"
 #include "message/attributes.h"
 #include "message/formats.h"
 #include "message/frame.h"
 #include "message/trace.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +29,6 @@ static enum mp_error set_text(struct buffer *block, const char *option, const ch
     return value ? set(block, option, name, value, strlen(value), fault) : MP_OK;
 }
 
-/* Anything else in $TRACEPARENT is somebody else's. */
 static bool is_traceparent(const char *text)
 {
     struct trace_parent parent;
@@ -65,16 +64,50 @@ static enum mp_error set_header(struct buffer *block, const char *header, struct
     return set(block, "-H", name, value, strlen(value), fault);
 }
 
-static enum mp_error set_trace(struct buffer *block, struct fault *fault)
+/* The trace that we are run in, and the message that we are run for, if a tool of ours says so. */
+static enum mp_error set_ambient(struct send_dress *dress, struct fault *fault)
 {
-    const char *parent = getenv("TRACEPARENT");
-    if (!parent || !is_traceparent(parent))
+    const char *parent = getenv("TRACEPARENT"), *state = getenv("TRACESTATE"), *cause = getenv("MSG_ID"),
+               *correlation = getenv("MSG_CORRELATIONID");
+    if (!parent || !*parent)
         return MP_OK;
-    enum mp_error error = set_text(block, "$TRACEPARENT", "traceparent", parent, fault);
-    const char *state = getenv("TRACESTATE");
-    if (!error && state && *state)
-        error = set_text(block, "$TRACESTATE", "tracestate", state, fault);
+    dress->untraced = !is_traceparent(parent);
+    if (dress->untraced)
+        return MP_OK;
+    struct buffer *ambient = &dress->ambient;
+    enum mp_error error = set_text(ambient, "$TRACEPARENT", "traceparent", parent, fault);
+    if (!error && state && trace_state_check(state, strlen(state)))
+        error = set_text(ambient, "$TRACESTATE", "tracestate", state, fault);
+    if (!error && cause && *cause)
+        error = set_text(ambient, "$MSG_ID", "causationid", cause, fault);
+    if (!error && cause && *cause && correlation && *correlation)
+        error = set_text(ambient, "$MSG_CORRELATIONID", "correlationid", correlation, fault);
     return error;
+}
+
+/* Sets in BLOCK what it has not of what the environment says. A traceparent comes with its tracestate or without one. */
+static enum mp_error add_ambient(const struct buffer *ambient, struct buffer *block, struct fault *fault)
+{
+    struct attribute attribute, own;
+    size_t at = 0;
+    bool traced = attribute_known(block->data, block->size, ATTRIBUTE_TRACEPARENT, &own);
+    enum mp_error error = MP_OK;
+    while (!error && attribute_next(ambient->data, ambient->size, &at, &attribute)) {
+        bool of_trace = attribute.code == ATTRIBUTE_TRACEPARENT || attribute.code == ATTRIBUTE_TRACESTATE;
+        bool has = of_trace ? traced : attribute_known(block->data, block->size, attribute.code, &own);
+        if (!has)
+            error = attributes_set(block, attribute.code, attribute.name, attribute.name_size, attribute.value,
+                                   attribute.value_size, fault);
+    }
+    return error;
+}
+
+/* What a message without attributes gets. */
+static enum mp_error make_base(struct send_dress *dress, struct fault *fault)
+{
+    dress->base.size = 0;
+    enum mp_error error = buffer_append(&dress->base, dress->options.data, dress->options.size);
+    return error ? fault_memory(fault) : add_ambient(&dress->ambient, &dress->base, fault);
 }
 
 static enum mp_error open_pointer(struct format_pointer **pointer, const char *option, const char *text,
@@ -88,8 +121,8 @@ static enum mp_error open_pointer(struct format_pointer **pointer, const char *o
 enum mp_error send_dress_open(struct send_dress *dress, const struct send_settings *settings, struct fault *fault)
 {
     *dress = (struct send_dress){.settings = settings};
-    struct buffer *base = &dress->base;
-    enum mp_error error = set_trace(base, fault);
+    struct buffer *base = &dress->options;
+    enum mp_error error = set_ambient(dress, fault);
     for (size_t i = 0; !error && i < settings->headers.count; i++)
         error = set_header(base, settings->headers.values[i], fault);
     if (!error)
@@ -108,6 +141,8 @@ enum mp_error send_dress_open(struct send_dress *dress, const struct send_settin
         error = open_pointer(&dress->id, "--id-json", settings->id_json, fault);
     if (!error && settings->key_separator && !*settings->key_separator)
         error = fault_set(fault, MP_ERR_INVALID, "-K: the separator is empty: write -K : or the like");
+    if (!error)
+        error = make_base(dress, fault);
     if (error) {
         send_dress_free(dress);
         return error;
@@ -116,8 +151,23 @@ enum mp_error send_dress_open(struct send_dress *dress, const struct send_settin
     return MP_OK;
 }
 
+void send_dress_summary(const struct send_dress *dress)
+{
+    unsigned long long mended = dress->mender.count, alone = dress->alone;
+    if (mended > 0)
+        tell("%llu %s", mended,
+             mended == 1 ? "message came with a traceparent or tracestate that is none: it was sent without it"
+                         : "messages came with a traceparent or tracestate that is none: they were sent without it");
+    if (alone > 0)
+        tell("$TRACEPARENT is no traceparent (00-TRACE-PARENT-01, in lower-case hex digits): %llu %s", alone,
+             alone == 1 ? "message is of a trace of its own" : "messages are of traces of their own");
+}
+
 void send_dress_free(struct send_dress *dress)
 {
+    buffer_free(&dress->options);
+    buffer_free(&dress->ambient);
+    buffer_free(&dress->mender.block);
     buffer_free(&dress->base);
     buffer_free(&dress->block);
     buffer_free(&dress->text);
@@ -128,27 +178,30 @@ void send_dress_free(struct send_dress *dress)
 enum mp_error send_dress_add(struct send_dress *dress, const char *name, bool integer, const char *value,
                              struct fault *fault)
 {
-    return attributes_set(&dress->base, integer ? ATTRIBUTE_INTEGER : ATTRIBUTE_STRING, name, strlen(name), value,
-                          strlen(value), fault);
+    enum mp_error error = attributes_set(&dress->options, integer ? ATTRIBUTE_INTEGER : ATTRIBUTE_STRING, name,
+                                         strlen(name), value, strlen(value), fault);
+    return error ? error : make_base(dress, fault);
 }
 
-/* The attributes that the message came with, and over them those of the options. */
+/* The attributes that the message came with, over them those of the options, and what the environment has beside. */
 static enum mp_error merge(struct send_dress *dress, const struct send_item *item, struct fault *fault)
 {
     struct buffer *block = &dress->block;
     block->size = 0;
-    const struct buffer *base = &dress->base;
+    const struct buffer *base = &dress->base, *options = &dress->options;
     bool own = item->attributes_size > 0;
     enum mp_error error = own ? buffer_append(block, item->attributes, item->attributes_size)
                               : buffer_append(block, base->data, base->size);
     if (error)
         return fault_memory(fault);
+    if (!own)
+        return MP_OK;
     size_t at = 0;
     struct attribute attribute;
-    while (own && !error && attribute_next(base->data, base->size, &at, &attribute))
+    while (!error && attribute_next(options->data, options->size, &at, &attribute))
         error = attributes_set(block, attribute.code, attribute.name, attribute.name_size, attribute.value,
                                attribute.value_size, fault);
-    return error;
+    return error ? error : add_ambient(&dress->ambient, block, fault);
 }
 
 /* The key before the separator, which is taken off the body. A body without one has no key. */
@@ -193,15 +246,19 @@ static enum mp_error set_expiry(struct send_dress *dress, struct fault *fault)
         return MP_OK;
     dress->expiry = expiry;
     units_time_text(expiry, text);
-    return set_text(&dress->base, "--ttl", "expirytime", text, fault);
+    enum mp_error error = set_text(&dress->options, "--ttl", "expirytime", text, fault);
+    return error ? error : make_base(dress, fault);
 }
 
 enum mp_error send_dress_item(struct send_dress *dress, struct send_item *item, struct fault *fault)
 {
     const struct send_settings *settings = dress->settings;
-    enum mp_error timed = set_expiry(dress, fault);
-    if (timed)
-        return timed;
+    enum mp_error error = set_expiry(dress, fault);
+    if (!error && item->attributes_size > 0)
+        error = trace_mender_apply(&dress->mender, &item->attributes, &item->attributes_size);
+    if (error)
+        return error;
+    dress->alone += dress->untraced;
     if (!dress->each && item->attributes_size == 0) {
         item->attributes = dress->base.size ? dress->base.data : NULL;
         item->attributes_size = dress->base.size;
@@ -209,7 +266,7 @@ enum mp_error send_dress_item(struct send_dress *dress, struct send_item *item, 
     }
     if (!dress->each && dress->base.size == 0)
         return MP_OK;
-    enum mp_error error = merge(dress, item, fault);
+    error = merge(dress, item, fault);
     if (!error && settings->key_separator)
         error = take_key(dress, item, fault);
     if (!error && dress->key)

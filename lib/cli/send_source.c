@@ -416,6 +416,7 @@ void send_source_summary(const struct send_source *source)
     if (source->counts.rejected > source->named)
         tell("%llu %s %s", (unsigned long long)source->counts.rejected,
              source->counts.rejected == 1 ? "message in all was" : "messages in all were", unsent(source));
+    send_dress_summary(&source->dress);
 }
 
 bool send_source_resumable(const struct send_source *source)

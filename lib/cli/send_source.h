@@ -57,7 +57,7 @@ struct send_source_counts {
 /* They belong to SOURCE and change with it. */
 const struct send_source_counts *send_source_counts(const struct send_source *source);
 
-/* Tells how many were rejected, if more than were named one by one. */
+/* Tells how many were rejected, if more than were named one by one, and whose traceparents were none. */
 void send_source_summary(const struct send_source *source);
 
 /* Whether running the tool again with --skip can go on from where this run ended. */

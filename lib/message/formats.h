@@ -123,8 +123,9 @@ struct format_item {
     struct record record;
     const char *topic; /* terminated; NULL or "" when there is none (direct mode) */
     uint64_t offset;
-    unsigned attempt; /* 0 when read without a group */
-    int64_t time;     /* of its frame, microseconds since the epoch: `time` unless the attributes have one */
+    unsigned attempt;  /* 0 when read without a group */
+    const char *group; /* that it was given to; NULL: none */
+    int64_t time;      /* of its frame, microseconds since the epoch: `time` unless the attributes have one */
 };
 
 /*

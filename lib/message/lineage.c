@@ -147,6 +147,14 @@ static struct lineage_value value_in(const struct record *record, enum lineage_c
                                    : (struct lineage_value){LINEAGE_HASH, 0, parent.span};
 }
 
+/* How the span of a parent is kept beside CAUSE. */
+static struct lineage_value parent_beside(struct lineage_value parent, const struct lineage_value *cause)
+{
+    if (cause->kind == LINEAGE_EXACT)
+        return (struct lineage_value){LINEAGE_EXACT, parent.low - cause->low * TRACE_SPAN_STEP, cause->low};
+    return parent;
+}
+
 static enum mp_error put_record(struct column *columns, const struct frame *frame, uint32_t index,
                                 const struct record *record)
 {
@@ -157,8 +165,8 @@ static enum mp_error put_record(struct column *columns, const struct frame *fram
     for (int i = LINEAGE_ID; record->attributes_size > 0 && i < LINEAGE_COLUMNS; i++)
         if (i != LINEAGE_PARENT)
             values[i] = value_in(record, (enum lineage_column)i);
-    if (values[LINEAGE_TRACE].kind != LINEAGE_NONE && values[LINEAGE_CAUSE].kind == LINEAGE_NONE)
-        values[LINEAGE_PARENT] = value_in(record, LINEAGE_PARENT);
+    if (values[LINEAGE_TRACE].kind != LINEAGE_NONE)
+        values[LINEAGE_PARENT] = parent_beside(value_in(record, LINEAGE_PARENT), &values[LINEAGE_CAUSE]);
     enum mp_error error = MP_OK;
     for (int i = LINEAGE_ORIGIN; !error && i < LINEAGE_COLUMNS; i++)
         error = put(&columns[i], &values[i]);
@@ -337,6 +345,12 @@ struct lineage_value lineage_trace(const struct lineage *lineage, uint32_t index
 {
     struct lineage_value value = lineage_value(lineage, LINEAGE_TRACE, index);
     return value.kind == LINEAGE_NONE ? lineage_origin(lineage, index) : value;
+}
+
+uint64_t lineage_parent(const struct lineage *lineage, uint32_t index)
+{
+    struct lineage_value value = lineage_value(lineage, LINEAGE_PARENT, index);
+    return value.kind == LINEAGE_EXACT ? value.high + value.low * TRACE_SPAN_STEP : value.low;
 }
 
 /* ---- looking for something -------------------------------------------------------------------------------------- */

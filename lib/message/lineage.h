@@ -17,7 +17,9 @@
  * frame whose messages have the identity that their sender's count gives them costs 24 bytes, whatever their number.
  *
  * Values: an id, a trace or a cause that is written as 32 lower-case hex digits (a derived one, or W3C's trace ids) is
- * kept as it is; any other text is kept as its XXH3-64. A parent is the 64-bit span of a traceparent.
+ * kept as it is; any other text is kept as its XXH3-64. A parent is the 64-bit span of a traceparent: a hash, or, beside
+ * a cause that is exact, the 128 bits of (the span - the cause's low half * TRACE_SPAN_STEP, the cause's low half): so a
+ * run of messages that were made of a run of deliveries is one step.
  */
 #ifndef MESSAGE_LINEAGE_H
 #define MESSAGE_LINEAGE_H
@@ -30,7 +32,7 @@ enum lineage_column {
     LINEAGE_ID = 2,          /* `id`; none: the origin */
     LINEAGE_KEY = 3,         /* `partitionkey`, always a hash */
     LINEAGE_TRACE = 4,       /* of `traceparent`; none: the origin */
-    LINEAGE_PARENT = 5,      /* of `traceparent`, where there is no cause */
+    LINEAGE_PARENT = 5,      /* of `traceparent`; lineage_parent() reads it */
     LINEAGE_CAUSE = 6,       /* `causationid` */
     LINEAGE_CORRELATION = 7, /* `correlationid` */
     LINEAGE_COLUMNS = 8
@@ -71,6 +73,9 @@ struct lineage_value lineage_value(const struct lineage *lineage, enum lineage_c
 struct lineage_value lineage_origin(const struct lineage *lineage, uint32_t index);
 struct lineage_value lineage_id(const struct lineage *lineage, uint32_t index);
 struct lineage_value lineage_trace(const struct lineage *lineage, uint32_t index);
+
+/* The span that its traceparent names; 0: it has none. */
+uint64_t lineage_parent(const struct lineage *lineage, uint32_t index);
 
 /*
  * Looks for a message, from *INDEX on, of which COLUMN says something from FROM to TO (both of the kind of FROM; a hash

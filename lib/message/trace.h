@@ -5,9 +5,9 @@
 #ifndef MESSAGE_TRACE_H
 #define MESSAGE_TRACE_H
 
+#include "base/buffer.h"
+
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 enum { TRACE_PARENT_TEXT = 56, TRACE_ID_TEXT = 33, TRACE_SPAN_TEXT = 17 }; /* with their NUL */
 
@@ -31,10 +31,37 @@ bool trace_id_read(const char *text, size_t size, uint64_t trace[2]);
 void trace_id_write(const uint64_t trace[2], char text[TRACE_ID_TEXT]);
 void trace_span_write(uint64_t span, char text[TRACE_SPAN_TEXT]);
 
+/* Where something is done with a message: it is stored there (no group), or delivered to a group. */
+struct trace_place {
+    const char *topic; /* NULL: none, in direct mode */
+    uint64_t offset;
+    const char *group; /* NULL: none */
+    uint32_t attempt;
+};
+
 /*
- * The span of what was done with the message of this origin: its creation (GROUP NULL, ATTEMPT 0), or its ATTEMPTth
- * delivery to GROUP. Never 0.
+ * The span of what is done at PLACE with the message of this origin. Never 0. From one message to the next (of origin
+ * and offset) it grows by TRACE_SPAN_STEP, modulo 2^64, so that the spans of many can be told by that of the first.
  */
-uint64_t trace_span(uint64_t producer, uint64_t sequence, const char *group, uint32_t attempt);
+uint64_t trace_span(uint64_t producer, uint64_t sequence, const struct trace_place *place);
+#define TRACE_SPAN_STEP (UINT64_C(0x9e3779b97f4a7c15) + UINT64_C(0xc2b2ae3d27d4eb4f))
+
+/* Whether SIZE bytes at TEXT are a tracestate: 32 members of a key and a value at most. */
+bool trace_state_check(const char *text, size_t size);
+
+/* Whether a block's traceparent and tracestate, if it has them, are such; a tracestate goes with a traceparent only. */
+bool trace_is_sound(const uint8_t *block, size_t size);
+
+/* Takes out of BLOCK what is not. True: something was. The message is then of the trace of its origin, or of who takes
+ * it over. */
+bool trace_mend(struct buffer *block);
+
+/* Mends messages on their way, and counts those that it had to. Zeroed it is ready; free its buffer. */
+struct trace_mender {
+    struct buffer block;
+    uint64_t count;
+};
+/* *BLOCK of *SIZE bytes becomes a mended copy, good until the next call, if it is not sound. MP_ERR_MEMORY. */
+enum mp_error trace_mender_apply(struct trace_mender *mender, const uint8_t **block, size_t *size);
 
 #endif

@@ -77,7 +77,7 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
     stage_parcel_frame(parcel, frame);
     parcel->release = free_hold;
     parcel->owner = hold;
-    stage_parcel_chunk(parcel, chunk);
+    stage_parcel_chunk(parcel, chunk, feed->group);
     parcel->lease = lease;
     parcel->feed = feed;
     parcel->ticket = feed->tickets;

@@ -16,6 +16,7 @@ void outputs_free(struct outputs *outputs)
     memory_release(outputs->all);
     memory_release(outputs->filling);
     buffer_free(&outputs->block);
+    buffer_free(&outputs->mender.block);
     *outputs = (struct outputs){0};
 }
 
@@ -117,9 +118,12 @@ static enum mp_error add_kept(struct outputs *outputs, struct output *output, co
 enum mp_error outputs_add(struct outputs *outputs, uint32_t number, const char *topic, const struct format_item *item,
                           bool kept)
 {
-    const struct record *record = &item->record;
+    struct record sound = item->record;
+    const struct record *record = &sound;
     struct output *output;
     enum mp_error error = choose(outputs, number, topic, item, kept, &output);
+    if (!error)
+        error = trace_mender_apply(&outputs->mender, &sound.attributes, &sound.attributes_size);
     if (error)
         return error;
     size_t before = output->frame.count ? output->frame.bytes.size : 0;
@@ -150,6 +154,7 @@ void outputs_finish(struct outputs *outputs, struct client_output *list)
 
 void outputs_clear(struct outputs *outputs, bool trim)
 {
+    outputs->mender.count = 0;
     if (trim) {
         outputs_free(outputs);
         return;

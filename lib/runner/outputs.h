@@ -13,6 +13,7 @@
 
 #include "client/client.h"
 #include "message/formats.h"
+#include "message/trace.h"
 
 struct output {
     const char *topic;
@@ -29,7 +30,8 @@ struct outputs {
     uint32_t destinations;
     size_t bytes; /* of all frames */
     uint64_t messages;
-    struct buffer block; /* scratch: attributes with an origin */
+    struct buffer block;        /* scratch: attributes with an origin */
+    struct trace_mender mender; /* of what is neither a traceparent nor a tracestate */
 };
 
 void outputs_free(struct outputs *outputs);

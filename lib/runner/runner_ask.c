@@ -23,12 +23,15 @@ static json_t *describe_source(const struct member *member)
                                          [SOURCE_ENDED] = "ended",
                                          [SOURCE_FAILED] = "failed"};
     struct source_report report = source_report(member->source);
-    return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:i,s:i,s:i,s:i,s:s,s:s,s:{s:I}}", "name",
-                     member->source_model->name, "kind", "source", "in", (json_int_t)report.in, "done",
-                     (json_int_t)report.out, "out", (json_int_t)report.out, "failed", (json_int_t)report.rejected,
-                     "skipped", (json_int_t)(report.skipped + report.missed), "dead", 0, "running", 0, "p50_us", 0,
-                     "p99_us", 0, "state", states[report.state], "why", report.why ? report.why : "", "to",
-                     member->source_model->to.topic, (json_int_t)report.out);
+    json_t *said = json_pack(
+        "{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:i,s:i,s:i,s:i,s:s,s:s,s:{s:I}}", "name", member->source_model->name, "kind",
+        "source", "in", (json_int_t)report.in, "done", (json_int_t)report.out, "out", (json_int_t)report.out, "failed",
+        (json_int_t)report.rejected, "skipped", (json_int_t)(report.skipped + report.missed), "dead", 0, "running", 0,
+        "p50_us", 0, "p99_us", 0, "state", states[report.state], "why", report.why ? report.why : "", "to",
+        member->source_model->to.topic, (json_int_t)report.out);
+    if (said && report.retraced > 0)
+        json_object_set_new(said, "retraced", json_integer((json_int_t)report.retraced));
+    return said;
 }
 
 /* What is not there yet. */

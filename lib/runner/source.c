@@ -251,7 +251,12 @@ static enum mp_error on_emit(void *context, const struct format_item *item)
     uint64_t sequence;
     client_origin(client_link_client(source->link), &producer, &sequence);
     bool noted = source->kind->settled && source->emitted == 0;
+    uint64_t before = source->frames.mender.count;
     enum mp_error error = source_frames_add(&source->frames, item, source->item_mark, noted, producer, clock_wall());
+    if (source->frames.mender.count > before) {
+        source->report.retraced += source->frames.mender.count - before;
+        source_warn(source, "traceparent replaced", "it is none by W3C Trace Context: the message is of its own trace");
+    }
     source->emitted += error == MP_OK;
     return error;
 }

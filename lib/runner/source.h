@@ -45,6 +45,7 @@ struct source_report {
     uint64_t out;      /* that the relay has stored */
     uint64_t skipped;  /* that a step dropped */
     uint64_t rejected; /* that were no message, too large, or that the relay refused for good: told in the log */
+    uint64_t retraced; /* that had a traceparent or tracestate that is none, which was left out */
     uint64_t missed;   /* every, cron: ticks at which nothing was sent */
 };
 

@@ -21,6 +21,7 @@ void source_frames_free(struct source_frames *frames)
     if (frames->spare)
         frame_free(frames->spare);
     buffer_free(&frames->block);
+    buffer_free(&frames->mender.block);
     *frames = (struct source_frames){0};
 }
 
@@ -102,8 +103,8 @@ enum mp_error source_frames_add(struct source_frames *frames, const struct forma
     const struct record *record = &item->record;
     const uint8_t *attributes = record->attributes;
     size_t size = record->attributes_size;
-    enum mp_error error = MP_OK;
-    if (record->producer) {
+    enum mp_error error = trace_mender_apply(&frames->mender, &attributes, &size);
+    if (!error && record->producer) {
         frames->block.size = 0;
         if (size)
             error = buffer_append(&frames->block, attributes, size);

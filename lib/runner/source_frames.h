@@ -7,6 +7,7 @@
 
 #include "message/formats.h"
 #include "message/frame.h"
+#include "message/trace.h"
 
 /* A message that somebody is to be told of. */
 struct source_note {
@@ -30,7 +31,8 @@ struct source_frames {
     struct source_frame *last;
     struct source_frame *spare;
     size_t count;
-    struct buffer block; /* attributes with an origin */
+    struct buffer block;        /* attributes with an origin */
+    struct trace_mender mender; /* of what is neither a traceparent nor a tracestate */
 };
 
 /* Zeroed it is empty. */

@@ -165,6 +165,20 @@ static void give_up_commit(struct feed *feed, const struct part *parts, uint32_t
     feed_give_up(feed, &how);
 }
 
+/* MORE of what goes out had a traceparent that is none: it is of its input's trace now, or of its own. */
+static void count_retraced(struct runner_stage *stage, uint64_t more)
+{
+    struct log_line line;
+    bool told = stage->counters.retraced > 0;
+    stage->counters.retraced += more;
+    if (told || more == 0)
+        return;
+    stage_log_begin(stage, &line, LOG_WARNING, "traceparent replaced");
+    log_field(&line, "why", "%s", "messages have a traceparent or tracestate that is none by W3C Trace Context");
+    log_field(&line, "more", "%s", "are counted only: mrelay status --json");
+    log_end(&line);
+}
+
 static void commit(struct runner_stage *stage, struct feed *feed, const struct part *parts, uint32_t count)
 {
     struct staging *staging = stage->settings.staging;
@@ -173,12 +187,14 @@ static void commit(struct runner_stage *stage, struct feed *feed, const struct p
         return;
     }
     enum mp_error error = MP_OK;
+    uint64_t before = feed->open.outputs.mender.count;
     for (size_t i = 0; !error && i < staging->count; i++) {
         struct staged *staged = &staging->all[i];
         if (staged->number != NOWHERE)
             error = outputs_add(&feed->open.outputs, staged->number, stage->destinations[staged->number].topic,
                                 &staged->item, staged->kept);
     }
+    count_retraced(stage, feed->open.outputs.mender.count - before + staging->retraced);
     if (error)
         give_up_commit(feed, parts, count);
     else

@@ -77,6 +77,7 @@ struct stage_counters {
     uint64_t out;    /* messages stored */
     uint64_t failed; /* attempts that are to be repeated */
     uint64_t dead;
+    uint64_t retraced; /* messages with a traceparent or tracestate that is none, which was left out */
 };
 
 enum stage_phase { PHASE_WORK, PHASE_FINISH, PHASE_LEAVE, PHASE_STOPPED };

@@ -58,6 +58,8 @@ json_t *runner_stage_describe(const struct runner_stage *stage)
         "out", (json_int_t)counters->out, "failed", (json_int_t)counters->failed, "dead", (json_int_t)counters->dead,
         "running", (int)running, "p50_us", (json_int_t)histogram_quantile(&stage->times, 0.5), "p99_us",
         (json_int_t)histogram_quantile(&stage->times, 0.99), "state", state, "why", why, "to", outputs_of(stage));
+    if (said && counters->retraced > 0)
+        json_object_set_new(said, "retraced", json_integer((json_int_t)counters->retraced));
     const char *breaker = stage_breaker_state(stage);
     if (said && breaker)
         json_object_set_new(said, "breaker", json_string(breaker));

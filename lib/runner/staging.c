@@ -1,6 +1,7 @@
 #include "runner/staging.h"
 
 #include "base/memory.h"
+#include "message/trace.h"
 #include "stage/inherit.h"
 
 enum { FIRST_BLOCK = 512, LAST_BLOCK = 64 * 1024, STAGED_KEPT = 4096 };
@@ -54,6 +55,7 @@ void staging_clear(struct staging *staging)
     else
         keep_clear(&staging->keep);
     staging->count = 0;
+    staging->retraced = 0;
     if (staging->capacity > STAGED_KEPT)
         staging_free(staging);
 }
@@ -117,6 +119,8 @@ static enum mp_error inherit(struct decoding *decoding, const struct format_mess
     }
     block->size = 0;
     enum mp_error error = buffer_append(block, message->attributes, message->attributes_size);
+    if (!error && trace_mend(block))
+        decoding->staging->retraced++;
     if (!error && decoding->input)
         error = stage_inherit(decoding->input, block, fault);
     if (error)

@@ -27,7 +27,8 @@ struct staging {
     struct staged *all;
     size_t count;
     size_t capacity;
-    struct keep keep; /* bytes of messages that are nowhere else */
+    struct keep keep;  /* bytes of messages that are nowhere else */
+    uint64_t retraced; /* of those that a command printed: had a traceparent or tracestate that is none */
 };
 
 void staging_free(struct staging *staging);

@@ -128,23 +128,24 @@ static enum mp_error put_plain(struct buffer *text, const char *name, const char
     return error ? error : buffer_append(text, "", 1);
 }
 
-/*
- * The message's own place in its trace, or the trace that its origin names: the trace id is the origin's 32 digits, the
- * span is this delivery.
- */
+/* What the command sends is part of the message's trace, and this delivery's doing. */
 static enum mp_error put_trace(struct buffer *text, const struct format_item *item)
 {
     const struct record *record = &item->record;
     struct attribute attribute;
+    struct trace_parent parent;
+    char trace[TRACE_PARENT_TEXT];
     size_t size = record->attributes_size;
-    if (size && attribute_find(record->attributes, size, "traceparent", 11, &attribute)) {
-        enum mp_error error = put_plain(text, "TRACEPARENT", attribute.value, attribute.value_size);
-        if (!error && attribute_find(record->attributes, size, "tracestate", 10, &attribute))
-            error = put_plain(text, "TRACESTATE", attribute.value, attribute.value_size);
-        return error;
-    }
-    char trace[STAGE_TRACEPARENT_TEXT];
-    return stage_traceparent(item, trace) ? put_plain(text, "TRACEPARENT", trace, strlen(trace)) : MP_OK;
+    bool own = size && attribute_known(record->attributes, size, ATTRIBUTE_TRACEPARENT, &attribute) &&
+               trace_parent_read(attribute.value, attribute.value_size, &parent);
+    if (own)
+        trace_parent_write(&parent, trace);
+    if (!stage_traceparent(item, trace) && !own)
+        return MP_OK;
+    enum mp_error error = put_plain(text, "TRACEPARENT", trace, strlen(trace));
+    if (!error && own && attribute_known(record->attributes, size, ATTRIBUTE_TRACESTATE, &attribute))
+        error = put_plain(text, "TRACESTATE", attribute.value, attribute.value_size);
+    return error;
 }
 
 static enum mp_error put_message(struct buffer *text, const struct format_item *item)

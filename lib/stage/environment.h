@@ -1,7 +1,8 @@
 /*
  * environment.h: what a command is told of its message: MSG_ID, MSG_TOPIC, MSG_OFFSET, MSG_KEY, MSG_ATTEMPT,
  * MSG_<ATTRIBUTE> for each attribute (in upper case, other characters than letters and digits as `_`), TRACEPARENT and
- * TRACESTATE (W3C Trace Context), so that what the command sends belongs to the message's trace. Variables of these
+ * TRACESTATE (W3C Trace Context: the message's trace, and the span of this delivery), so that what the command sends
+ * belongs to the message's trace. Variables of these
  * names that the program itself has are not passed on, so that a command never sees those of another message.
  */
 #ifndef STAGE_ENVIRONMENT_H

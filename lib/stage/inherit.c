@@ -2,16 +2,28 @@
 
 #include "message/trace.h"
 
-bool stage_traceparent(const struct format_item *item, char text[STAGE_TRACEPARENT_TEXT])
+/* ITEM's own, if it has one that is one. */
+static bool own_parent(const struct format_item *item, struct trace_parent *parent)
+{
+    struct attribute attribute;
+    return attribute_known(item->record.attributes, item->record.attributes_size, ATTRIBUTE_TRACEPARENT, &attribute) &&
+           trace_parent_read(attribute.value, attribute.value_size, parent);
+}
+
+bool stage_traceparent(const struct format_item *item, char text[TRACE_PARENT_TEXT])
 {
     const struct record *record = &item->record;
+    const struct trace_place place = {
+        .topic = item->topic && *item->topic ? item->topic : NULL,
+        .offset = item->offset,
+        .group = item->group,
+        .attempt = item->attempt,
+    };
+    struct trace_parent parent = {.trace = {record->producer, record->sequence}, .flags = 1};
     if (record->producer == 0)
         return false;
-    const struct trace_parent parent = {
-        .trace = {record->producer, record->sequence},
-        .span = trace_span(record->producer, record->sequence, NULL, item->attempt),
-        .flags = 1,
-    };
+    own_parent(item, &parent);
+    parent.span = trace_span(record->producer, record->sequence, &place);
     trace_parent_write(&parent, text);
     return true;
 }
@@ -49,16 +61,17 @@ static enum mp_error take(const struct record *record, enum attribute_code code,
 /* A tracestate belongs to its traceparent. */
 static enum mp_error take_trace(const struct format_item *item, struct buffer *block, struct fault *fault)
 {
-    char text[STAGE_TRACEPARENT_TEXT];
+    struct trace_parent parent;
+    char text[TRACE_PARENT_TEXT];
     bool taken;
+    trace_mend(block);
     if (has(block, ATTRIBUTE_TRACEPARENT))
         return MP_OK;
-    enum mp_error error = take(&item->record, ATTRIBUTE_TRACEPARENT, block, &taken, fault);
-    if (error == MP_OK && taken)
-        return take(&item->record, ATTRIBUTE_TRACESTATE, block, &taken, fault);
-    if (error == MP_OK && stage_traceparent(item, text))
-        error = set(block, ATTRIBUTE_TRACEPARENT, text, strlen(text), fault);
-    return error;
+    if (own_parent(item, &parent)) {
+        enum mp_error error = take(&item->record, ATTRIBUTE_TRACEPARENT, block, &taken, fault);
+        return error ? error : take(&item->record, ATTRIBUTE_TRACESTATE, block, &taken, fault);
+    }
+    return stage_traceparent(item, text) ? set(block, ATTRIBUTE_TRACEPARENT, text, strlen(text), fault) : MP_OK;
 }
 
 enum mp_error stage_inherit(const struct format_item *item, struct buffer *block, struct fault *fault)

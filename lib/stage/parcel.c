@@ -55,7 +55,7 @@ void stage_parcel_unload(struct stage_parcel *parcel)
     parcel->release = NULL;
 }
 
-void stage_parcel_chunk(struct stage_parcel *parcel, const struct protocol_chunk *chunk)
+void stage_parcel_chunk(struct stage_parcel *parcel, const struct protocol_chunk *chunk, const char *name)
 {
     size_t size = chunk->name_size < NAME_MAX_BYTES ? chunk->name_size : NAME_MAX_BYTES;
     memcpy(parcel->topic, chunk->name, size);
@@ -63,6 +63,7 @@ void stage_parcel_chunk(struct stage_parcel *parcel, const struct protocol_chunk
     parcel->span = chunk->span;
     parcel->mask = chunk->mask;
     parcel->group = chunk->group;
+    parcel->group_name = name && *name ? name : NULL;
     parcel->attempt = chunk->attempt;
     parcel->at = UINT32_MAX;
 }
@@ -93,6 +94,7 @@ struct format_item stage_parcel_item(struct stage_parcel *parcel, const struct r
         .topic = parcel->topic,
         .offset = stage_parcel_offset(parcel, index),
         .attempt = parcel->attempt,
+        .group = parcel->group_name,
         .time = parcel->time,
     };
 }

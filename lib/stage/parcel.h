@@ -31,6 +31,7 @@ struct stage_parcel {
     uint64_t offset;     /* and it; found out by stage_parcel_offset() */
     uint64_t lease;      /* 0: none */
     uint32_t group;
+    const char *group_name; /* whoever took it keeps it */
     unsigned attempt;
     bool letters; /* of a dead-letter topic: what fails there does not die again */
     char topic[NAME_MAX_BYTES + 1];
@@ -84,8 +85,8 @@ static inline bool stage_parcel_take(struct stage_parcel *parcel, struct record 
     return true;
 }
 
-/* What came from a relay as CHUNK. */
-void stage_parcel_chunk(struct stage_parcel *parcel, const struct protocol_chunk *chunk);
+/* What came from a relay as CHUNK, to the group of this NAME ("" and NULL: to a reader). */
+void stage_parcel_chunk(struct stage_parcel *parcel, const struct protocol_chunk *chunk, const char *name);
 /* The offset of message INDEX; of INDEX count, where the parcel's offsets end. Quick when asked in ascending order. */
 uint64_t stage_parcel_offset(struct stage_parcel *parcel, uint32_t index);
 

@@ -40,13 +40,34 @@ gone() {
 
 @test "what a command sends belongs to the trace of its message" {
     start_relay
-    TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 msend -t x -d one
-    mrecv -t x -g g -n 1 -- msend -t y
-    run mrecv -t y -e --template '%{traceparent} %{body}'
-    assert_output '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 one'
+    TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 TRACESTATE=a=b msend -t x --id first -H 'correlationid: q1' -d one
+    # Untouched as long as it is the same message.
+    run mrecv -t x -e --template '%{traceparent} %{tracestate}'
+    assert_output '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 a=b'
+    mrecv -t x -g g -n 1 --shell 'echo "$TRACEPARENT" >parent; msend -t y'
+    # What is sent for it names the delivery as its parent, and the message as its cause.
+    run mrecv -t y -e --template '%{traceparent} %{tracestate} %{causationid} %{correlationid} %{body}'
+    assert_output "$(cat parent) a=b first q1 one"
+    assert_output --regexp '^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01 '
+    refute_output --partial b7ad6b7169203331
     msend -t x --id 7 -d two
     run mrecv -t x -g g -n 1 -- sh -c 'echo "$TRACEPARENT"'
     assert_output --regexp '^00-[0-9a-f]{32}-[0-9a-f]{16}-01$'
+}
+
+@test "each attempt is a span of its own, and a cause that a user names stands" {
+    start_relay
+    msend -t x -d one
+    run -0 mrecv -t x -g g -e --shell 'echo "$TRACEPARENT" >>parents
+        msend -t y -H "causationid: mine" -d own
+        printf "%s\n" "{\"specversion\":\"1.0\",\"causationid\":\"theirs\",\"data\":\"json\"}" | msend -t y -F json
+        test "$MSG_ATTEMPT" -gt 2'
+    run -0 bash -c 'cut -c1-35 parents | sort -u | wc -l; cut -c37-52 parents | sort -u | wc -l'
+    assert_output $'1\n3'
+    run mrecv -t y -e --template '%{causationid} %{body}\n'
+    assert_line 'mine own'
+    assert_line 'theirs json'
+    refute_line --regexp '^ '
 }
 
 @test "what a message contains is never put into a command line" {

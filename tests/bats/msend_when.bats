@@ -117,6 +117,28 @@ END
     assert_equal "$(mrecv -t x -e --template '%{traceparent}')" 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
 }
 
+@test "a traceparent that is none, in JSON or in the environment, is left out and counted" {
+    start_relay
+    local good=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
+    printf '%s\n' '{"specversion":"1.0","traceparent":"00-abc","tracestate":"a=b","data":1}' \
+        "{\"specversion\":\"1.0\",\"traceparent\":\"$good\",\"tracestate\":\"A B\",\"data\":2}" \
+        "{\"specversion\":\"1.0\",\"traceparent\":\"$good\",\"tracestate\":\"a=b\",\"data\":3}" >events
+    run msend -t x -F json events
+    assert_success
+    assert_output 'msend: 2 messages came with a traceparent or tracestate that is none: they were sent without it'
+    run mrecv -t x -e --template '%{body}|%{traceparent}|%{tracestate}\n'
+    assert_output "1||"$'\n'"2|$good|"$'\n'"3|$good|a=b"
+
+    TRACEPARENT=nonsense run msend -t y -d a -d b
+    assert_success
+    assert_output 'msend: $TRACEPARENT is no traceparent (00-TRACE-PARENT-01, in lower-case hex digits): 2 messages are of traces of their own'
+    # What a message says of itself stands before the environment, and that before nothing.
+    TRACEPARENT=00-11111111111111111111111111111111-2222222222222222-00 TRACESTATE=c=d msend -t z -F json events
+    run mrecv -t z -e --template '%{body}|%{traceparent}|%{tracestate}\n'
+    assert_line '1|00-11111111111111111111111111111111-2222222222222222-00|c=d'
+    assert_line "3|$good|a=b"
+}
+
 @test "mrelay status says how many are for later, also after a kill" {
     start_relay
     msend -t x --delay 1h -d a -d b

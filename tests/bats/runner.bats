@@ -108,6 +108,31 @@ YAML
     assert_output 'own other first'
 }
 
+@test "a traceparent that is none is replaced: by the input's trace, or the message's own; and counted" {
+    printf '%s\n' '{"specversion":"1.0","traceparent":"none","data":"from a file"}' >events.ndjson
+    start_pipeline <<'YAML'
+topics: {in: {external: true}, out: {external: true}, read: {external: true}}
+sources:
+  file: {file: events.ndjson, format: json, to: read}
+stages:
+  printed:
+    from: in
+    shell: 'echo "{\"specversion\":\"1.0\",\"traceparent\":\"bad\",\"tracestate\":\"a=b\",\"data\":1}"'
+    mode: each
+    format: json
+    to: out
+YAML
+    msend -t in -H 'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' -d x
+    drained printed
+    run all_of out --template '%{traceparent} %{tracestate}|'
+    assert_output '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 |'
+    mrecv -t read -n 1 --wait 10s >/dev/null
+    run all_of read --template '%{traceparent}|%{body}'
+    assert_output '|from a file'
+    grep -q 'event="traceparent replaced"' runner.log.err
+    until_true bash -c "mrelay status --json | jq -e '[.. | .retraced? // empty] == [1, 1]'"
+}
+
 @test "messages that pass through steps keep their ids, and lose what is not theirs" {
     start_pipeline <<'YAML'
 topics: {in: {external: true}, out: {external: true}, other: {external: true}}

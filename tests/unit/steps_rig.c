@@ -1,5 +1,7 @@
 #include "steps_rig.h"
 
+#include "message/trace.h"
+
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,6 +41,17 @@ void steps_message_free(struct steps_message *message)
     buffer_free(&message->block);
 }
 
+/* Whether it is the one that follows from the message that the steps were given, where it was given to them. */
+static bool is_derived(const struct attribute *attribute, const struct format_item *item)
+{
+    const struct trace_place place = {.topic = "orders.new", .offset = item->offset, .attempt = 2};
+    const struct trace_parent parent = {{0x10, 0x20}, trace_span(0x10, 0x20, &place), 1};
+    char text[TRACE_PARENT_TEXT];
+    trace_parent_write(&parent, text);
+    return attribute->code == ATTRIBUTE_TRACEPARENT && attribute->value_size == strlen(text) &&
+           memcmp(attribute->value, text, strlen(text)) == 0;
+}
+
 static void put_item(struct buffer *out, const struct format_item *item)
 {
     const struct record *record = &item->record;
@@ -51,6 +64,8 @@ static void put_item(struct buffer *out, const struct format_item *item)
     while (attribute_next(record->attributes, record->attributes_size, &at, &attribute)) {
         if (attribute.code == ATTRIBUTE_ORIGIN)
             continue;
+        if (is_derived(&attribute, item))
+            attribute = (struct attribute){.name = "traceparent", .name_size = 11, .value = "derived", .value_size = 7};
         assert_int_equal(buffer_append_format(out, "%s%.*s=%.*s", between, (int)attribute.name_size, attribute.name,
                                               (int)attribute.value_size, attribute.value),
                          MP_OK);

@@ -1,4 +1,5 @@
 /* stage/command.h and stage/environment.h: real commands, run to their ends. */
+#include "message/trace.h"
 #include "stage/command.h"
 #include "stage/environment.h"
 
@@ -516,7 +517,16 @@ static struct format_item item_of(const struct buffer *block)
         .topic = "orders.new",
         .offset = 41,
         .attempt = 3,
+        .group = "bill",
     };
+}
+
+/* The span of the delivery of item_of(). */
+static const char *span_text(char text[TRACE_SPAN_TEXT])
+{
+    const struct trace_place place = {"orders.new", 41, "bill", 3};
+    trace_span_write(trace_span(0x1122334455667788, 9, &place), text);
+    return text;
 }
 
 static void a_message_is_told_in_variables(void **state)
@@ -548,6 +558,9 @@ static void a_message_is_told_in_variables(void **state)
     const char *trace = value_of(&environment, "TRACEPARENT");
     assert_memory_equal(trace, "00-11223344556677880000000000000009-", 36);
     assert_int_equal(strlen(trace), 55);
+    char span[TRACE_SPAN_TEXT];
+    assert_memory_equal(trace + 36, span_text(span), 16);
+    assert_string_equal(trace + 52, "-01");
     stage_environment_free(&environment);
     buffer_free(&block);
 }
@@ -573,8 +586,10 @@ static void the_next_message_has_nothing_of_the_last_one(void **state)
     assert_null(value_of(&environment, "MSG_KEY"));
     assert_null(value_of(&environment, "MSG_COLOUR"));
     assert_string_equal(value_of(&environment, "MSG_ID"), "mine");
-    assert_string_equal(value_of(&environment, "TRACEPARENT"),
-                        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    /* Its own trace, and what is done now in it. */
+    char wanted[TRACE_PARENT_TEXT] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", span[TRACE_SPAN_TEXT];
+    memcpy(wanted + 36, span_text(span), 16);
+    assert_string_equal(value_of(&environment, "TRACEPARENT"), wanted);
     assert_string_equal(value_of(&environment, "TRACESTATE"), "a=b");
     stage_environment_free(&environment);
     buffer_free(&first);

@@ -127,20 +127,22 @@ static void what_a_stage_makes_in_order_costs_a_run(void **state)
     char cause[FRAME_ID_TEXT], parent[TRACE_PARENT_TEXT];
     const char *attributes[] = {"causationid", cause, "traceparent", parent, NULL};
     for (uint64_t i = 0; i < 1000; i++) {
-        struct trace_parent trace = {{42, 1000 + i}, 99 + i, 1};
+        const struct trace_place delivery = {.topic = "t", .offset = 70 + i, .group = "g", .attempt = 1};
+        struct trace_parent trace = {{42, 1000 + i}, trace_span(42, 1000 + i, &delivery), 1};
         frame_origin_text(42, 1000 + i, cause);
         trace_parent_write(&trace, parent);
         add(rig, attributes, 0, 0);
     }
     finish(rig);
-    assert_true(rig->bytes.size < 24 + 64);
+    assert_true(rig->bytes.size < 24 + 84);
     assert_exact(lineage_value(&rig->lineage, LINEAGE_CAUSE, 500), 42, 1500);
     assert_exact(lineage_trace(&rig->lineage, 999), 42, 1999);
     assert_exact(lineage_id(&rig->lineage, 999), 7, 1099);
     uint32_t index = 0;
     assert_true(find_text(rig, LINEAGE_CAUSE, "000000000000002a00000000000003e9", &index));
     assert_int_equal(index, 1);
-    assert_int_equal(lineage_value(&rig->lineage, LINEAGE_PARENT, 1).kind, LINEAGE_NONE);
+    const struct trace_place delivery = {.topic = "t", .offset = 70 + 999, .group = "g", .attempt = 1};
+    assert_int_equal(lineage_parent(&rig->lineage, 999), trace_span(42, 1999, &delivery));
 }
 
 static void a_trace_that_all_share(void **state)
@@ -155,6 +157,7 @@ static void a_trace_that_all_share(void **state)
     struct lineage_value parent = lineage_value(&rig->lineage, LINEAGE_PARENT, 999);
     assert_int_equal(parent.kind, LINEAGE_HASH);
     assert_int_equal(parent.low, 0xb7ad6b7169203331);
+    assert_int_equal(lineage_parent(&rig->lineage, 3), 0xb7ad6b7169203331);
     uint32_t index = 5;
     assert_true(find_text(rig, LINEAGE_TRACE, "0af7651916cd43dd8448eb211c80319c", &index));
     assert_int_equal(index, 5);
@@ -280,6 +283,70 @@ static void traceparents(void **state)
         assert_false(trace_parent_read(bad[i], strlen(bad[i]), &parent));
 }
 
+static void tracestates(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"a=b", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "a=1, ,b=2", "t1@v=x y"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_true(trace_state_check(good[i], strlen(good[i])));
+    static const char *const bad[] = {"", " ", "a", "=b", "a=", "A=b", "a=b=c", "a b=c", "a=\xc3\xa4"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(trace_state_check(bad[i], strlen(bad[i])));
+    char many[33 * 4 + 1] = "";
+    for (int i = 0; i < 33; i++)
+        strcat(many, "a=b,");
+    assert_true(trace_state_check(many, 32 * 4));
+    assert_false(trace_state_check(many, 33 * 4));
+}
+
+static size_t mended(const char *parent, const char *tracestate, struct trace_mender *mender)
+{
+    struct buffer block = {0};
+    struct fault fault;
+    if (parent)
+        assert_int_equal(attributes_set(&block, ATTRIBUTE_STRING, "traceparent", 11, parent, strlen(parent), &fault),
+                         0);
+    if (tracestate)
+        assert_int_equal(
+            attributes_set(&block, ATTRIBUTE_STRING, "tracestate", 10, tracestate, strlen(tracestate), &fault), 0);
+    const uint8_t *bytes = block.data;
+    size_t size = block.size, left = 0, at = 0;
+    struct attribute attribute;
+    assert_int_equal(trace_mender_apply(mender, &bytes, &size), MP_OK);
+    while (attribute_next(bytes, size, &at, &attribute))
+        left++;
+    buffer_free(&block);
+    return left;
+}
+
+static void what_is_no_traceparent_is_taken_out_and_counted(void **state)
+{
+    (void)state;
+    static const char good[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    struct trace_mender mender = {0};
+    assert_int_equal(mended(good, "a=b", &mender), 2);
+    assert_int_equal(mended(good, NULL, &mender), 1);
+    assert_int_equal(mended(NULL, NULL, &mender), 0);
+    assert_int_equal(mender.count, 0);
+    assert_int_equal(mended("00-1-2-3", "a=b", &mender), 0);
+    assert_int_equal(mended(good, "A=b", &mender), 1);
+    assert_int_equal(mended(NULL, "a=b", &mender), 0);
+    assert_int_equal(mender.count, 3);
+    buffer_free(&mender.block);
+}
+
+static void spans_of_neighbours_are_a_step_apart(void **state)
+{
+    (void)state;
+    const struct trace_place place = {"t", 5, "g", 1}, next = {"t", 6, "g", 1},
+                             others[] = {{"u", 5, "g", 1},  {"t", 6, "g", 1}, {"t", 5, "h", 1},
+                                         {"t", 5, NULL, 1}, {"t", 5, "g", 2}, {"g", 5, "t", 1}};
+    uint64_t span = trace_span(7, 8, &place);
+    assert_int_equal(trace_span(7, 9, &next), span + TRACE_SPAN_STEP);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_int_not_equal(trace_span(7, 8, &others[i]), span);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +358,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(any_mixture_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_lineage, setup, teardown),
         cmocka_unit_test(traceparents),
+        cmocka_unit_test(tracestates),
+        cmocka_unit_test(what_is_no_traceparent_is_taken_out_and_counted),
+        cmocka_unit_test(spans_of_neighbours_are_a_step_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
