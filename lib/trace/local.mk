@@ -6,5 +6,6 @@
 noinst_LTLIBRARIES += %D%/libtrace.la
 %C%_libtrace_la_SOURCES = \
 	%D%/log.c %D%/log.h \
+	%D%/pair.c %D%/pair.h \
 	%D%/select.c %D%/select.h \
 	$(empty)
