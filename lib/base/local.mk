@@ -7,6 +7,7 @@ noinst_LTLIBRARIES += %D%/libbase.la
 %C%_libbase_la_SOURCES = \
 	%D%/bits.c %D%/bits.h \
 	%D%/blob.c %D%/blob.h \
+	%D%/buckets.c %D%/buckets.h \
 	%D%/buffer.c %D%/buffer.h \
 	%D%/clock.c %D%/clock.h \
 	%D%/control.c %D%/control.h \

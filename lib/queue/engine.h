@@ -168,6 +168,9 @@ struct engine_settlement {
 #define ENGINE_FRAME_MAX ((size_t)999000000)
 
 struct engine;
+struct figures_topic;
+struct figures_group;
+struct figures_engine;
 
 enum engine_capability {
     ENGINE_ATOMIC = 1 /* a turn's settlements and publications become durable together */
@@ -346,6 +349,21 @@ struct engine_operations {
     enum mp_error (*describe_groups)(struct engine *engine, struct buffer *out);
     enum mp_error (*describe)(struct engine *engine, struct buffer *out);
 
+    /*
+     * Numbers for those who watch (figures.h). These may also be called between turns, when what is in memory is what
+     * load() and the turns since have made it. What they point to is good until the next turn.
+     */
+    /* Puts the numbers of all topics, or groups, into *IDS, ascending, the caller's to free(); *COUNT. MP_ERR_MEMORY. */
+    enum mp_error (*list)(const struct engine *engine, bool groups, uint32_t **ids, size_t *count);
+    /* False: there is no such topic or group (any more). */
+    bool (*topic_figures)(const struct engine *engine, uint32_t topic, struct figures_topic *figures);
+    bool (*group_figures)(const struct engine *engine, uint32_t group, struct figures_group *figures);
+    /* When the oldest message that GROUP has not settled was published; 0: there is none. May ask the store. */
+    int64_t (*group_oldest)(struct engine *engine, uint32_t group);
+    void (*figures)(struct engine *engine, struct figures_engine *figures);
+    /* Whether publications are taken, but for what single topics say: MP_OK; MP_ERR_FULL, with the reason. */
+    enum mp_error (*accepts)(struct engine *engine, struct fault *fault);
+
     /* The name of a topic near to NAME that exists, or NULL; NAME itself if there is one, unless OTHER. */
     const char *(*nearest_topic)(struct engine *engine, const char *name, bool other);
     /* The group that may have been meant by NAME on TOPIC (or a pattern), which is not there; or NULL. */
@@ -375,6 +393,7 @@ struct engine_local_settings {
     uint64_t events;         /* so many are kept at most; 0: no such limit */
     uint32_t events_step;    /* so many are deleted together; 0: 4,096 */
     bool untraced;           /* nothing is written for traces alone, to see what it costs */
+    bool measure;            /* counts what `figures` says of topics and groups: meter.h */
     bool keep_store;         /* for tests: close() leaves the store open, to be opened again */
 };
 

@@ -80,6 +80,7 @@ static void local_close(struct engine *engine)
     free(local->failed_runs);
     free(local->gone);
     free(local->let_go);
+    meter_free(local->meter);
     if (!local->settings.keep_store)
         store_close(local->store);
     free(local);
@@ -308,6 +309,7 @@ static enum mp_error local_commit(struct engine *engine, enum mp_error (*snapsho
     if (error || (error = local_schedule_save(local, fault)) || (error = store_commit(local->store, fault)))
         return error;
     local->commits++;
+    meter_commit(local->meter);
     local->writing = false;
     local->clock_saved = true;
     return MP_OK;
@@ -317,6 +319,7 @@ static enum mp_error local_rollback(struct engine *engine, struct fault *fault)
 {
     struct local *local = local_of(engine);
     local->writing = false;
+    meter_undo(local->meter);
     return store_rollback(local->store, fault);
 }
 
@@ -379,6 +382,12 @@ static const struct engine_operations operations = {
     .describe_topics = local_describe_topics,
     .describe_groups = local_describe_groups,
     .describe = local_describe,
+    .list = local_list,
+    .topic_figures = local_topic_figures,
+    .group_figures = local_group_figures,
+    .group_oldest = local_group_oldest,
+    .figures = local_figures,
+    .accepts = local_accepts,
     .nearest_topic = local_nearest_topic,
     .nearest_group = local_nearest_group,
 };
@@ -387,6 +396,10 @@ enum mp_error engine_local_open(struct store *store, const struct engine_local_s
                                 struct engine **engine, struct fault *fault)
 {
     struct local *local = calloc(1, sizeof *local);
+    if (local && settings && settings->measure && !(local->meter = meter_new())) {
+        free(local);
+        local = NULL;
+    }
     if (!local) {
         store_close(store);
         return fault_memory(fault);

@@ -12,6 +12,7 @@
 #include "message/names.h"
 #include "policy/rate.h"
 #include "queue/engine.h"
+#include "queue/figures.h"
 #include "queue/states.h"
 #include "store/store.h"
 
@@ -154,6 +155,7 @@ struct lease {
     bool suspect; /* one of them may have killed a consumer */
     bool several; /* another lease of its holder lapsed, which held several messages then */
     int64_t deadline;
+    int64_t granted; /* monotonic; 0: before this relay began */
 };
 
 /* A session that holds leases. */
@@ -254,7 +256,9 @@ struct local {
     uint64_t commits, snapshots, lapsed, expired;
     bool held_up; /* somebody was given nothing since the last session ran out of leases */
 
-    struct buffer lineage;      /* of the publication that is being traced */
+    struct buffer lineage; /* of the publication that is being traced */
+    struct meter *meter;   /* NULL: nobody counts */
+
     struct settling *settling;  /* settlements that become events together; NULL: there were none yet */
     struct letter_box *letters; /* dead letters of this turn */
     uint64_t letters_producer;  /* of the frames that they are in; 0: none yet */
@@ -547,8 +551,8 @@ bool local_lease_drains(struct local *local, struct subscription *subscription, 
  */
 uint32_t local_lease_limit(struct local *local, struct subscription *subscription, uint64_t session, uint32_t suspect,
                            bool *pass);
-void local_lease_settled(struct local *local, uint64_t session, uint64_t number, const struct group *group,
-                         uint32_t count);
+/* EVENT of GROUP has ended a lease of some of its messages, or all. */
+void local_lease_settled(struct local *local, const struct group *group, const struct store_event *event);
 void local_leases_clear(struct local *local);
 /* Forgets all leases of GROUP. */
 void local_leases_forget(struct local *local, const struct group *group);
@@ -643,7 +647,22 @@ enum mp_error local_retain_tick(struct local *local, struct fault *fault);
 /* When that has something to do (monotonic). */
 int64_t local_retain_due(const struct local *local);
 
+/* local_meter.c: what others than the meter's own files count */
+
+/* EVENT of GROUP was written. */
+void local_meter_event(struct local *local, const struct group *group, const struct store_event *event);
+/* Messages of LEASE came to the end that EVENT says. */
+void local_meter_lease(struct local *local, const struct lease *lease, const struct store_event *event);
+enum mp_error local_list(const struct engine *engine, bool groups, uint32_t **ids, size_t *count);
+bool local_topic_figures(const struct engine *engine, uint32_t topic, struct figures_topic *figures);
+bool local_group_figures(const struct engine *engine, uint32_t group, struct figures_group *figures);
+int64_t local_group_oldest(struct engine *engine, uint32_t group);
+void local_figures(struct engine *engine, struct figures_engine *figures);
+enum mp_error local_accepts(struct engine *engine, struct fault *fault);
+
 /* local_describe.c */
+/* When the oldest message that GROUP has not settled was published, relay time; 0: there is none. */
+int64_t local_oldest_time(const struct local *local, struct group *group);
 enum mp_error local_describe_topics(struct engine *engine, struct buffer *out);
 enum mp_error local_describe_groups(struct engine *engine, struct buffer *out);
 enum mp_error local_describe(struct engine *engine, struct buffer *out);

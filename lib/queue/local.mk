@@ -23,6 +23,9 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_read.c \
 	%D%/local_group.c \
 	%D%/local_lease.c \
+	%D%/local_meter.c \
+	%D%/meter.c %D%/meter.h \
+	%D%/figures.h \
 	%D%/local_remove.c \
 	%D%/local_retain.c \
 	%D%/local_save.c \

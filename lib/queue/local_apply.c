@@ -247,13 +247,14 @@ enum mp_error local_event(struct local *local, struct group *group, struct store
         return error == MP_ERR_MEMORY
                    ? fault_memory(fault)
                    : fault_set(fault, MP_ERR_INTERNAL, "group %s: an event that does not fit", group->name);
+    local_meter_event(local, group, event);
     if (group->states.floor != floor)
         local_retain_look(local, group->topic);
     if (event->kind == EVENT_LEASED)
         return MP_OK;
     if (local->let_go_count > 0 && (error = local_hold_let_go(local, group->topic, fault)))
         return error;
-    local_lease_settled(local, event->session, event->lease, group, event->count);
+    local_lease_settled(local, group, event);
     /* Given back, or room for more. */
     bool bounded = group->subscription && group->subscription->settings.max_in_flight > 0; /* with its other topics */
     if (event->kind != EVENT_ACKED || bounded || local_group_waiting(group) > 0)

@@ -63,7 +63,7 @@ enum mp_error local_describe_topics(struct engine *engine, struct buffer *out)
  * When the oldest message that GROUP has not settled was published; 0: there is none. What was found for a frame holds
  * for all its messages, so that a group that stands still costs no query.
  */
-static int64_t oldest_time(const struct local *local, struct group *group)
+int64_t local_oldest_time(const struct local *local, struct group *group)
 {
     struct store_frame frame;
     uint64_t floor = group->states.floor;
@@ -109,7 +109,7 @@ static enum mp_error describe_group(const struct local *local, struct group *gro
         (unsigned long long)states->frontier, (unsigned long long)acked(group), (unsigned long long)group->dead,
         (unsigned long long)settled_as(group, STATE_EXPIRED), (unsigned long long)settled_as(group, STATE_DROPPED),
         (unsigned long long)settled_as(group, STATE_DUPLICATE), (unsigned long long)settled_as(group, STATE_FOREIGN),
-        (long long)local_time_to_wall(local, oldest_time(local, group)),
+        (long long)local_time_to_wall(local, local_oldest_time(local, group)),
         (long long)local_time_to_wall(local, subscription->used),
         subscription->shared.waiters || states->counts[STATE_LEASED] > 0 ? "true" : "false");
     if (error || (error = settings_group_each(&subscription->settings, put_setting, out)))

@@ -36,10 +36,11 @@ enum mp_error give_open(const struct giving *giving, uint64_t offset, struct cac
                      store_path(giving->local->store), (unsigned long long)offset, giving->topic->name);
 }
 
-/* Adds COUNT messages of SPAN from offset FIRST on; takes the reference to BLOB. */
-static enum mp_error add(struct giving *giving, uint64_t first, uint32_t count, uint32_t span, const uint8_t *mask,
-                         struct blob *blob, const uint8_t *data, size_t size)
+/* Adds COUNT messages of SPAN of CACHED from offset FIRST on; takes the reference to BLOB. */
+static enum mp_error add(struct giving *giving, const struct cached_frame *cached, uint64_t first, uint32_t count,
+                         uint32_t span, const uint8_t *mask, struct blob *blob, const uint8_t *data, size_t size)
 {
+    struct local *local = giving->local;
     struct engine_delivery delivery = {.topic = giving->topic->id,
                                        .group = giving->group,
                                        .first = first,
@@ -52,6 +53,8 @@ static enum mp_error add(struct giving *giving, uint64_t first, uint32_t count, 
                                        .data = data,
                                        .size = size};
     giving->most -= count < giving->most ? count : giving->most;
+    if (giving->leases && giving->attempt == 1)
+        meter_waited(local->meter, giving->group, local->time - cached->time, count);
     return engine_deliveries_add(giving->deliveries, &delivery) ? fault_memory(giving->fault) : MP_OK;
 }
 
@@ -95,7 +98,7 @@ static enum mp_error give_part(struct giving *giving, const struct cached_frame 
     if (giving->hint)
         *giving->hint = (struct cut_hint){cached->first, cursor.index, cursor.at};
     *given = cursor.index - index;
-    return add(giving, cached->first + index, *given, *given, NULL, blob, blob->data, blob->size);
+    return add(giving, cached, cached->first + index, *given, *given, NULL, blob, blob->data, blob->size);
 }
 
 /* Gives COUNT messages in one piece. *GIVEN 0: no room. */
@@ -109,7 +112,8 @@ static enum mp_error give_piece(struct giving *giving, const struct cached_frame
     *given = 0;
     if (whole && (cached->size <= room || (first && cached->count == 1))) {
         *given = take;
-        return add(giving, cached->first, take, take, NULL, blob_hold(cached->blob), cached->data, cached->size);
+        return add(giving, cached, cached->first, take, take, NULL, blob_hold(cached->blob), cached->data,
+                   cached->size);
     }
     /* A small rest of room is no reason to cut a frame in two. */
     if (first || room > (size_t)64 * 1024 || !whole)
@@ -180,7 +184,7 @@ static enum mp_error give_gathered(struct giving *giving, const struct cached_fr
     }
     if (giving->hint)
         *giving->hint = (struct cut_hint){cached->first, cursor.index, cursor.at};
-    return add(giving, cached->first + index, *given, *taken, *given < *taken ? blob->data + size : NULL, blob,
+    return add(giving, cached, cached->first + index, *given, *taken, *given < *taken ? blob->data + size : NULL, blob,
                blob->data, size);
 }
 

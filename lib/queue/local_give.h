@@ -16,6 +16,7 @@ struct giving {
     uint32_t group;   /* that deliveries tell; 0: none, as to readers */
     uint32_t target;  /* the group that looks: frames for another one alone are not for it; 0: readers */
     uint32_t attempt; /* that deliveries tell */
+    bool leases;      /* it is a grant: what is given was not with anybody */
     uint64_t most;    /* messages that may still be given of this topic */
     struct cut_hint *hint;
     const struct engine_limits *limits;

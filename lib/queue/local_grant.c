@@ -274,6 +274,7 @@ enum mp_error local_grant(struct engine *engine, struct engine_subscription *sha
     struct subscription *subscription = (struct subscription *)shared;
     struct granting granting = {
         .giving = {.local = local,
+                   .leases = true,
                    .most = least(in_flight_left(subscription), local_flow_left(local, subscription)),
                    .limits = limits,
                    .deliveries = deliveries,

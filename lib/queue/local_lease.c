@@ -50,7 +50,8 @@ enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t nu
                             .end = first + span,
                             .unsettled = count,
                             .suspect = suspect,
-                            .deadline = deadline};
+                            .deadline = deadline,
+                            .granted = local->now.monotonic};
     if (map_put(&local->leases, &lease->key, sizeof lease->key, lease)) {
         free(lease);
         return MP_ERR_MEMORY; /* the turn is undone, and with it a holder without leases */
@@ -94,15 +95,15 @@ static void lease_remove(struct local *local, struct holder *holder, struct leas
     }
 }
 
-void local_lease_settled(struct local *local, uint64_t session, uint64_t number, const struct group *group,
-                         uint32_t count)
+void local_lease_settled(struct local *local, const struct group *group, const struct store_event *event)
 {
-    struct lease *lease = local_lease(local, session, number, group);
+    struct lease *lease = local_lease(local, event->session, event->lease, group);
     if (!lease)
         return;
-    lease->unsettled -= count < lease->unsettled ? count : lease->unsettled;
+    local_meter_lease(local, lease, event);
+    lease->unsettled -= event->count < lease->unsettled ? event->count : lease->unsettled;
     if (lease->unsettled == 0)
-        lease_remove(local, holder_of(local, session), lease);
+        lease_remove(local, holder_of(local, event->session), lease);
 }
 
 void local_leases_forget(struct local *local, const struct group *group)
@@ -150,6 +151,10 @@ enum mp_error local_leases_rebuild(struct local *local)
                                 run.value.suspect > 0, deadline))
                 return MP_ERR_MEMORY;
     }
+    at = 0;
+    struct lease *lease;
+    while ((lease = map_next(&local->leases, &at)))
+        lease->granted = 0; /* nobody knows */
     return MP_OK;
 }
 

@@ -58,6 +58,7 @@ enum mp_error local_add_frame(struct local *local, struct topic *topic, const st
     topic->end += frame->count;
     topic->last_time = row.time;
     topic->bytes += frame->size;
+    meter_published(local->meter, topic->id, frame->count, frame->size);
     local_retain_published(local, topic, frame->size);
     topic->dirty = true;
     struct cached_frame cached = {.topic = topic->id,

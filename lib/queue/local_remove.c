@@ -75,6 +75,7 @@ static enum mp_error group_remove(struct local *local, struct group *group, stru
     enum mp_error error = store_delete_group(local->store, group->id, fault);
     if (error)
         return error;
+    meter_group_gone(local->meter, group->id);
     local_leases_forget(local, group);
     local_retain_look(local, group->topic);
     members_remove(&group->topic->groups, group);
@@ -329,6 +330,7 @@ enum mp_error local_delete_topic(struct engine *engine, const char *name, bool f
         return error;
     if (local_retain_forget(local, topic))
         return fault_memory(fault);
+    meter_topic_gone(local->meter, topic->id);
     topic_forget(local, topic);
     /* A start will not look at its frames, by which it would know what sessions have published since the snapshot. */
     local->snapshot_wanted = true;

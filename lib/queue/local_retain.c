@@ -230,6 +230,7 @@ static enum mp_error delete_frames(struct local *local, struct topic *topic, str
         error = store_delete_frames(local->store, topic->id, limit, share->rows, share->bytes, &deleted, fault);
     if (!error && deleted.rows > 0) {
         local_flow_deleted(topic, &deleted);
+        meter_deleted(local->meter, deleted.rows, deleted.bytes);
         error = local_topic_save(local, topic, fault); /* what is counted in it is what is there */
     }
     if (error)
@@ -274,6 +275,7 @@ static enum mp_error delete_gone(struct local *local, struct share *share, struc
             break;
         error = store_delete_frames(local->store, topic, OFFSET_MAX, share->rows, share->bytes, &deleted, fault);
         take_share(share, &deleted);
+        meter_deleted(local->meter, deleted.rows, deleted.bytes);
         if (!error && !is_used_up(share))
             local->gone_count--;
     }

@@ -92,8 +92,9 @@ enum mp_error local_room(struct engine *engine, const char *name, size_t size, u
     (void)session;
     if (local->next_topic >= TOPICS_MAX && !topic)
         return fault_set(fault, MP_ERR_FULL, "the relay has %u topics, and can have no more", TOPICS_MAX - 1);
-    if (!local_retain_has_space(local))
-        return fault_set(fault, MP_ERR_FULL, "the disk of the relay's store is nearly full: less than 64 MiB are free");
+    enum mp_error error = local_accepts(engine, fault);
+    if (error)
+        return error;
     return topic ? local_flow_room(local, topic, messages, bytes, fault) : MP_OK;
 }
 
