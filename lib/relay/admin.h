@@ -23,6 +23,13 @@ bool core_admin_pipeline(struct core *core, const struct request *request, json_
 enum mp_error core_put_pipeline(struct core *core, struct buffer *out);
 
 /*
+ * figures.c: a runner's report NOW came, BEFORE is the one before it (NULL: none is known): counts what it has done since.
+ */
+void core_measure_report(struct core *core, const json_t *now, const json_t *before);
+/* What a report says of the present holds from now on (SIGN 1), or no longer (-1). */
+void core_measure_present(struct core *core, const json_t *report, int sign);
+
+/*
  * Answers REQUEST: with ANSWER when ERROR is MP_OK, else with the words of DETAIL; an error that leaves a change half
  * done goes into FAULT.
  */

@@ -46,12 +46,27 @@ static void forget_reports(struct core *core, const char *runner, size_t *count)
     for (struct report **at = &core->reports, *report; (report = *at);) {
         if (strcmp(report->runner, runner) == 0 || core->now.monotonic - report->time > REPORT_LIFE) {
             *at = report->next;
+            core_measure_present(core, report->said, -1);
             free_report(report);
         } else {
             at = &report->next;
             (*count)++;
         }
     }
+}
+
+static json_t *report_of(const struct core *core, const char *runner)
+{
+    const struct report *report = core->reports;
+    while (report && strcmp(report->runner, runner) != 0)
+        report = report->next;
+    return report ? report->said : NULL;
+}
+
+void core_reports_tidy(struct core *core)
+{
+    size_t count;
+    forget_reports(core, "", &count);
 }
 
 void core_reports_free(struct core *core)
@@ -71,18 +86,25 @@ static enum mp_error take_report(struct core *core, const struct request *reques
         return fault_set(detail, MP_ERR_INVALID, "a report needs a runner's name and an array of stages");
     if (request->head.body_size > REPORT_BYTES)
         return fault_set(detail, MP_ERR_TOO_LARGE, "a report takes %d bytes at most", REPORT_BYTES);
-    forget_reports(core, runner, &count);
-    if (count >= REPORTS_MAX)
-        return fault_set(detail, MP_ERR_TOO_LARGE, "%d runners report already", REPORTS_MAX);
     struct report *report = memory_allocate(sizeof *report);
     if (!report)
         return fault_memory(detail);
+    json_t *before = json_incref(report_of(core, runner));
+    forget_reports(core, runner, &count);
+    if (count < REPORTS_MAX)
+        core_measure_report(core, asked, before);
+    json_decref(before);
+    if (count >= REPORTS_MAX) {
+        memory_release(report);
+        return fault_set(detail, MP_ERR_TOO_LARGE, "%d runners report already", REPORTS_MAX);
+    }
     snprintf(report->runner, sizeof report->runner, "%s", runner);
     report->time = core->now.monotonic;
     report->said = json_incref(asked);
     json_object_del(asked, "verb");
     report->next = core->reports;
     core->reports = report;
+    core_measure_present(core, asked, 1);
     return MP_OK;
 }
 

@@ -311,6 +311,7 @@ void core_free(struct core *core)
     core->engine->operations->close(core->engine);
     core_sessions_free(core);
     core_reports_free(core);
+    core_measures_free(&core->measures);
     free(core->evicted);
     free(core->dropped);
     free(core->name);
@@ -336,6 +337,7 @@ void core_submit(struct core *core, uint64_t connection, const uint32_t *ids, un
         core_request_free(core, request);
         return;
     }
+    core->counters.types[request->head.type]++;
     core->pending += blob->size;
     core->more = true;
     list_add(request->head.type == PROTOCOL_PUBLISH ? &core->publications : &core->submitted, request);
@@ -481,10 +483,31 @@ static void end_trouble(struct core *core)
     core->in_trouble = false;
 }
 
+static int64_t stopwatch(const struct core *core)
+{
+    return core->settings.stopwatch ? core->settings.stopwatch(core->settings.context) : 0;
+}
+
+/* What began at SINCE is over. */
+static void measure(const struct core *core, struct buckets *buckets, int64_t since)
+{
+    if (core->settings.stopwatch)
+        buckets_add(buckets, buckets_turn, stopwatch(core) - since, 1);
+}
+
+static void commit(struct core *core, struct fault *fault)
+{
+    int64_t began = stopwatch(core);
+    take_error(fault, core->engine->operations->commit(core->engine, core_sessions_save, core, fault),
+               "the turn could not be committed");
+    measure(core, &core->measures.commits, began);
+}
+
 void core_turn(struct core *core, struct moment now)
 {
     const struct engine_operations *engine = core->engine->operations;
     struct fault fault = {0};
+    int64_t began = stopwatch(core);
     core->now = now;
     core->counters.turns++;
     engine->begin(core->engine, now);
@@ -503,8 +526,7 @@ void core_turn(struct core *core, struct moment now)
     if (!fault.code)
         core_serve(core, &fault);
     if (!fault.code && engine->changed(core->engine))
-        take_error(&fault, engine->commit(core->engine, core_sessions_save, core, &fault),
-                   "the turn could not be committed");
+        commit(core, &fault);
     if (pause) {
         replies_undo(core, fault_text(&fault));
     } else if (fault.code) {
@@ -515,6 +537,7 @@ void core_turn(struct core *core, struct moment now)
     }
     core_expire(core);
     replies_send(core);
+    measure(core, &core->measures.turns, began);
 }
 
 int64_t core_due(const struct core *core)

@@ -51,6 +51,11 @@ struct core_settings {
     enum mp_error (*control)(void *context, const char *verb, struct fault *fault);
     /* What the supervisor has said of the pipeline last, a JSON object; NULL: nothing. May be NULL. */
     const char *(*pipeline)(void *context);
+    /*
+     * Microseconds of any clock that does not step: how long turns and commits take is then measured, and what runners
+     * report is added up (figures.h). NULL: neither; nothing else reads a clock here.
+     */
+    int64_t (*stopwatch)(void *context);
     /* A turn failed and was undone, or went well again (ERROR MP_OK). May be NULL. */
     void (*trouble)(void *context, enum mp_error error, const char *text);
 };

@@ -15,6 +15,7 @@ noinst_LTLIBRARIES += %D%/librelay.la
 	%D%/core_publish.c \
 	%D%/core_session.c \
 	%D%/core_settle.c \
+	%D%/figures.c %D%/figures.h \
 	%D%/notify.c %D%/notify.h \
 	%D%/private.h \
 	%D%/relay.c %D%/relay.h \

@@ -7,6 +7,7 @@
 #ifndef RELAY_PRIVATE_H
 #define RELAY_PRIVATE_H
 
+#include "base/buckets.h"
 #include "base/map.h"
 #include "policy/rate.h"
 #include "relay/core.h"
@@ -87,6 +88,15 @@ struct binding {
 struct core_counters {
     uint64_t turns, undone, requests, invalid, published, published_frames, published_bytes, delivered, settled, stale,
         repeats, gaps, refused_full, hellos, evicted;
+    uint64_t types[PROTOCOL_LEAVE + 1]; /* requests, by enum protocol_type */
+};
+
+/* What is measured where there is a stopwatch: figures.h. */
+struct core_measures {
+    struct buckets turns, commits;
+    struct measured_stage **stages; /* in the order of their first report */
+    size_t stages_count, stages_capacity;
+    struct map stages_by_name;
 };
 
 struct core {
@@ -127,6 +137,7 @@ struct core {
 
     struct engine_deliveries deliveries; /* room that is used again */
     struct core_counters counters;
+    struct core_measures measures;
 };
 
 /* core.c: replies. All take memory for granted no more than they must: without it the client gets no answer and asks
@@ -206,8 +217,13 @@ void core_extend(struct core *core, struct request *request);
 
 /* admin.c. FAULT as above; a request that waits, or is over, sets none. */
 bool core_admin(struct core *core, struct request *request, struct fault *fault);
+/* Forgets what runners have reported that were silent since. */
+void core_reports_tidy(struct core *core);
 /* Forgets what runners have reported. */
 void core_reports_free(struct core *core);
+/* figures.c */
+void core_measures_free(struct core_measures *measures);
+
 /* Answers `wait` requests whose group has drained. */
 void core_check_waits(struct core *core);
 

@@ -231,6 +231,7 @@ enum mp_error runner_open(const struct runner_settings *settings, struct pipelin
         return fault_memory(fault);
     runner->settings = *settings;
     runner->configure = true;
+    runner->started = clock_monotonic();
     runner->open_again = runner->groups_at = CLOCK_NEVER;
     raise_limits(pipeline);
     enum mp_error error = address_of_relay(settings->relay, &runner->address, fault);

@@ -85,6 +85,7 @@ static enum mp_error put_report(const struct runner *runner, struct buffer *out)
     if (report) {
         json_object_set_new(report, "verb", json_string("report"));
         json_object_set_new(report, "runner", json_string(name));
+        json_object_set_new(report, "uptime_us", json_integer(clock_monotonic() - runner->started));
         json_object_set_new(report, "pipeline", json_string(runner->generation->pipeline->name));
     }
     return put_json(report, out);

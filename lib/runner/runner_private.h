@@ -45,6 +45,7 @@ struct runner {
     struct stage_children *children;
     struct staging staging;
     struct turn turn;
+    int64_t started; /* monotonic */
     enum runner_phase phase;
     enum runner_state state;
     bool draining;

@@ -10,6 +10,7 @@
 #ifndef RUNNER_STAGE_PRIVATE_H
 #define RUNNER_STAGE_PRIVATE_H
 
+#include "base/buckets.h"
 #include "base/histogram.h"
 #include "base/log.h"
 #include "base/turn.h"
@@ -132,8 +133,9 @@ struct runner_stage {
     struct log_limit failures; /* how often they are told in the log */
     unsigned deaths_told;      /* deaths that the log has, STAGE_DEATHS_TOLD at most */
     struct stage_counters counters;
-    struct histogram times; /* microseconds of work */
-    int64_t faded;          /* when they were faded last */
+    struct histogram times;    /* microseconds of work */
+    struct buckets worked_for; /* the same, all since the start, by buckets_wait */
+    int64_t faded;             /* when they were faded last */
     uint64_t changes;
 };
 

@@ -45,6 +45,15 @@ static json_t *outputs_of(const struct runner_stage *stage)
     return to;
 }
 
+/* How long its work took: for those who watch the relay. */
+static json_t *times_of(const struct runner_stage *stage)
+{
+    json_t *cells = json_array();
+    for (size_t i = 0; i <= BUCKETS; i++)
+        json_array_append_new(cells, json_integer((json_int_t)stage->worked_for.cells[i]));
+    return json_pack("{s:I,s:o}", "sum_us", (json_int_t)stage->worked_for.sum, "cells", cells);
+}
+
 json_t *runner_stage_describe(const struct runner_stage *stage)
 {
     const struct stage_counters *counters = &stage->counters;
@@ -61,6 +70,8 @@ json_t *runner_stage_describe(const struct runner_stage *stage)
     if (said && counters->retraced > 0)
         json_object_set_new(said, "retraced", json_integer((json_int_t)counters->retraced));
     const char *breaker = stage_breaker_state(stage);
+    if (said && stage->hands.operations)
+        json_object_set_new(said, "times", times_of(stage));
     if (said && breaker)
         json_object_set_new(said, "breaker", json_string(breaker));
     return said;

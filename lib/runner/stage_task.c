@@ -196,6 +196,7 @@ static void finished(void *context, struct stage_task *done, const struct stage_
     if (outcome->end != STAGE_NOT_BEGUN) {
         int64_t took = outcome->result.duration > 0 ? outcome->result.duration : clock_monotonic() - task->begun;
         histogram_add(&stage->times, took, 1);
+        buckets_add(&stage->worked_for, buckets_wait, took, 1);
         stage->worked += done->count;
     }
     if (outcome->end == STAGE_NOT_BEGUN || outcome->result.ended_early)
