@@ -17,7 +17,7 @@ bin_PROGRAMS += %D%/mrecv
 
 bin_PROGRAMS += %D%/mrelay
 %C%_mrelay_SOURCES = %D%/mrelay.c
-%C%_mrelay_LDADD = $(CLI_LAYER) $(RUNNER_LIBS)
+%C%_mrelay_LDADD = $(CLI_LAYER) lib/web/libweb.la $(EVENT_HTTP_LIBS) $(RUNNER_LIBS)
 
 bin_PROGRAMS += %D%/mretry
 %C%_mretry_SOURCES = %D%/mretry.c

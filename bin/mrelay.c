@@ -9,6 +9,7 @@
 #include "cli/serve.h"
 #include "cli/supervise.h"
 #include "message/frame.h"
+#include "web/http.h"
 
 struct mrelay_settings {
     const char *relay, *store;
@@ -176,6 +177,15 @@ static const struct option_spec specs[] = {
      .help = "listen here too: ipc:///path, tcp://host:port; may be repeated",
      .man = "Listen at\n.Ar URL\n.Pq Pa ipc:///path , tcp://host:port , tcp://[v6]:port\n"
             "too, besides the socket that follows from the name.\nMay be repeated."},
+    {.name = "http",
+     .kind = OPTION_TEXT,
+     .at = AT(serve.http),
+     .argument = "ADDRESS",
+     SERVING,
+     .help = "serve metrics and health there: 127.0.0.1:9090, unix:/path",
+     .man = "Serve\n.Pa /metrics\nfor Prometheus,\n.Pa /healthz\nand\n.Pa /readyz\nby HTTP at\n.Ar ADDRESS :\n"
+            ".Ar HOST : Ns Ar PORT ,\n.Ar PORT\n.Pq of this machine alone ,\nor\n.Cm unix : Ns Ar PATH ;\n"
+            "see\n.Sx METRICS .\nPort 0 takes any that is free: the log and\n.Nm Cm status\nsay which."},
     {.name = "store",
      .kind = OPTION_TEXT,
      .at = AT(store),
@@ -472,7 +482,7 @@ static int run(const struct mrelay_settings *settings, const struct options *opt
 
 int main(int argc, char **argv)
 {
-    struct mrelay_settings settings = {.admin.wait = -1, .serve.log_level = LOG_INFO};
+    struct mrelay_settings settings = {.admin.wait = -1, .serve.log_level = LOG_INFO, .serve.web = &web_http};
     struct options options;
     int code = options_parse(&program, argc, argv, &settings, &options);
     if (code >= 0)

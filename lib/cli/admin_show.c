@@ -292,6 +292,8 @@ static void print_relay(const json_t *status)
     {
         printf("%-9s  %s\n", index ? "" : "listening", json_string_value(item) ? json_string_value(item) : "");
     }
+    if (*admin_string(status, "http"))
+        printf("http       %s\n", admin_string(status, "http"));
     printf("clients    %" PRIu64 " connection%s, %" PRIu64 " session%s\n", connections, plural(connections), sessions,
            plural(sessions));
     printf("messages   %" PRIu64 " published, %" PRIu64 " delivered, %" PRIu64 " settled since the start\n",

@@ -61,6 +61,10 @@ static int check(const struct serve_settings *settings, const struct options *op
         return options_wrong(options, "-r: a relay has a name: addresses to listen at are given with --listen");
     if (options_given(options, "lease") && (settings->lease < 1000000 || settings->lease > INT64_C(86400) * 1000000))
         return options_wrong(options, "--lease: a lease takes from 1s to 24h");
+    struct address http;
+    struct fault fault = {0};
+    if (settings->http && address_parse_http(settings->http, &http, &fault))
+        return options_wrong(options, "--http: %s", fault_text(&fault));
     if (settings->listen.count > RELAY_LISTEN_MAX)
         return options_wrong(options, "--listen: %d addresses at most", RELAY_LISTEN_MAX);
     return OPTIONS_GO;
@@ -85,6 +89,8 @@ int serve(const struct serve_settings *settings, const struct options *options, 
         .name = settings->name,
         .store = given ? store : settings->store,
         .insecure = settings->insecure,
+        .http = settings->http,
+        .web = settings->web,
         .max_message = (uint32_t)settings->max_message,
         .max_connections = (unsigned)settings->max_connections,
         .lease = (uint32_t)(settings->lease / 1000),

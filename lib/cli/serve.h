@@ -6,10 +6,14 @@
 
 #include "cli/options.h"
 
+struct relay_web;
+
 struct serve_settings {
     const char *name;  /* the relay's; NULL: the default one */
     const char *store; /* a file; NULL: by the name */
     struct option_list listen;
+    const char *http;                      /* where HTTP is served; NULL: nowhere */
+    const struct relay_web *web;           /* what serves it */
     uint64_t max_message, max_connections; /* 0: the relay's own limits */
     int64_t lease;                         /* microseconds */
     double client_rate;                    /* messages a second that a client may send; 0: no limit */

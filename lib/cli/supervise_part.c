@@ -96,6 +96,7 @@ bool part_start_relay(struct part *part)
     add_option(&line, "--max-message", most);
     add_option(&line, "--lease", lease);
     add_option(&line, "--client-rate", rate);
+    add_option(&line, "--http", pipeline->relay.http);
     if (pipeline->relay.insecure || settings->insecure)
         add(&line, "--insecure");
     add_log(&line, settings);

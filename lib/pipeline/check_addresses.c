@@ -71,7 +71,7 @@ static void add_relay(struct load *load, struct listener *listeners, size_t *cou
 void check_addresses(struct load *load)
 {
     const struct pipeline *pipeline = load->pipeline;
-    size_t most = 1 + pipeline->relay.listen_count, count = 0;
+    size_t most = 2 + pipeline->relay.listen_count, count = 0;
     for (size_t i = 0; i < pipeline->sources_count; i++)
         most += pipeline->sources[i].socket.url != NULL;
     for (size_t i = 0; i < pipeline->stages_count; i++)
@@ -81,6 +81,11 @@ void check_addresses(struct load *load)
         return;
     add_own(load, listeners, &count);
     add_relay(load, listeners, &count);
+    add(load, listeners, &count,
+        &(struct listener){.text = pipeline->relay.http,
+                           .what = "the relay's HTTP",
+                           .name = "",
+                           .place = &pipeline->relay.http_place});
     for (size_t i = 0; i < pipeline->sources_count; i++) {
         const struct pipeline_source *source = &pipeline->sources[i];
         if (source->socket.url != NULL && source->socket.role == PEER_LISTEN)

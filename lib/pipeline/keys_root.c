@@ -1,6 +1,8 @@
 /* The file itself, `relay:` and `topics:`. */
 #include "pipeline/keys.h"
 
+#include "transport/address.h"
+
 #include <stdio.h>
 
 enum { THINGS_MAX = 10000 }; /* topics, stages, … each */
@@ -222,10 +224,15 @@ static void read_listen(struct load *load, const struct key *key, const struct y
 static void read_http(struct load *load, const struct key *key, const struct yaml_pair *pair, void *into)
 {
     const char *text = read_text(load, key->name, key->type, &pair->value);
-    *(const char **)into = text;
-    if (text != NULL)
-        diagnose_warning(load->diagnostics, &pair->key.place,
-                         "http: this version has no HTTP (metrics and a dashboard come later): nothing listens there");
+    struct address address;
+    struct fault fault;
+    if (text == NULL)
+        return;
+    if (address_parse_http(text, &address, &fault) == MP_OK)
+        *(const char **)into = load_copy(load, address.text, strlen(address.text));
+    else
+        diagnose_error(load->diagnostics, &pair->value.place, "http: %s", fault_text(&fault));
+    load->pipeline->relay.http_place = pair->value.place;
 }
 
 static void read_engine(struct load *load, const struct key *key, const struct yaml_pair *pair, void *into)
@@ -279,11 +286,11 @@ static const struct key relay_keys[] = {
     {.name = "http",
      .kind = KEY_READ,
      .read = read_http,
-     .type = "HOST:PORT",
-     .schema = "{\"type\":\"string\"}",
+     .type = "HOST:PORT, or unix:PATH",
+     .schema = "{\"type\":[\"string\",\"integer\"]}",
      AT(http),
-     .help = "where metrics are to be had; this version does not serve them yet",
-     .example = "127.0.0.1:8080"},
+     .help = "serve metrics for Prometheus, and whether the relay is well, there by HTTP",
+     .example = "127.0.0.1:9090"},
     {.name = "engine",
      .kind = KEY_READ,
      .read = read_engine,

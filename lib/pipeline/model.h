@@ -177,7 +177,8 @@ struct pipeline {
         const char **listen; /* URLs */
         struct pipeline_place *listen_places;
         size_t listen_count;
-        const char *http;
+        const char *http; /* where metrics are served; NULL: nowhere */
+        struct pipeline_place http_place;
         const char *store; /* NULL: by the name */
         uint64_t max_message;
         int64_t lease;

@@ -36,6 +36,7 @@ struct relay {
     struct address addresses[RELAY_LISTEN_MAX + 1];
     unsigned addresses_count;
     struct log_limit trouble_limit, undone_limit;
+    void *web;               /* what serves HTTP; NULL: nothing does */
     struct control *control; /* to what supervises this relay; NULL: nobody does */
     char *pipeline;          /* what that said last */
     bool stopping;
@@ -119,6 +120,12 @@ static uint64_t random_bits(void *context)
     return bits;
 }
 
+static int64_t stopwatch(void *context)
+{
+    (void)context;
+    return clock_monotonic();
+}
+
 static void core_trouble(void *context, enum mp_error error, const char *text)
 {
     struct relay *relay = context;
@@ -141,10 +148,12 @@ static enum mp_error describe(void *context, struct buffer *out)
     enum mp_error error = buffer_append_string(out, "\"listen\":[");
     for (unsigned i = 0; !error && i < relay->addresses_count; i++)
         error = buffer_append_format(out, "%s\"%s\"", i ? "," : "", relay->addresses[i].text);
+    if (!error)
+        error = buffer_append_format(out, "],\"http\":\"%s\"", relay->web ? relay->settings->web->url(relay->web) : "");
     if (error)
         return error;
     return buffer_append_format(out,
-                                "],\"connections\":%u,\"accepted\":%llu,\"refused\":%llu,\"closed_by_fault\":%llu,"
+                                ",\"connections\":%u,\"accepted\":%llu,\"refused\":%llu,\"closed_by_fault\":%llu,"
                                 "\"received_bytes\":%llu,\"sent_bytes\":%llu,\"held_bytes\":%zu",
                                 counters.connections, (unsigned long long)counters.accepted,
                                 (unsigned long long)counters.refused, (unsigned long long)counters.closed_by_fault,
@@ -300,7 +309,7 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
     }
     struct store *store;
     struct engine *engine;
-    struct engine_local_settings local = {.lease = relay->settings->lease};
+    struct engine_local_settings local = {.lease = relay->settings->lease, .measure = relay->settings->http != NULL};
     if ((error = store_open(store_at, &store, fault)) || (error = engine_local_open(store, &local, &engine, fault)))
         return error;
     struct core_settings settings = {
@@ -317,6 +326,7 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
         .describe = describe,
         .control = pass_on,
         .pipeline = pipeline,
+        .stopwatch = relay->settings->http ? stopwatch : NULL,
         .trouble = core_trouble,
     };
     return core_new(engine, &settings, clock_moment(), &relay->core, fault);
@@ -340,6 +350,22 @@ static enum mp_error open_server(struct relay *relay, struct fault *fault)
     return server_new(relay->base, &settings, &relay->server, fault);
 }
 
+static enum mp_error open_web(struct relay *relay, struct fault *fault)
+{
+    const struct relay_settings *settings = relay->settings;
+    const struct relay_view view = {.base = relay->base, .core = relay->core, .server = relay->server};
+    struct log_line line;
+    if (!settings->http)
+        return MP_OK;
+    enum mp_error error = settings->web->open(settings->http, &view, &relay->web, fault);
+    if (error || settings->web->is_loopback(relay->web))
+        return error;
+    log_begin(&line, LOG_WARNING, "HTTP is served to other machines, without encryption or a password");
+    log_field(&line, "url", "%s", settings->web->url(relay->web));
+    log_end(&line);
+    return MP_OK;
+}
+
 static enum mp_error open_events(struct relay *relay, struct fault *fault)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
@@ -356,6 +382,8 @@ static enum mp_error open_events(struct relay *relay, struct fault *fault)
 
 static void relay_close(struct relay *relay)
 {
+    if (relay->web)
+        relay->settings->web->close(relay->web);
     server_free(relay->server);
     core_free(relay->core);
     for (unsigned i = 0; i < 3; i++)
@@ -389,6 +417,8 @@ static void log_start(const struct relay *relay)
     log_field(&line, "version", "%s", mp_version());
     for (unsigned i = 0; i < relay->addresses_count; i++)
         log_field(&line, "listen", "%s", relay->addresses[i].text);
+    if (relay->web)
+        log_field(&line, "http", "%s", relay->settings->web->url(relay->web));
     log_end(&line);
 }
 
@@ -403,7 +433,7 @@ enum mp_error relay_serve(const struct relay_settings *settings, struct fault *f
     enum mp_error error = relay.base ? set_name(&relay, fault) : fault_memory(fault);
     if (error || (error = open_events(&relay, fault)) || (error = open_control(&relay, fault)) ||
         (error = open_core(&relay, fault)) || (error = open_server(&relay, fault)) ||
-        (error = listen_all(&relay, fault))) {
+        (error = open_web(&relay, fault)) || (error = listen_all(&relay, fault))) {
         notify_ready(settings->ready, error, fault_text(fault));
         relay_close(&relay);
         return error;

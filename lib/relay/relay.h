@@ -9,7 +9,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct event_base;
+struct core;
+struct server;
+
 enum { RELAY_LISTEN_MAX = 64 };
+
+/* What the relay shows to what serves HTTP in its loop. */
+struct relay_view {
+    struct event_base *base;
+    struct core *core;     /* figures.h */
+    struct server *server; /* its counters */
+};
+
+/*
+ * What serves HTTP: lib/web, which stands above the relay. All is called in the loop's thread; between two turns of the
+ * loop the relay takes one of its own, so that nothing here may take long.
+ */
+struct relay_web {
+    /* Listens at ADDRESS: HOST:PORT, PORT or unix:/path. MP_ERR_INVALID, MP_ERR_BUSY, MP_ERR_IO; says what to do. */
+    enum mp_error (*open)(const char *address, const struct relay_view *view, void **web, struct fault *fault);
+    /* Where it is to be reached, "http://127.0.0.1:9090". */
+    const char *(*url)(const void *web);
+    bool (*is_loopback)(const void *web);
+    void (*close)(void *web);
+};
 
 struct relay_settings {
     const char *name;                     /* NULL: $MSGPIPE_RELAY, or "default" */
@@ -21,9 +45,11 @@ struct relay_settings {
     uint32_t max_message;     /* bytes of a body; 0: 16 MiB */
     uint32_t lease;           /* milliseconds; 0: 30,000 */
     unsigned max_connections; /* 0: as many as descriptors allow */
-    double client_rate;       /* messages a second that one client may publish; 0: as many as it likes */
-    int control; /* a descriptor to what supervises it (base/control.h); when that goes, it stops; -1: none */
-    int ready;   /* a descriptor to tell when it serves ("ready\n") or why not; -1: none */
+    const char *http;         /* where HTTP is served by WEB; NULL: nowhere */
+    const struct relay_web *web;
+    double client_rate; /* messages a second that one client may publish; 0: as many as it likes */
+    int control;        /* a descriptor to what supervises it (base/control.h); when that goes, it stops; -1: none */
+    int ready;          /* a descriptor to tell when it serves ("ready\n") or why not; -1: none */
 };
 
 /*

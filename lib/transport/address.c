@@ -149,6 +149,31 @@ enum mp_error address_parse(const char *text, struct address *address, struct fa
     return fault_set(fault, MP_ERR_INVALID, "%.200s: this is no address: " ADDRESS_EXAMPLES, text);
 }
 
+enum mp_error address_parse_http(const char *text, struct address *address, struct fault *fault)
+{
+    char url[sizeof(address->text)];
+    const char *at = strncmp(text, "http://", 7) == 0 ? text + 7 : text;
+    bool port = *at != '\0' && at[strspn(at, "0123456789")] == '\0';
+    const char *before = "tcp://";
+
+    if (strncmp(at, "unix:", 5) == 0 && strncmp(at, "unix://", 7) != 0) {
+        before = "ipc://";
+        at += 5;
+    } else if (strstr(at, "://") != NULL) {
+        before = "";
+    } else if (port) {
+        before = "tcp://127.0.0.1:";
+    }
+    int size = snprintf(url, sizeof(url), "%s%s", before, at);
+    enum mp_error error = size < (int)sizeof(url) ? address_parse(url, address, fault) : MP_ERR_TOO_LARGE;
+    if (error != MP_OK && (strcmp(before, "tcp://") == 0 || strcmp(at, "") == 0)) {
+        char shown[FAULT_QUOTE];
+        return fault_set(fault, error, "%s: HTTP is served at HOST:PORT, such as 127.0.0.1:9090, or unix:PATH",
+                         fault_quote(shown, text, strlen(text)));
+    }
+    return size < (int)sizeof(url) ? error : fault_set(fault, error, "an address of %d bytes is too long", size);
+}
+
 bool address_is_loopback(const struct address *address)
 {
     struct in_addr v4;

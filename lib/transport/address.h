@@ -24,6 +24,12 @@ struct address {
 /* Takes TEXT apart; MP_ERR_INVALID and MP_ERR_TOO_LARGE say what is wrong and show a right one. */
 enum mp_error address_parse(const char *text, struct address *address, struct fault *fault);
 
+/*
+ * The same of where HTTP is served: HOST:PORT, [V6]:PORT, PORT of 127.0.0.1, unix:PATH; http:// before it is allowed, and
+ * what address_parse() takes.
+ */
+enum mp_error address_parse_http(const char *text, struct address *address, struct fault *fault);
+
 /* Whether an address reaches this machine only (127.0.0.0/8, ::1, localhost, any Unix socket). */
 bool address_is_loopback(const struct address *address);
 

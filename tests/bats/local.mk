@@ -8,6 +8,7 @@ bats_tests += %D%/disk.bats
 bats_tests += %D%/flow.bats
 bats_tests += %D%/kills.bats
 bats_tests += %D%/library.bats
+bats_tests += %D%/metrics.bats
 bats_tests += %D%/mrelay.bats
 bats_tests += %D%/mrelay_change.bats
 bats_tests += %D%/mrelay_check.bats

@@ -15,6 +15,18 @@ unit_tests += %D%/test_bits
 %C%_test_bits_SOURCES = %D%/test_bits.c
 %C%_test_bits_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_meter
+%C%_test_meter_SOURCES = %D%/test_meter.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_meter_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_figures
+%C%_test_figures_SOURCES = %D%/test_figures.c %D%/core_rig.c %D%/core_rig.h
+%C%_test_figures_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_web_text
+%C%_test_web_text_SOURCES = %D%/test_web_text.c
+%C%_test_web_text_LDADD = lib/web/libweb.la $(BASE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_order
 %C%_test_order_SOURCES = %D%/test_order.c
 %C%_test_order_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)

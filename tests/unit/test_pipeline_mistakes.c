@@ -202,6 +202,8 @@ static void mistakes_of_the_whole(void **state)
         {"topics: {a: }\n", "1:10: warning: topic 'a' is not used: nobody sends to it, nobody takes from it"},
         {"relay: {listen: ['tcp://127.0.0.1:5', 'tcp://127.0.0.1:5']}\n",
          "1:39: error: the relay listens at tcp://127.0.0.1:5 already"},
+        {"relay: {listen: 'tcp://127.0.0.1:5', http: '127.0.0.1:5'}\n",
+         "1:44: error: the relay listens at tcp://127.0.0.1:5 already"},
         {AB "sources: {s: {pull: {listen: 'tcp://*:5'}, to: a}}\nsinks: {t: {from: b, push: {listen: "
             "'tcp://127.0.0.1:5'}}}\n",
          "3:37: error: source s listens at tcp://*:5 already"},
