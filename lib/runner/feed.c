@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "stage/steps.h"
 
 enum {
     POLL = 60000,                    /* milliseconds that the relay waits for messages */
@@ -37,7 +38,7 @@ static void unload(struct stage_parcel *parcel)
 {
     const struct feed *feed = parcel->feed;
     bool looked_at = feed->looked && feed->queue.first == parcel;
-    if (parcel->taken == parcel->count && parcel->pins == 0 && !looked_at)
+    if (parcel->taken == parcel->count && parcel->pins == 0 && !looked_at && !feed->keeps)
         stage_parcel_unload(parcel);
 }
 
@@ -128,6 +129,23 @@ static struct part take_rest(struct feed *feed)
 
 /* ---- what becomes of messages --------------------------------------------------------------------------------- */
 
+/* The steps forget PART, which comes again, or died: neither it nor another one of its id is a duplicate then. */
+static void undo(struct feed *feed, const struct part *part)
+{
+    struct stage_parcel *parcel = part->parcel;
+    if (!feed->keeps || !feed->steps)
+        return;
+    struct frame_cursor cursor = frame_cursor(&parcel->frame);
+    struct record record;
+    int64_t now = clock_monotonic();
+    if (part->index > 0 && !frame_skip(&cursor, part->index))
+        return;
+    for (uint32_t i = part->index; i < part->index + part->count && frame_next(&cursor, &record); i++) {
+        const struct format_item item = stage_parcel_item(parcel, &record, i);
+        stage_steps_forget(feed->steps, &item, parcel->ticket + i, now);
+    }
+}
+
 static void settle_part(struct feed *feed, const struct part *part, const struct protocol_settlement *how)
 {
     if (!feed->broken && !feed_has_lost(feed, part->parcel) && !feed_has_left(feed)) {
@@ -141,12 +159,14 @@ static void settle_part(struct feed *feed, const struct part *part, const struct
 void feed_settle(struct feed *feed, const struct part *part, const struct protocol_settlement *how)
 {
     feed->working -= part->count;
+    undo(feed, part);
     settle_part(feed, part, how);
 }
 
 void feed_drop(struct feed *feed, const struct part *part)
 {
     feed->working -= part->count;
+    undo(feed, part);
     settled(part->parcel, part->count);
 }
 
@@ -261,8 +281,10 @@ static void drop_parts(struct commit *commit)
 
 static void settle_parts(struct feed *feed, const struct commit *commit, const struct protocol_settlement *how)
 {
-    for (uint32_t i = 0; i < commit->count; i++)
+    for (uint32_t i = 0; i < commit->count; i++) {
+        undo(feed, &commit->parts[i]);
         settle_part(feed, &commit->parts[i], how);
+    }
 }
 
 /*
@@ -369,6 +391,8 @@ static void lose(struct feed *feed)
         struct part rest = take_rest(feed);
         settled(rest.parcel, rest.count);
     }
+    for (uint32_t i = 0; i < feed->open.count; i++)
+        undo(feed, &feed->open.parts[i]);
     drop_parts(&feed->open);
     commit_clear(&feed->open, false);
     feed->calls.lost(feed->calls.context, feed);

@@ -7,7 +7,8 @@
  * put into open.outputs, feed_settle(), or feed_drop(). A relay that forgot the session has taken back its messages:
  * those that are here are forgotten too, and those that are worked upon, or in a window, are lost (feed_has_lost()).
  *
- * A parcel goes when its last message is settled; its bytes may go earlier, when all are taken and nobody pins them.
+ * A parcel goes when its last message is settled; its bytes may go earlier, when all are taken and nobody pins them, unless
+ * the feed keeps them.
  */
 #ifndef RUNNER_FEED_H
 #define RUNNER_FEED_H
@@ -42,6 +43,7 @@ struct feed {
     const char *group;
     struct client_link *link;
     struct stage_steps *steps; /* the stage's */
+    bool keeps; /* the bytes of messages stay until they are settled: what is not done with, the steps are to forget */
 
     uint32_t want;            /* messages that it should have in hand at most; 0: it fetches nothing */
     struct stage_queue queue; /* of messages that were not taken */

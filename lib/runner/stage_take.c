@@ -120,9 +120,11 @@ enum mp_error stage_open_steps(struct runner_stage *stage, struct fault *fault)
 {
     const struct pipeline_stage *model = stage->model;
     size_t feeds = model->from.count, number = 0;
+    bool dedupes = false;
     stage->has_steps = model->steps_count > 0;
     for (size_t i = 0; i < model->steps_count; i++) {
         const struct stage_step *step = &model->steps[i];
+        dedupes = dedupes || step->kind == STAGE_STEP_DEDUPE;
         stage->has_windows = stage->has_windows || step->kind == STAGE_STEP_AGGREGATE;
         uint32_t rate = step->kind == STAGE_STEP_RATE_LIMIT ? (uint32_t)(step->rate < 1e6 ? step->rate : 1e6) + 1 : 0;
         if (rate > 0 && (stage->rate == 0 || rate < stage->rate))
@@ -135,6 +137,7 @@ enum mp_error stage_open_steps(struct runner_stage *stage, struct fault *fault)
         return fault_memory(fault);
     enum mp_error error = MP_OK;
     for (struct feed *feed = stage->feeds; !error && feed; feed = feed->next, number++) {
+        feed->keeps = dedupes;
         stage->contexts[number] = (struct window_context){stage, feed};
         if (stage->has_windows || number == 0)
             error = open_steps(stage, &stage->contexts[number], &feed->steps, fault);

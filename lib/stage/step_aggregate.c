@@ -22,6 +22,7 @@ struct state {
     struct buffer block; /* the attributes of what comes of a window */
     struct buffer tickets;
     bool came_out; /* something came of the window that ends */
+    bool telling;  /* of the window that ends, to the owner */
 };
 
 /* ---- making ready --------------------------------------------------------------------------- */
@@ -157,7 +158,9 @@ static enum mp_error aggregate_apply(struct step *step, struct passage *passage,
     struct format_text key;
     struct fault fault = {0};
     if (passage->forget) {
-        windows_forget(&state->windows, passage->ticket);
+        /* Those of the window that is being told of leave it with it. */
+        if (!state->telling)
+            windows_forget(&state->windows, passage->ticket);
         *next = STEP_SKIP;
         return MP_OK;
     }
@@ -188,7 +191,7 @@ static enum mp_error collect(struct state *state, const struct held_window *wind
 static enum mp_error tell(const struct passage *passage, const struct format_item *item, bool dead)
 {
     const struct stage_steps_settings *settings = &passage->steps->settings;
-    const struct state *state = passage->keeper->state;
+    struct state *state = passage->keeper->state;
     const struct stage_window ended = {
         .tickets = (const uint64_t *)(const void *)state->tickets.data,
         .count = state->tickets.size / sizeof(uint64_t),
@@ -196,7 +199,10 @@ static enum mp_error tell(const struct passage *passage, const struct format_ite
         .dead = dead,
         .result = passage->result,
     };
-    return settings->window(settings->context, &ended);
+    state->telling = true;
+    enum mp_error error = settings->window(settings->context, &ended);
+    state->telling = false;
+    return error;
 }
 
 static enum mp_error come_out(struct passage *passage, const struct format_item *item)

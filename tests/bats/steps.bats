@@ -24,6 +24,17 @@ in_windows() {
     mrecv -r steps -t sums -e --template '%{body}' | sort -n
 }
 
+# Whether so many messages have died.
+letters() {
+    [[ $(mrecv -r steps -t dead -e --template '%{id}\n' | wc -l) -ge $1 ]]
+}
+
+# Waits until the stages work and sum have done all.
+all_done() {
+    mrelay wait -r steps -t orders -g work --wait 20s
+    mrelay wait -r steps -t pairs -g sum --wait 20s
+}
+
 # Whether so many lines came out.
 came_out() {
     [[ $(in_windows | wc -l) -ge $1 ]]
@@ -69,6 +80,58 @@ YAML
     assert_output 'ada 2 2 of ada [{"customer":"ada","total":7,"items":[1]},{"customer":"ada","total":10,"items":[3]}]'
     run mrecv -r steps -t large -n 1 --wait 20s --template '%{id} %{key} %{dataschema} %{correlationid} %{area}%{region}|\n'
     assert_output '2 bob v2 2 eu|'
+}
+
+@test "dedupe remembers what is done, and forgets what is tried again or died behind it" {
+    cat >pipeline.yaml <<'YAML'
+name: steps
+topics: {orders: {external: true}, pairs: {external: true}, dead: {external: true},
+  sums: {external: true, max_messages: 1, overflow: reject}}
+stages:
+  work:
+    from: orders
+    steps:
+      - dedupe: {by: id, window: 1h}
+    shell: |
+      echo "$MSG_ID $MSG_ATTEMPT" >>tried
+      [ ! -e "refuse-$MSG_ID" ] || exit 65
+      [ "$MSG_ID" != b ] || [ "$MSG_ATTEMPT" -gt 1 ]
+    retry: {max_retries: 3, initial_interval: 1ms}
+    dead_letter: dead
+  sum:
+    from: pairs
+    steps:
+      - dedupe: {by: id, window: 1h}
+      - aggregate: {count: 2}
+    to: sums
+    dead_letter: dead
+YAML
+    local id
+    start_relay -r steps
+    mrelay set group sums keeper max_in_flight=0 -r steps
+    msend -r steps -t sums -d $'0\n'
+    start_stages pipeline.yaml
+    : >refuse-a
+    for id in a b; do msend -r steps -t orders --id "$id" -d x; done
+    for id in 1 2; do msend -r steps -t pairs --id "$id" -d "$id"; done
+    # a dies of its command, 1 and 2 of what came of them, and b fails once.
+    until_true letters 3
+    rm refuse-a
+    mrelay set topic sums max_messages=1000 -r steps
+    run -0 mretry replay -r steps -t dead --all
+    all_done
+    run sort tried
+    assert_output $'a 1\na 1\nb 1\nb 2'
+    run in_windows
+    assert_output $'0\n1\n2'
+    # What is done is remembered.
+    for id in a b; do msend -r steps -t orders --id "$id" -d x; done
+    for id in 1 2; do msend -r steps -t pairs --id "$id" -d "$id"; done
+    all_done
+    run sort tried
+    assert_output $'a 1\na 1\nb 1\nb 2'
+    run in_windows
+    assert_output $'0\n1\n2'
 }
 
 @test "each message is in one window, whatever is killed" {
