@@ -400,7 +400,6 @@ static void lose(struct feed *feed)
 
 static void on_welcomed(void *context, const struct protocol_welcome *welcome)
 {
-    (void)welcome;
     struct feed *feed = context;
     struct client *client = client_link_client(feed->link);
     struct client_subscription subscription = {.topic = feed->topic, .group = feed->group};
@@ -411,6 +410,8 @@ static void on_welcomed(void *context, const struct protocol_welcome *welcome)
         fail(feed, fault.code, fault_text(&fault));
         return;
     }
+    if (feed->steps)
+        stage_steps_limit(feed->steps, welcome->max_message);
     feed->subscribed = true;
     wake(feed);
 }

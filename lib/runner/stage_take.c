@@ -107,7 +107,6 @@ static enum mp_error open_steps(struct runner_stage *stage, struct window_contex
         .steps = model->steps,
         .count = model->steps_count,
         .held_messages = model->group.max_in_flight,
-        .body_max = (size_t)stage->settings.pipeline->relay.max_message,
         .context = context,
         .emit = emitted,
         .window = window_ended,

@@ -18,7 +18,6 @@ struct state {
     struct format_value *by; /* NULL: one window for all */
     struct buffer scratch;
     struct windows windows;
-    size_t body_max;     /* of what comes of it */
     struct buffer block; /* the attributes of what comes of a window */
     struct buffer tickets;
     bool came_out; /* something came of the window that ends */
@@ -48,7 +47,6 @@ static enum mp_error aggregate_open(struct step *step, struct fault *fault)
     if (state == NULL)
         return fault_memory(fault);
     step->state = state;
-    state->body_max = settings->body_max > 0 ? settings->body_max : BODY_MAX;
     state->windows.policy =
         (struct window_policy){.count = declared->count, .size = declared->size, .duration = declared->window};
     state->windows.messages_max = settings->held_messages - 1 < HELD_MESSAGES ? settings->held_messages : HELD_MESSAGES;
@@ -121,9 +119,10 @@ static enum mp_error read_key(struct state *state, const struct passage *passage
 }
 
 /* Whether what WINDOW holds, SIZE bytes of it new, is too much for one message. */
-static bool is_too_long(const struct state *state, const struct held_window *window)
+static bool is_too_long(const struct step *step, const struct held_window *window)
 {
-    return window->bytes.size >= state->body_max; /* a bracket may come */
+    const size_t most = step->steps->settings.body_max;
+    return window->bytes.size >= (most > 0 ? most : BODY_MAX); /* a bracket may come */
 }
 
 /* Puts the message into the window of KEY, or into the next one of that key where it does not fit any more. */
@@ -138,7 +137,7 @@ static enum mp_error put(struct step *step, struct passage *passage, const struc
         const size_t before = window->bytes.size;
         enum mp_error error = encode(step->declared, &passage->item, &window->bytes, fault);
         const size_t size = window->bytes.size - before;
-        if (error == MP_OK && window_fits(&windows->policy, &window->window, size) && !is_too_long(state, window))
+        if (error == MP_OK && window_fits(&windows->policy, &window->window, size) && !is_too_long(step, window))
             return windows_add(windows, window, passage->ticket, size, passage->now, passage->wall);
         const bool alone = window->window.count == 0;
         window->bytes.size = before;

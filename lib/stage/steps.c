@@ -101,6 +101,11 @@ enum mp_error stage_steps_open(const struct stage_steps_settings *settings, stru
     return MP_OK;
 }
 
+void stage_steps_limit(struct stage_steps *steps, size_t body_max)
+{
+    steps->settings.body_max = body_max;
+}
+
 /* ---- what steps share ----------------------------------------------------------------------- */
 
 struct buffer *passage_copy(struct passage *passage)

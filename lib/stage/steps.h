@@ -126,7 +126,7 @@ struct stage_steps_settings {
     /*
      * How much windows may hold. Messages: as many as may be leased at a time, 65,536 at most (0: that): with them nothing more would
      * come, so the largest window ends early, and is counted. Bytes of bodies (0: 64 MiB): past them the same. One window
-     * ends before its message gets longer than body_max, the longest that the relay takes (0: 16 MiB).
+     * ends before its message gets longer than body_max (0: 16 MiB), see stage_steps_limit().
      */
     uint64_t held_messages;
     uint64_t held_bytes;
@@ -149,6 +149,9 @@ enum mp_error stage_steps_open(const struct stage_steps_settings *settings, stru
                                struct fault *fault);
 /* What windows hold is forgotten with it. NULL is allowed. */
 void stage_steps_free(struct stage_steps *steps);
+
+/* The longest body that the relay takes, as it says when it greets. */
+void stage_steps_limit(struct stage_steps *steps, size_t body_max);
 
 /*
  * Takes ITEM through the steps. TICKET stands for it in window(); no two held messages have the same. NOW: monotonic

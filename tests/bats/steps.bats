@@ -134,6 +134,33 @@ YAML
     assert_output $'0\n1\n2'
 }
 
+@test "what comes of a window fits into what the relay takes" {
+    cat >pipeline.yaml <<'YAML'
+name: steps
+topics: {numbers: {external: true}, sums: {external: true}, dead: {external: true}}
+stages:
+  sum:
+    from: numbers
+    steps:
+      - aggregate: {count: 5}
+    to: sums
+    dead_letter: dead
+YAML
+    # The runner is told by the relay alone how much it takes.
+    start_relay -r steps --max-message 1000
+    start_stages pipeline.yaml
+    # Two of four hundred bytes fit, with a newline each, and three do not; a thousand have no room for the newline.
+    for n in 1 2 3 4; do printf '%0400d\n' "$n"; done | msend -r steps -t numbers
+    printf '%01000d\n' 5 | msend -r steps -t numbers
+    until_true came_out 4
+    run mrecv -r steps -t sums -e --template '%{count}\n'
+    assert_output $'2\n2'
+    until_true letters 1
+    run mretry list -r steps -t dead
+    assert_output --partial overflow
+    assert_output --partial 'the body is longer than a message may be'
+}
+
 @test "each message is in one window, whatever is killed" {
     cat >pipeline.yaml <<'YAML'
 name: steps
