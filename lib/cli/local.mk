@@ -74,6 +74,9 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/supervise_part.c %D%/supervise_part.h \
 	%D%/table.c %D%/table.h \
 	%D%/trace.h \
-	%D%/trace_show.c \
+	%D%/trace_show.c %D%/trace_show.h \
+	%D%/trace_show_json.c \
+	%D%/trace_show_text.c \
 	%D%/trace_view.c %D%/trace_view.h \
+	%D%/trace_wait.c \
 	$(empty)

@@ -322,9 +322,14 @@ struct store_event_filter {
     const uint32_t *groups;
     size_t groups_count;
     uint64_t session; /* 0: any */
-    bool covers;      /* only those whose span has `offset` in it */
+    bool covers;      /* only those whose span has `offset` in it, and moves of a group */
     uint64_t offset;
     bool newest_first;
+    /*
+     * For walks over very many: of an event only id, kind, topic, group, session, request, first, count, time, due and
+     * note are told, and checksums are not looked at: what is found is read again, or of no weight.
+     */
+    bool light;
 };
 /* Calls EACH for those events, as store_each_event() does. Failures and other rare kinds are found by an index. */
 enum mp_error store_select_events(struct store *store, const struct store_event_filter *filter,

@@ -55,14 +55,15 @@ static void add_kinds(struct text *text, const struct store_event_filter *filter
 
 static void make_text(struct text *text, const struct store_event_filter *filter)
 {
-    add(text, "SELECT %s FROM events WHERE id > ?1 AND id < ?2", store_event_columns);
+    add(text, "SELECT %s FROM events WHERE id > ?1 AND id < ?2",
+        filter->light ? "id, kind, topic, grp, session, request, first, count, time, due, note" : store_event_columns);
     add_kinds(text, filter);
     add_list(text, "topic", filter->topics, filter->topics_count);
     add_list(text, "grp", filter->groups, filter->groups_count);
     if (filter->session)
         add(text, " AND session = ?3");
     if (filter->covers)
-        add(text, " AND first <= ?4 AND first + max(span, count) > ?4");
+        add(text, " AND (first <= ?4 AND first + max(span, count) > ?4 OR kind = %d)", EVENT_GRANTED);
     add(text, " ORDER BY id%s", filter->newest_first ? " DESC" : "");
 }
 
@@ -96,6 +97,23 @@ static enum mp_error prepare(struct store *store, const struct store_event_filte
     return MP_OK;
 }
 
+static void take_light(sqlite3_stmt *statement, struct store_event *event)
+{
+    *event = (struct store_event){.id = (uint64_t)sqlite3_column_int64(statement, 0),
+                                  .kind = (enum store_event_kind)sqlite3_column_int64(statement, 1),
+                                  .topic = (uint32_t)sqlite3_column_int64(statement, 2),
+                                  .group = (uint32_t)sqlite3_column_int64(statement, 3),
+                                  .session = (uint64_t)sqlite3_column_int64(statement, 4),
+                                  .request = (uint64_t)sqlite3_column_int64(statement, 5),
+                                  .first = (uint64_t)sqlite3_column_int64(statement, 6),
+                                  .count = (uint32_t)sqlite3_column_int64(statement, 7),
+                                  .time = sqlite3_column_int64(statement, 8),
+                                  .due = sqlite3_column_int64(statement, 9)};
+    event->span = event->count;
+    event->note = sqlite3_column_blob(statement, 10);
+    event->note_size = (size_t)sqlite3_column_bytes(statement, 10);
+}
+
 enum mp_error store_select_events(struct store *store, const struct store_event_filter *filter,
                                   enum mp_error (*each)(void *, const struct store_event *), void *context,
                                   struct fault *fault)
@@ -104,8 +122,12 @@ enum mp_error store_select_events(struct store *store, const struct store_event_
     enum mp_error error = prepare(store, filter, &row, fault);
     while (!error && row_next(&row, "look for events", &error, fault)) {
         struct store_event event;
-        store_take_event(&row, &event);
-        if (row_fits(&row, "events", &error, fault) && is_listed(event.topic, filter->topics, filter->topics_count) &&
+        if (filter->light)
+            take_light(row.statement, &event);
+        else
+            store_take_event(&row, &event);
+        if ((filter->light || row_fits(&row, "events", &error, fault)) &&
+            is_listed(event.topic, filter->topics, filter->topics_count) &&
             is_listed(event.group, filter->groups, filter->groups_count))
             error = each(context, &event);
     }

@@ -5,7 +5,10 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libtrace.la
 %C%_libtrace_la_SOURCES = \
+	%D%/find.c %D%/find.h \
+	%D%/history.c %D%/history.h \
 	%D%/log.c %D%/log.h \
 	%D%/pair.c %D%/pair.h \
 	%D%/select.c %D%/select.h \
+	%D%/tree.c %D%/tree.h \
 	$(empty)

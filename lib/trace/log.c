@@ -16,7 +16,8 @@ struct session {
 
 /* The frame that was looked into last, and how far. */
 struct opened {
-    uint32_t topic; /* 0: none */
+    uint32_t topic;     /* 0: none, or */
+    uint64_t scheduled; /* the row of the schedule */
     struct store_frame row;
     struct blob *blob;
     struct frame frame;
@@ -435,15 +436,12 @@ static enum mp_error open_frame(struct trace_log *log, uint32_t topic, uint64_t 
     return MP_OK;
 }
 
-enum mp_error trace_log_message(struct trace_log *log, uint32_t topic, uint64_t offset, struct trace_message *message,
-                                struct fault *fault)
+/* The message INDEX of the frame that is open. */
+static enum mp_error take_message(struct trace_log *log, uint32_t index, struct trace_message *message,
+                                  struct fault *fault)
 {
     struct opened *opened = &log->opened;
-    enum mp_error error = open_frame(log, topic, offset, fault);
-    if (error)
-        return error;
     const struct store_frame *row = &opened->row;
-    uint32_t index = (uint32_t)(offset - row->first);
     if (opened->cursor.index > index)
         opened->cursor = frame_cursor(&opened->frame);
     *message =
@@ -452,10 +450,46 @@ enum mp_error trace_log_message(struct trace_log *log, uint32_t topic, uint64_t 
                                .request = row->request,
                                .target = row->target,
                                .first = row->first,
-                               .count = row->count,
+                               .count = opened->frame.count,
                                .duplicate = row->marks && index < 8 * row->marks_size && bits_get(row->marks, index)};
     if (!frame_skip(&opened->cursor, index - opened->cursor.index) || !frame_next(&opened->cursor, &message->record))
-        return fault_set(fault, MP_ERR_DAMAGED, "%s: a frame of topic %" PRIu32 " ends before its messages do",
-                         store_path(log->store), topic);
+        return fault_set(fault, MP_ERR_DAMAGED, "%s: a frame ends before its messages do", store_path(log->store));
     return MP_OK;
+}
+
+enum mp_error trace_log_message(struct trace_log *log, uint32_t topic, uint64_t offset, struct trace_message *message,
+                                struct fault *fault)
+{
+    enum mp_error error = open_frame(log, topic, offset, fault);
+    return error ? error : take_message(log, (uint32_t)(offset - log->opened.row.first), message, fault);
+}
+
+static enum mp_error open_scheduled(struct trace_log *log, uint64_t id, struct fault *fault)
+{
+    struct opened *opened = &log->opened;
+    struct store_scheduled row;
+    if (opened->scheduled == id)
+        return MP_OK;
+    close_frame(opened);
+    enum mp_error error = store_next_scheduled(log->store, id - 1, &row, &opened->blob, fault);
+    if (!error && row.id != id)
+        error = MP_ERR_NOT_FOUND;
+    if (!error)
+        error = frame_open(&opened->frame, row.data, row.size, false, fault);
+    if (error) {
+        close_frame(opened);
+        return error;
+    }
+    opened->row = (struct store_frame){
+        .time = row.time, .session = row.session, .request = row.request, .target = row.target, .count = row.count};
+    opened->cursor = frame_cursor(&opened->frame);
+    opened->scheduled = id;
+    return MP_OK;
+}
+
+enum mp_error trace_log_scheduled(struct trace_log *log, uint64_t id, uint32_t index, struct trace_message *message,
+                                  struct fault *fault)
+{
+    enum mp_error error = open_scheduled(log, id, fault);
+    return error ? error : take_message(log, index, message, fault);
 }

@@ -131,4 +131,8 @@ struct trace_message {
 enum mp_error trace_log_message(struct trace_log *log, uint32_t topic, uint64_t offset, struct trace_message *message,
                                 struct fault *fault);
 
+/* The message INDEX of the row ID of the schedule: the same. */
+enum mp_error trace_log_scheduled(struct trace_log *log, uint64_t id, uint32_t index, struct trace_message *message,
+                                  struct fault *fault);
+
 #endif

@@ -1,0 +1,311 @@
+#include "trace/tree.h"
+
+#include "base/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROUNDS = 6, WANTED = 96 };
+
+const char *trace_relation_name(enum trace_relation relation)
+{
+    static const char *const names[] = {
+        [TRACE_ROOT] = "root",     [TRACE_EFFECT] = "effect", [TRACE_LETTER] = "dead letter",
+        [TRACE_REPLAY] = "replay", [TRACE_REPLY] = "reply",
+    };
+    return names[relation];
+}
+
+void trace_tree_free(struct trace_tree *tree)
+{
+    for (size_t i = 0; i < tree->count; i++)
+        trace_history_free(&tree->nodes[i].history);
+    memory_release(tree->nodes);
+    *tree = (struct trace_tree){0};
+}
+
+/* ---- what belongs together ------------------------------------------------------------------------------------- */
+
+struct gathering {
+    struct trace_log *log;
+    struct trace_wanted wanted[WANTED];
+    size_t wanted_count;
+    size_t searched; /* of these, before this round */
+};
+
+static void want(struct gathering *gathering, enum lineage_column column, const struct lineage_value *value)
+{
+    if (value->kind == LINEAGE_NONE || gathering->wanted_count == WANTED)
+        return;
+    for (size_t i = 0; i < gathering->wanted_count; i++)
+        if (gathering->wanted[i].column == column && trace_value_is(&gathering->wanted[i].from, value))
+            return;
+    gathering->wanted[gathering->wanted_count++] = trace_wanted_value(column, value);
+}
+
+static bool is_searched(const struct gathering *gathering, enum lineage_column column,
+                        const struct lineage_value *value)
+{
+    for (size_t i = 0; i < gathering->searched; i++)
+        if (gathering->wanted[i].column == column && trace_value_is(&gathering->wanted[i].from, value))
+            return true;
+    return false;
+}
+
+/* What belongs to MATCH: its trace; what names it as its cause or its request; its own cause and request. */
+static void want_around(struct gathering *gathering, const struct trace_match *match, bool asked)
+{
+    bool is_new = !is_searched(gathering, LINEAGE_TRACE, &match->trace);
+    want(gathering, LINEAGE_TRACE, &match->trace);
+    if (is_new || asked) {
+        want(gathering, LINEAGE_CAUSE, &match->id);
+        want(gathering, LINEAGE_CORRELATION, &match->id);
+        want(gathering, LINEAGE_ID, &match->cause);
+        want(gathering, LINEAGE_ID, &match->correlation);
+    }
+}
+
+static enum mp_error gather(struct trace_log *log, struct trace_matches *matches, size_t most, struct fault *fault)
+{
+    struct gathering gathering = {.log = log};
+    size_t asked = matches->count, done = 0;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (; done < matches->count; done++)
+            want_around(&gathering, &matches->items[done], done < asked);
+        if (gathering.wanted_count == gathering.searched)
+            return MP_OK;
+        const struct trace_search search = {.wanted = gathering.wanted + gathering.searched,
+                                            .wanted_count = gathering.wanted_count - gathering.searched,
+                                            .log_only = round > 0,
+                                            .most = most};
+        enum mp_error error = trace_search(log, &search, matches, fault);
+        if (error)
+            return error;
+        gathering.searched = gathering.wanted_count;
+    }
+    return MP_OK;
+}
+
+/* ---- who came of whom ------------------------------------------------------------------------------------------ */
+
+/* The order of publication; what waits in the schedule comes last. */
+static bool is_before(const struct trace_match *one, const struct trace_match *other)
+{
+    if (!one->scheduled != !other->scheduled)
+        return !one->scheduled;
+    if (one->scheduled)
+        return one->scheduled < other->scheduled;
+    if (one->event != other->event)
+        return one->event < other->event;
+    return one->topic == other->topic ? one->offset < other->offset : one->time < other->time;
+}
+
+static int compare(const void *one, const void *two)
+{
+    const struct trace_match *first = &((const struct trace_node *)one)->match;
+    const struct trace_match *second = &((const struct trace_node *)two)->match;
+    return is_before(first, second) ? -1 : is_before(second, first) ? 1 : 0;
+}
+
+/* Whether NODE was published together with a settlement of OTHER. */
+static bool is_settled_with(const struct trace_node *node, const struct trace_node *other)
+{
+    if (node->match.session == 0)
+        return false;
+    for (size_t i = 0; i < other->history.count; i++) {
+        const struct trace_passage *passage = &other->history.passages[i];
+        for (size_t at = 0; at < passage->attempts_count; at++) {
+            const struct trace_attempt *attempt = &passage->attempts[at];
+            if (attempt->ended && attempt->session == node->match.session && attempt->request == node->match.request)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* How the message at AT can have come of the one at OTHER, which was before it. */
+static enum trace_relation relate(const struct trace_log *log, const struct trace_node *node,
+                                  const struct trace_node *other)
+{
+    const struct trace_topic *topic = trace_log_topic(log, node->match.topic);
+    if (trace_value_is(&node->match.origin, &other->match.origin))
+        return topic && topic->letters ? TRACE_LETTER : TRACE_REPLAY;
+    if (trace_value_is(&node->match.cause, &other->match.id))
+        return TRACE_EFFECT;
+    if (is_settled_with(node, other))
+        return TRACE_EFFECT;
+    if (trace_value_is(&node->match.correlation, &other->match.id) ||
+        trace_value_is(&node->match.correlation, &other->match.correlation))
+        return TRACE_REPLY;
+    return TRACE_ROOT;
+}
+
+/* A kinship that is nearer goes before one that is less so; of the same, together with a settlement, then the latest. */
+static unsigned rank(enum trace_relation relation, const struct trace_node *node, const struct trace_node *other)
+{
+    static const unsigned ranks[] = {[TRACE_LETTER] = 6, [TRACE_REPLAY] = 6, [TRACE_EFFECT] = 3, [TRACE_REPLY] = 1};
+    return ranks[relation] + (relation == TRACE_EFFECT && is_settled_with(node, other));
+}
+
+static void find_parent(struct trace_tree *tree, const struct trace_log *log, size_t at)
+{
+    struct trace_node *node = &tree->nodes[at];
+    unsigned best = 0;
+    node->parent = SIZE_MAX;
+    for (size_t i = at; i-- > 0;) {
+        enum trace_relation relation = relate(log, node, &tree->nodes[i]);
+        unsigned nearness = relation == TRACE_ROOT ? 0 : rank(relation, node, &tree->nodes[i]);
+        if (nearness > best) {
+            best = nearness;
+            node->parent = i;
+            node->relation = relation;
+        }
+    }
+}
+
+/* ---- the order in which they are shown -------------------------------------------------------------------------- */
+
+/* Appends to ORDER what came of the node at AT, depth first. It was before what came of it, so this ends. */
+static void put_below(struct trace_tree *tree, size_t at, size_t *order, size_t *count)
+{
+    size_t last = SIZE_MAX;
+    order[(*count)++] = at;
+    for (size_t i = at + 1; i < tree->count; i++)
+        if (tree->nodes[i].parent == at) {
+            tree->nodes[i].depth = tree->nodes[at].depth + 1;
+            put_below(tree, i, order, count);
+            last = i;
+        }
+    if (last != SIZE_MAX)
+        tree->nodes[last].last = true;
+}
+
+static size_t root_of(const struct trace_tree *tree, size_t at)
+{
+    while (tree->nodes[at].parent != SIZE_MAX)
+        at = tree->nodes[at].parent;
+    return at;
+}
+
+/* Puts the nodes of the trees whose ROOTS are marked into order, and gives back the others. */
+static enum mp_error arrange(struct trace_tree *tree, const bool *roots)
+{
+    size_t *order = memory_allocate_array(tree->count + 1, sizeof *order);
+    size_t *places = memory_allocate_array(tree->count + 1, sizeof *places);
+    struct trace_node *nodes = memory_allocate_array(tree->count + 1, sizeof *nodes);
+    size_t count = 0;
+    if (!order || !places || !nodes) {
+        memory_release(order);
+        memory_release(places);
+        memory_release(nodes);
+        return MP_ERR_MEMORY;
+    }
+    for (size_t i = 0; i < tree->count; i++)
+        if (tree->nodes[i].parent == SIZE_MAX && roots[i])
+            put_below(tree, i, order, &count);
+    for (size_t i = 0; i < count; i++)
+        places[order[i]] = i;
+    for (size_t i = 0; i < count; i++) {
+        nodes[i] = tree->nodes[order[i]];
+        if (nodes[i].parent != SIZE_MAX)
+            nodes[i].parent = places[nodes[i].parent];
+        tree->nodes[order[i]].history = (struct trace_history){0};
+    }
+    for (size_t i = 0; i < tree->count; i++)
+        trace_history_free(&tree->nodes[i].history);
+    memory_release(tree->nodes);
+    memory_release(order);
+    memory_release(places);
+    tree->nodes = nodes;
+    tree->count = count;
+    return MP_OK;
+}
+
+static enum mp_error choose(struct trace_tree *tree, bool whole)
+{
+    bool *roots = memory_allocate_array(tree->count + 1, sizeof *roots);
+    if (!roots)
+        return MP_ERR_MEMORY;
+    for (size_t i = 0; i < tree->count; i++)
+        if (whole || tree->nodes[i].asked)
+            roots[root_of(tree, i)] = true;
+    enum mp_error error = arrange(tree, roots);
+    memory_release(roots);
+    return error;
+}
+
+static enum mp_error make_nodes(struct trace_tree *tree, struct trace_log *log, const struct trace_matches *matches,
+                                size_t asked, struct fault *fault)
+{
+    if (!(tree->nodes = memory_allocate_array(matches->count + 1, sizeof *tree->nodes)))
+        return fault_memory(fault);
+    for (size_t i = 0; i < matches->count; i++) {
+        struct trace_node *node = &tree->nodes[tree->count];
+        node->match = matches->items[i];
+        node->asked = i < asked;
+        if (!node->match.scheduled) {
+            enum mp_error error = trace_history_open(&node->history, log, &node->match, fault);
+            if (error)
+                return error;
+        }
+        tree->count++;
+    }
+    return MP_OK;
+}
+
+enum mp_error trace_tree_open(struct trace_tree *tree, struct trace_log *log, const struct trace_matches *asked,
+                              bool whole, size_t most, struct fault *fault)
+{
+    struct trace_matches matches = {0};
+    *tree = (struct trace_tree){0};
+    if (!(matches.items = memory_allocate_array(asked->count + 1, sizeof *matches.items)))
+        return fault_memory(fault);
+    memcpy(matches.items, asked->items, asked->count * sizeof *matches.items);
+    matches.count = asked->count;
+    matches.capacity = asked->count + 1;
+    enum mp_error error = gather(log, &matches, most, fault);
+    if (!error)
+        error = make_nodes(tree, log, &matches, asked->count, fault);
+    tree->more = matches.more || asked->more;
+    trace_matches_free(&matches);
+    if (!error) {
+        qsort(tree->nodes, tree->count, sizeof *tree->nodes, compare);
+        for (size_t i = 0; i < tree->count; i++)
+            find_parent(tree, log, i);
+        error = choose(tree, whole) ? fault_memory(fault) : MP_OK;
+    }
+    if (error)
+        trace_tree_free(tree);
+    return error;
+}
+
+/* ---- times ----------------------------------------------------------------------------------------------------- */
+
+static void widen(int64_t time, int64_t *from, int64_t *to)
+{
+    if (time < *from)
+        *from = time;
+    if (time > *to)
+        *to = time;
+}
+
+void trace_tree_span(const struct trace_tree *tree, const struct trace_log *log, int64_t *from, int64_t *to)
+{
+    *from = INT64_MAX;
+    *to = 0;
+    for (size_t i = 0; i < tree->count; i++) {
+        const struct trace_node *node = &tree->nodes[i];
+        if (node->match.scheduled) {
+            widen(node->match.due, from, to);
+            continue;
+        }
+        widen(node->match.due ? node->match.due : node->match.time, from, to);
+        for (size_t at = 0; at < node->history.count; at++) {
+            const struct trace_passage *passage = &node->history.passages[at];
+            if (!passage->skipped && passage->state != STATE_FOREIGN)
+                widen(trace_is_settled(passage) && passage->known ? passage->since : trace_log_now(log), from, to);
+        }
+    }
+    if (*from > *to)
+        *from = *to;
+}
