@@ -19,16 +19,32 @@ bool client_lane_free(const struct client *client, enum channel_lane lane)
     return !client->broken && !client->lanes[lane].busy && client->lanes[lane].wake <= client->now;
 }
 
+/* The lanes on which a large request can be under way, and whose requests have attempts. */
+static bool is_heavy(enum channel_lane lane)
+{
+    return lane == CHANNEL_PUBLISH || lane == CHANNEL_SETTLE;
+}
+
+/* Of what goes out as NUMBER of SESSION on the lane of STATE. */
+static uint32_t next_attempt(const struct client_lane *state, uint64_t session, uint64_t number)
+{
+    bool again = state->session == session && state->number == number;
+    return again ? protocol_next_attempt(state->attempt) : 1;
+}
+
 enum mp_error client_send(struct client *client, enum channel_lane lane, enum protocol_type type, unsigned flags,
                           uint64_t number, const struct buffer *head, const struct buffer *rest, struct fault *fault)
 {
     uint64_t session = type == PROTOCOL_HELLO ? client->settings.session : client->welcome.session;
+    struct client_lane *state = &client->lanes[lane];
+    uint32_t attempt = is_heavy(lane) ? next_attempt(state, session, number) : 0;
     struct buffer *header = &client->scratch;
     header->size = 0;
     if (protocol_put_request(header, type, lane, session, number) != MP_OK) {
         return fault_memory(fault);
     }
     protocol_set_flags(header, 0, flags);
+    protocol_set_attempt(header, 0, attempt);
     struct iovec parts[3] = {{.iov_base = header->data, .iov_len = header->size}};
     int count = 1;
     if (head != NULL && head->size > 0) {
@@ -39,11 +55,11 @@ enum mp_error client_send(struct client *client, enum channel_lane lane, enum pr
     }
     enum mp_error error = client->channel->operations->send(client->channel, lane, parts, count, fault);
     if (error == MP_OK) {
-        struct client_lane *state = &client->lanes[lane];
         state->busy = true;
         state->type = type;
         state->number = number;
         state->session = session;
+        state->attempt = attempt;
         state->proofs = client->proofs;
         state->asked = -1;
         state->probe = CLOCK_NEVER;
@@ -88,12 +104,6 @@ void client_fail(struct client *client, enum mp_error error, const char *format,
 }
 
 /* ---- the session -------------------------------------------------------------------------- */
-
-/* The lanes on which a large request can be under way. */
-static bool is_heavy(enum channel_lane lane)
-{
-    return lane == CHANNEL_PUBLISH || lane == CHANNEL_SETTLE;
-}
 
 /* What is under way on LANE will not be answered. */
 static void give_up(struct client *client, enum channel_lane lane)
@@ -159,14 +169,18 @@ static void welcome(struct client *client, const struct protocol_reply *reply)
         client_fail(client, MP_ERR_FORMAT, "the relay's greeting cannot be understood");
         return;
     }
-    if (welcome.instance != client->welcome.instance) {
+    bool restarted = welcome.instance != client->welcome.instance;
+    if (restarted) {
         client->in_vain = 0; /* a relay that was started again cannot know what the one before gave */
     }
     client->welcome = welcome;
     client->greeted = true;
     client->control.hello = false;
     client_calm(client, CHANNEL_CONTROL);
-    client_publish_welcomed(client);
+    client_publish_welcomed(client, restarted);
+    if (client->broken) {
+        return;
+    }
     client_fetch_welcomed(client);
     client_settle_welcomed(client);
     client->settings.session = 0; /* when this one is lost, the next is new */

@@ -111,6 +111,8 @@ static enum mp_error send_publication(struct client *client, struct fault *fault
     } else {
         error = client_send(client, CHANNEL_PUBLISH, PROTOCOL_PUBLISH, flags, publication->number, &head,
                             &publication->frame.bytes, fault);
+        publication->since = publication->sent ? publication->since : client->now;
+        publication->sent = true;
     }
     buffer_free(&head);
     return error;
@@ -175,7 +177,7 @@ enum mp_error client_publish(struct client *client, const struct client_publicat
     struct frame_builder spare = publication->frame;
     publication->frame = *frame;
     publication->session = client->welcome.session;
-    publication->wait_room = false;
+    publication->wait_room = publication->sent = publication->doubtful = false;
     error = send_publication(client, fault);
     if (error != MP_OK) {
         publication->frame = spare;
@@ -200,7 +202,7 @@ void client_publish_pump(struct client *client)
             client_adopt_frame(client, &publication->frame);
         }
         publication->session = client->welcome.session;
-        publication->since = client->now;
+        publication->sent = false;
     }
     struct fault fault;
     if (send_publication(client, &fault) != MP_OK) {
@@ -251,6 +253,7 @@ static void stored(struct client *client, const struct protocol_reply *reply)
     if (more) {
         publication->part = publication->rest;
         publication->wait_room = true;
+        publication->sent = false;
     } else {
         put_away(publication);
     }
@@ -266,16 +269,23 @@ static void stored(struct client *client, const struct protocol_reply *reply)
     }
 }
 
+static void fail_in_doubt(struct client *client)
+{
+    client_fail(client, MP_ERR_SESSION,
+                "the relay no longer knows this session: whether the last %u messages were stored is unknown",
+                (unsigned)client->publication.frame.count);
+}
+
 void client_publish_lost(struct client *client)
 {
     struct client_publishing *publication = &client->publication;
-    if (!publication->wait_room && client->now - publication->since > CLIENT_DOUBT) {
-        client_fail(client, MP_ERR_SESSION,
-                    "the relay no longer knows this session: whether the last %u messages were "
-                    "stored is unknown",
-                    (unsigned)publication->frame.count);
+    bool doubtful = publication->sent && client->now - publication->since > CLIENT_DOUBT;
+    if (doubtful && !publication->wait_room) {
+        fail_in_doubt(client);
         return;
     }
+    /* It was refused: a relay that has run since then takes no late copy of it, but one that was started later may. */
+    publication->doubtful = doubtful;
     publication->wait_room = publication->wait_room && publication->divided; /* then no part of it is cut */
     client_session_lost(client, CHANNEL_PUBLISH);
 }
@@ -305,13 +315,15 @@ static void room_found(struct client *client, const struct protocol_reply *reply
     }
     client_calm(client, CHANNEL_PUBLISH);
     publication->wait_room = false;
-    publication->since = client->now;
 }
 
 static void room_answered(struct client *client, const struct protocol_reply *reply, const char *text)
 {
     struct client_publishing *publication = &client->publication;
     enum mp_error status = reply->status;
+    if (status == MP_OK || status == MP_ERR_FULL) {
+        publication->since = publication->room_asked; /* the relay knew the session, and would tell what was stored */
+    }
     if (status == MP_OK) {
         room_found(client, reply);
     } else if (publication->divided && !client_is_passing(status) && status != MP_ERR_FULL &&
@@ -357,9 +369,14 @@ void client_publish_answered(struct client *client, const struct protocol_reply 
     }
 }
 
-void client_publish_welcomed(struct client *client)
+void client_publish_welcomed(struct client *client, bool restarted)
 {
     struct client_publishing *publication = &client->publication;
+    if (publication->active && publication->doubtful && restarted) {
+        fail_in_doubt(client);
+        return;
+    }
+    publication->doubtful = false;
     const struct client_settings *settings = &client->settings;
     bool resumed = settings->session != 0 && settings->session == client->welcome.session;
     uint64_t applied = client->welcome.published;

@@ -27,6 +27,7 @@ struct client_lane {
     enum protocol_type type;
     uint64_t number;
     uint64_t session;
+    uint32_t attempt; /* under that number */
     uint64_t proofs;  /* the client's, when it was sent */
     int64_t wake;     /* nothing is sent before */
     int64_t pause;    /* the last wait before a repeat; grows from one to the next */
@@ -56,7 +57,9 @@ struct client_publishing {
     uint64_t session;  /* under which FRAME goes out */
     uint64_t number;   /* of the publication that is under way, or of the next */
     uint64_t sequence; /* of the first message of the next frame */
-    int64_t since;     /* when it was first sent in this session; -1: since the last client_process() */
+    bool sent;         /* FRAME, or more of WHOLE, under this number and in this session: */
+    int64_t since;     /* when, or when room was asked for that it still needed; -1: since the last client_process() */
+    bool doubtful;     /* it waited for room when its session was lost, long after that */
     int64_t room_asked;
     uint64_t producer_was; /* the origin of what was stored last */
     uint64_t sequence_was;
@@ -185,7 +188,7 @@ void client_publish_pump(struct client *client);
 void client_publish_answered(struct client *client, const struct protocol_reply *reply);
 /* The request that is under way meets a relay that does not know its session. */
 void client_publish_lost(struct client *client);
-void client_publish_welcomed(struct client *client);
+void client_publish_welcomed(struct client *client, bool restarted);
 void client_publish_trim(struct client *client);
 void client_publish_free(struct client *client);
 

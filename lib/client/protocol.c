@@ -52,7 +52,9 @@ enum mp_error protocol_read_request(const uint8_t *data, size_t size, struct pro
     request->type = (enum protocol_type)data[2];
     request->flags = data[3];
     request->lane = data[4];
-    if ((data[5] | data[6] | data[7]) != 0 || !lane_fits(request->type, request->lane) ||
+    request->attempt = (uint32_t)data[5] | (uint32_t)data[6] << 8 | (uint32_t)data[7] << 16;
+    bool counted = request->lane == PROTOCOL_LANE_PUBLISH || request->lane == PROTOCOL_LANE_SETTLE;
+    if ((request->attempt != 0 && !counted) || !lane_fits(request->type, request->lane) ||
         !flags_fit(request->type, request->flags)) {
         return MP_ERR_FORMAT;
     }
@@ -95,6 +97,27 @@ enum mp_error protocol_put_request(struct buffer *out, enum protocol_type type, 
 void protocol_set_flags(struct buffer *out, size_t at, unsigned flags)
 {
     out->data[at + 3] = (uint8_t)flags;
+}
+
+void protocol_set_attempt(struct buffer *out, size_t at, uint32_t attempt)
+{
+    uint8_t *header = out->data + at;
+    header[5] = (uint8_t)attempt;
+    header[6] = (uint8_t)(attempt >> 8);
+    header[7] = (uint8_t)(attempt >> 16);
+}
+
+enum { ATTEMPT_MASK = 0xffffff };
+
+uint32_t protocol_next_attempt(uint32_t attempt)
+{
+    return attempt < ATTEMPT_MASK ? attempt + 1 : 1;
+}
+
+bool protocol_is_later(uint32_t attempt, uint32_t before)
+{
+    uint32_t ahead = (attempt - before) & ATTEMPT_MASK;
+    return ahead > 0 && ahead <= ATTEMPT_MASK / 2;
 }
 
 enum mp_error protocol_put_reply(struct buffer *out, enum protocol_type type, enum mp_error status, uint64_t number)

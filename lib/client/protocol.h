@@ -3,7 +3,7 @@
  *
  * All integers are little-endian; a string is a 16-bit length and its bytes. A request:
  *
- *     0  1  'm'          5  3  (zero)
+ *     0  1  'm'          5  3  attempt
  *     1  1  version      8  8  session, 0 for none
  *     2  1  type        16  8  number
  *     3  1  flags       24  …  the type's body
@@ -16,7 +16,10 @@
  * Sessions and numbers: `hello` gives a session. A session's lanes (publish, settle, fetch) are numbered each for
  * itself from 1. The relay applies number n+1 after n, answers a repeat of n with the recorded result, and refuses
  * others with MP_ERR_GAP. A request that failed (any status but MP_OK) used up no number: after MP_ERR_FULL or
- * MP_ERR_AGAIN the client sends the same number again.
+ * MP_ERR_AGAIN the client sends the same number again, and after any other error it may send something else under it.
+ * So on the lanes publish and settle each request under a number has an attempt, counted on from 1, and once one was
+ * refused the relay applies none that was made before or is a copy of it, however late it comes: that gets MP_ERR_AGAIN.
+ * It knows that for as long as it runs. Attempt 0 is not looked at.
  *
  *     hello    body: string client, u32 keep (seconds; 0: an hour). With a session in the header: to go on with that
  *              one, which gets MP_ERR_SESSION when it is not known any more. Reply: u64 session, u64 instance (new at
@@ -31,7 +34,8 @@
  *              With PROTOCOL_DIVISIBLE a publication that fits in part only gets MP_ERR_FULL: ask for room.
  *     room     lane control or publish. body: string topic, u32 wait (ms), u32 messages, u32 bytes. Reply: u32 messages
  *              that there is room for: all of them, or with PROTOCOL_DIVISIBLE one at least; MP_ERR_FULL when there is
- *              none after the wait; MP_ERR_OVERFLOW.
+ *              none after the wait; MP_ERR_OVERFLOW. On the lane publish its number is the waiting publication's: when
+ *              that was applied after all, there is room for it.
  *     admin    lane control. body: a JSON object. Reply: a JSON text.
  *     leave    lane control. The session ends: its leases are released at once. Reply: u32 messages released.
  */
@@ -68,6 +72,7 @@ struct protocol_request {
     enum protocol_type type;
     unsigned flags;
     unsigned lane;
+    uint32_t attempt;
     uint64_t session;
     uint64_t number;
     const uint8_t *body;
@@ -99,6 +104,11 @@ enum mp_error protocol_put_reply(struct buffer *out, enum protocol_type type, en
 
 /* Sets the flags of the request whose header begins at AT in OUT. */
 void protocol_set_flags(struct buffer *out, size_t at, unsigned flags);
+/* The same for its attempt, which counts in a circle of 24 bits without the 0. */
+void protocol_set_attempt(struct buffer *out, size_t at, uint32_t attempt);
+uint32_t protocol_next_attempt(uint32_t attempt);
+/* Whether ATTEMPT was made after BEFORE. */
+bool protocol_is_later(uint32_t attempt, uint32_t before);
 
 /*
  * A whole reply that tells an error: TEXT (NULL: the general words), cut after FAULT_TEXT bytes; EXPECTED goes out with

@@ -133,6 +133,7 @@ bool core_publish(struct core *core, struct request *request, struct fault *faul
     if (request->head.flags & PROTOCOL_DIVISIBLE)
         error = check_fit(core, session->id, &to, &frame, error, &detail);
     if (error) {
+        core_refused(request);
         core_reply_text(core, request, error, fault_text(&detail));
         return true;
     }
@@ -152,12 +153,22 @@ bool core_publish(struct core *core, struct request *request, struct fault *faul
     return true;
 }
 
+/* Whether the publication that waits for room has none to wait for: a late copy of it was stored. */
+static bool was_applied(const struct core *core, const struct protocol_request *head)
+{
+    const struct session *session = core_session_find(core, head->session);
+    return head->lane == PROTOCOL_LANE_PUBLISH && head->number > 0 && session &&
+           session->numbers[PROTOCOL_LANE_PUBLISH] == head->number;
+}
+
 enum mp_error core_has_room(struct core *core, const struct request *request, uint32_t *messages, struct fault *detail)
 {
     struct protocol_room room = {0};
     uint64_t session = request->head.session;
     protocol_read_room(&request->head, &room);
     *messages = room.messages;
+    if (was_applied(core, &request->head))
+        return MP_OK;
     enum mp_error error = has_room(core, session, room.topic, room.topic_size, room.messages, room.bytes, detail);
     if (!(request->head.flags & PROTOCOL_DIVISIBLE) || (error && error != MP_ERR_FULL && error != MP_ERR_OVERFLOW))
         return error;

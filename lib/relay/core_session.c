@@ -201,6 +201,7 @@ void core_hello(struct core *core, struct request *request, struct fault *fault)
         }
         session->left = false;
         session->used = core->now.monotonic;
+        memset(session->refused, 0, sizeof session->refused); /* who goes on with it counts from 1 */
     } else if (!has_room(core, request) || !(session = session_new(core))) {
         return;
     }
@@ -292,12 +293,33 @@ static void reply_gap(struct core *core, const struct request *request, uint64_t
                          (unsigned long long)request->head.number, (unsigned long long)expected);
 }
 
+/* Whether REQUEST was refused under its number before, or one that was sent after it. */
+static bool is_late(const struct request *request)
+{
+    unsigned lane = request->head.lane;
+    const struct session *session = request->session;
+    return request->head.attempt != 0 && session->refused[lane].attempt != 0 &&
+           session->refused[lane].number == request->head.number &&
+           !protocol_is_later(request->head.attempt, session->refused[lane].attempt);
+}
+
+void core_refused(const struct request *request)
+{
+    unsigned lane = request->head.lane;
+    request->session->refused[lane].number = request->head.number;
+    request->session->refused[lane].attempt = request->head.attempt;
+}
+
 enum core_turn core_number(struct core *core, const struct request *request)
 {
     uint64_t last = request->session->numbers[request->head.lane];
     uint64_t number = request->head.number;
-    if (number == last + 1 && number < UINT64_MAX >> 2)
-        return TURN_NOW;
+    if (number == last + 1 && number < UINT64_MAX >> 2) {
+        if (!is_late(request))
+            return TURN_NOW;
+        core_reply_text(core, request, MP_ERR_AGAIN, "a copy of what was refused came late: send it once more");
+        return TURN_ANSWERED;
+    }
     if (number == last && last > 0) {
         core->counters.repeats++;
         return TURN_REPEAT;
@@ -343,7 +365,7 @@ static bool is_blank(const struct session *session)
 {
     bool used = session->saved;
     for (unsigned lane = 0; lane < ENGINE_LANES; lane++)
-        used = used || session->numbers[lane] > 0;
+        used = used || session->numbers[lane] > 0 || session->refused[lane].attempt != 0;
     return !used;
 }
 

@@ -126,6 +126,7 @@ bool core_settle(struct core *core, struct request *request, struct fault *fault
     if (!error)
         error = check_publishes(core, session->id, settling.settle, &detail);
     if (error) {
+        core_refused(request);
         core_reply_text(core, request, error, fault_text(&detail));
         return true;
     }

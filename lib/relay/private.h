@@ -64,8 +64,12 @@ struct session {
     uint64_t numbers[ENGINE_LANES];
     uint64_t results[ENGINE_LANES];
     uint32_t counts[ENGINE_LANES];
-    uint32_t duplicates; /* of the last publication, as far as is known */
-    uint32_t keep;       /* seconds; 0: as long as any */
+    struct {
+        uint64_t number;
+        uint32_t attempt;    /* 0: none */
+    } refused[ENGINE_LANES]; /* the last request that was */
+    uint32_t duplicates;     /* of the last publication, as far as is known */
+    uint32_t keep;           /* seconds; 0: as long as any */
     unsigned connections;
     bool dirty;
     bool unsaved_settle; /* the events of its last settlement are newer than the snapshot: they are counted again */
@@ -169,8 +173,13 @@ void core_hello(struct core *core, struct request *request, struct fault *fault)
 /* Finds the request's session and binds its connection; false: it was answered. */
 bool core_session(struct core *core, struct request *request);
 enum core_turn { TURN_NOW, TURN_REPEAT, TURN_ANSWERED };
-/* Whether the request's number is the next of its lane, a repeat of the last, or was refused. */
+/*
+ * Whether the request's number is the next of its lane, a repeat of the last, or none that can be applied: neither can
+ * a late copy of one that core_refused() was told of.
+ */
 enum core_turn core_number(struct core *core, const struct request *request);
+/* REQUEST gets an error: its number may come again with something else. */
+void core_refused(const struct request *request);
 void core_applied(struct core *core, const struct request *request, uint64_t result, uint32_t count);
 /* Writes SESSION's row in this turn, for what has no other row to be known by after a restart. */
 enum mp_error core_session_keep(struct core *core, const struct session *session, struct fault *fault);

@@ -35,6 +35,7 @@ struct rig {
     struct moment now;
     uint64_t random;
     uint32_t next_id;
+    uint32_t attempt; /* of the publications and settlements to come */
     bool full;
     struct rig_reply replies[REPLIES_MAX];
     unsigned replies_count;

@@ -75,7 +75,7 @@ static void serve_hello(struct fake_network *network, const struct protocol_requ
         *session = (struct fake_session){.id = 1000 + network->sessions_count, .used = network->now};
     }
     struct protocol_welcome welcome = {.session = session->id,
-                                       .instance = 1,
+                                       .instance = 1 + network->restarts,
                                        .published = session->numbers[PROTOCOL_LANE_PUBLISH],
                                        .max_message = 1000000,
                                        .lease = network->lease,

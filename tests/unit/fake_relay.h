@@ -65,6 +65,7 @@ struct fake_network {
     enum mp_error refuse_commit; /* the answer to the next settlement that is atomic, once */
     bool deny;                   /* the answer to hello */
     bool knows_nobody;           /* every session is forgotten at once */
+    unsigned restarts;           /* of the relay, as greetings tell */
     uint32_t lease;              /* milliseconds */
     int64_t session_life;        /* microseconds */
 

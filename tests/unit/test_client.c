@@ -213,6 +213,34 @@ static void a_publication_in_doubt_when_the_session_ended_is_an_error(void **sta
     fake_network_free(network);
 }
 
+/*
+ * While it waits for room, the relay takes no late copy of what it refused: but one that was started since may have taken
+ * one, and forgotten it when nobody asked for long.
+ */
+static void what_waits_for_room_is_in_doubt_only_after_long_silence_and_a_restart(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        bool restarted = i & 1, silent = i & 2;
+        struct fake_network *network = fake_network_new(8 + i);
+        struct actor *actor = actor_new(network);
+        network->full = true;
+        actor->total = 7;
+        assert_false(actors_live(&actor, 1, all_stored, 600 * (int64_t)SECOND));
+        assert_int_equal(network->publishes, 1);
+        network->cut = silent;
+        actors_live(&actor, 1, NULL, 2 * 3600 * (int64_t)SECOND);
+        fake_forget_sessions(network, network->now + 1);
+        network->restarts = restarted;
+        network->cut = network->full = false;
+        assert_true(actors_live(&actor, 1, restarted && silent ? failed : all_stored, 10 * SECOND));
+        assert_int_equal(actor->failure, restarted && silent ? MP_ERR_SESSION : MP_OK);
+        check_stored(network, restarted && silent ? 0 : 7);
+        actor_free(actor);
+        fake_network_free(network);
+    }
+}
+
 static void a_frame_is_divided_where_there_is_room_for_less(void **state)
 {
     (void)state;
@@ -600,6 +628,7 @@ int main(void)
         cmocka_unit_test(a_refused_publication_is_dropped_and_the_next_one_goes),
         cmocka_unit_test(an_idle_client_outlives_its_session_unnoticed),
         cmocka_unit_test(a_publication_in_doubt_when_the_session_ended_is_an_error),
+        cmocka_unit_test(what_waits_for_room_is_in_doubt_only_after_long_silence_and_a_restart),
         cmocka_unit_test(a_publication_that_is_not_even_answered_finds_a_new_session),
         cmocka_unit_test(leases_are_extended_as_long_as_they_are_held),
         cmocka_unit_test(what_is_abandoned_is_not_extended),

@@ -1,4 +1,4 @@
-/* relay/core.h: publications for later and for one group; sessions that are kept and gone on with. */
+/* relay/core.h: publications for later and for one group; sessions that are kept and gone on with; late copies. */
 #include "core_rig.h"
 
 /* Publishes one message as TO says. */
@@ -180,6 +180,89 @@ static void a_settlement_is_remembered_beside_what_is_scheduled(void **state)
     }
 }
 
+/* ---- late copies of what was refused --------------------------------------------------------------------------- */
+
+static void a_late_copy_of_a_refused_publication_is_not_stored_in_the_place_of_another(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t session = rig_hello(rig, 1);
+    rig->full = true;
+    for (rig->attempt = 1; rig->attempt <= 2; rig->attempt++)
+        assert_int_equal(rig_status(rig, rig_publish(rig, 1, session, 1, "t", 3)), MP_ERR_FULL);
+    rig->full = false;
+    for (rig->attempt = 1; rig->attempt <= 2; rig->attempt++)
+        assert_int_equal(rig_status(rig, rig_publish(rig, 9, session, 1, "t", 3)), MP_ERR_AGAIN);
+    assert_int_equal(rig_count(rig, "t"), 0);
+    rig->attempt = 3; /* something else under the same number */
+    assert_int_equal(rig_status(rig, rig_publish(rig, 1, session, 1, "t", 5)), MP_OK);
+    assert_int_equal(rig_count(rig, "t"), 5);
+    rig->attempt = 1;
+    assert_int_equal(rig_status(rig, rig_publish(rig, 9, session, 1, "t", 3)), MP_OK); /* a repeat as any */
+    assert_int_equal(rig_status(rig, rig_publish(rig, 1, session, 2, "t", 1)), MP_OK); /* a number of its own */
+    assert_int_equal(rig_count(rig, "t"), 6);
+}
+
+static void a_late_copy_of_a_refused_settlement_is_not_applied(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t session = rig_hello(rig, 1);
+    assert_int_equal(rig_status(rig, rig_publish(rig, 1, session, 1, "t", 2)), MP_OK);
+    uint32_t fetched = rig_fetch(rig, 1, session, 1, "t", "g", 2, 0);
+    struct protocol_chunk chunk;
+    assert_int_equal(rig_status(rig, fetched), MP_OK);
+    assert_true(rig_chunk(rig, fetched, &chunk));
+    struct protocol_settlement item = {
+        .group = chunk.group, .lease = 1, .first = 0, .count = 2, .action = PROTOCOL_ACK, .exit_code = -1};
+    rig->full = true;
+    rig->attempt = 1;
+    assert_int_equal(rig_status(rig, rig_settle(rig, 1, session, 1, &item, "out")), MP_ERR_FULL);
+    rig->full = false;
+    assert_int_equal(rig_status(rig, rig_settle(rig, 9, session, 1, &item, "out")), MP_ERR_AGAIN);
+    rig->attempt = 2;
+    item.action = PROTOCOL_RELEASE;
+    assert_int_equal(rig_status(rig, rig_settle(rig, 1, session, 1, &item, NULL)), MP_OK);
+    assert_int_equal(rig_count(rig, "out"), 0);
+}
+
+static enum mp_error ask_room(struct rig *rig, uint64_t session, uint64_t number)
+{
+    struct buffer body = {0};
+    struct protocol_room room = {.topic = "t", .topic_size = 1, .messages = 1, .bytes = 100};
+    assert_int_equal(protocol_put_room(&body, &room), MP_OK);
+    uint32_t id = rig_submit(rig, 1, PROTOCOL_ROOM, PROTOCOL_LANE_PUBLISH, session, number, 0, &body);
+    buffer_free(&body);
+    return rig_status(rig, id);
+}
+
+static void who_waits_for_room_learns_that_a_late_copy_was_stored(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t session = rig_hello(rig, 1);
+    rig->full = true;
+    assert_int_equal(ask_room(rig, session, 1), MP_ERR_FULL);
+    rig->full = false;
+    assert_int_equal(rig_status(rig, rig_publish(rig, 9, session, 1, "t", 1)), MP_OK);
+    rig->full = true;
+    assert_int_equal(ask_room(rig, session, 1), MP_OK);
+    assert_int_equal(ask_room(rig, session, 2), MP_ERR_FULL);
+}
+
+/* Nothing that is later believed of a session may be stored beside what its client, told that it is gone, sends anew. */
+static void a_session_that_was_refused_something_leaves_a_trace_when_it_goes(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t session = rig_hello(rig, 1);
+    rig->full = true;
+    rig->attempt = 1;
+    assert_int_equal(rig_status(rig, rig_publish(rig, 1, session, 1, "t", 1)), MP_ERR_FULL);
+    rig->full = false;
+    core_disconnected(rig->core, 1);
+    rig->now.monotonic += 3700 * SECOND; /* the wall's clock stands: the session still looks young */
+    rig_turn(rig);
+    assert_int_equal(rig_status(rig, rig_publish(rig, 9, session, 1, "t", 1)), MP_ERR_SESSION);
+    assert_int_equal(rig_count(rig, "t"), 0);
+}
+
 #define RIGGED(test) cmocka_unit_test_setup_teardown(test, rig_set_up, rig_tear_down)
 
 int main(void)
@@ -191,6 +274,10 @@ int main(void)
         RIGGED(what_is_for_a_group_that_is_not_there_is_refused_and_undoes_nothing),
         RIGGED(a_session_that_is_to_be_kept_outlives_days_and_restarts),
         RIGGED(a_settlement_is_remembered_beside_what_is_scheduled),
+        RIGGED(a_late_copy_of_a_refused_publication_is_not_stored_in_the_place_of_another),
+        RIGGED(a_late_copy_of_a_refused_settlement_is_not_applied),
+        RIGGED(who_waits_for_room_learns_that_a_late_copy_was_stored),
+        RIGGED(a_session_that_was_refused_something_leaves_a_trace_when_it_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

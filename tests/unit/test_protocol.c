@@ -57,7 +57,7 @@ static void a_request_is_refused_for_every_wrong_byte_of_its_header(void **state
     for (size_t size = 0; size < out.size; size++) {
         assert_int_equal(protocol_read_request(out.data, size, &request), MP_ERR_FORMAT);
     }
-    for (size_t at = 0; at < 8; at++) {
+    for (size_t at = 0; at < 5; at++) {
         uint8_t was = out.data[at];
         out.data[at] = 0xee;
         enum mp_error error = protocol_read_request(out.data, out.size, &request);
@@ -74,7 +74,28 @@ static void a_request_is_refused_for_every_wrong_byte_of_its_header(void **state
     out.data[4] = PROTOCOL_LANE_FETCH;
     assert_int_equal(protocol_read_request(out.data, out.size, &request), MP_OK);
     assert_int_equal(request.flags, PROTOCOL_FETCH_PEEK);
+    protocol_set_attempt(&out, 0, 1); /* only publications and settlements have some */
+    assert_int_equal(protocol_read_request(out.data, out.size, &request), MP_ERR_FORMAT);
     buffer_free(&out);
+}
+
+static void attempts_count_in_a_circle_without_the_zero(void **state)
+{
+    (void)state;
+    struct buffer out = {0};
+    protocol_put_request(&out, PROTOCOL_PUBLISH, PROTOCOL_LANE_PUBLISH, 1, 1);
+    assert_int_equal(request_of(&out).attempt, 0);
+    protocol_set_attempt(&out, 0, 0xabcdef);
+    assert_int_equal(request_of(&out).attempt, 0xabcdef);
+    assert_int_equal(request_of(&out).session, 1);
+    buffer_free(&out);
+    assert_int_equal(protocol_next_attempt(1), 2);
+    assert_int_equal(protocol_next_attempt(0xffffff), 1);
+    assert_true(protocol_is_later(2, 1));
+    assert_true(protocol_is_later(1, 0xffffff));
+    assert_false(protocol_is_later(7, 7));
+    assert_false(protocol_is_later(7, 8));
+    assert_false(protocol_is_later(0xffffff, 1));
 }
 
 static void an_error_carries_its_words_and_a_gap_its_number(void **state)
@@ -253,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(headers_are_read_as_written),
         cmocka_unit_test(a_request_is_refused_for_every_wrong_byte_of_its_header),
+        cmocka_unit_test(attempts_count_in_a_circle_without_the_zero),
         cmocka_unit_test(an_error_carries_its_words_and_a_gap_its_number),
         cmocka_unit_test(a_welcome_is_read_as_written_and_must_fit),
         cmocka_unit_test(a_fetch_is_read_as_written_and_refused_when_cut),
