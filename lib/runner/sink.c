@@ -14,30 +14,6 @@ struct sink {
     struct log_limit limit;
 };
 
-void sink_queue_push(struct sink_queue *queue, struct stage_task *task)
-{
-    task->next = NULL;
-    if (queue->last)
-        queue->last->next = task;
-    else
-        queue->first = task;
-    queue->last = task;
-    queue->count++;
-}
-
-struct stage_task *sink_queue_shift(struct sink_queue *queue)
-{
-    struct stage_task *task = queue->first;
-    if (!task)
-        return NULL;
-    queue->first = task->next;
-    if (!queue->first)
-        queue->last = NULL;
-    queue->count--;
-    task->next = NULL;
-    return task;
-}
-
 void sink_finish(struct sink *sink, struct stage_task *task, enum stage_end end, const char *words)
 {
     const struct stage_outcome outcome = {

@@ -23,40 +23,27 @@ struct sink_file {
     struct sink_rotated file;
     enum format format;
     struct turn turn;
-    struct sink_queue waiting;
-    struct sink_queue gathered; /* their bytes are in `out`, */
-    struct sink_queue written;  /* or in the file, not flushed */
+    struct task_queue waiting;
+    struct task_queue gathered; /* their bytes are in `out`, */
+    struct task_queue written;  /* or in the file, not flushed */
     struct buffer out;
     uint64_t unflushed; /* bytes */
     int64_t again;      /* when it is tried again after a fault; 0: at once */
     bool ended;
 };
 
-/* All of FRONT, in its order, before what is in QUEUE. */
-static void put_back(struct sink_queue *queue, struct sink_queue *front)
-{
-    if (!front->first)
-        return;
-    front->last->next = queue->first;
-    if (!queue->last)
-        queue->last = front->last;
-    queue->first = front->first;
-    queue->count += front->count;
-    *front = (struct sink_queue){0};
-}
-
-static void move(struct sink_queue *to, struct sink_queue *from)
+static void move(struct task_queue *to, struct task_queue *from)
 {
     struct stage_task *task;
-    while ((task = sink_queue_shift(from)) != NULL)
-        sink_queue_push(to, task);
+    while ((task = task_queue_shift(from)) != NULL)
+        task_queue_push(to, task);
 }
 
 /* Nothing of what is not flushed counts; it is written again later. */
 static void fail(struct sink_file *file, const struct fault *fault)
 {
-    put_back(&file->waiting, &file->gathered);
-    put_back(&file->waiting, &file->written);
+    task_queue_prepend(&file->waiting, &file->gathered);
+    task_queue_prepend(&file->waiting, &file->written);
     file->out.size = 0;
     file->unflushed = 0;
     file->again = clock_monotonic() + AGAIN;
@@ -123,7 +110,7 @@ static enum mp_error work(struct sink_file *file, struct fault *fault)
 {
     struct stage_task *task;
     enum mp_error error = MP_OK;
-    while (!error && file->unflushed < BATCH && (task = sink_queue_shift(&file->waiting)) != NULL) {
+    while (!error && file->unflushed < BATCH && (task = task_queue_shift(&file->waiting)) != NULL) {
         size_t before = file->out.size;
         struct fault why = {0};
         error = gather(file, task, &why);
@@ -133,19 +120,19 @@ static enum mp_error work(struct sink_file *file, struct fault *fault)
             continue;
         }
         if (error) {
-            struct sink_queue one = {task, task, 1};
-            put_back(&file->waiting, &one);
+            struct task_queue one = {task, task, 1};
+            task_queue_prepend(&file->waiting, &one);
             return fault_set(fault, error, "%s", mp_error_text(error));
         }
         if (is_enough(file, before) && before) {
             /* This one begins the next write. */
-            struct sink_queue one = {task, task, 1};
+            struct task_queue one = {task, task, 1};
             file->out.size = before;
-            put_back(&file->waiting, &one);
+            task_queue_prepend(&file->waiting, &one);
             error = write_out(file, fault);
             continue;
         }
-        sink_queue_push(&file->gathered, task);
+        task_queue_push(&file->gathered, task);
         if (file->out.size >= CHUNK)
             error = write_out(file, fault);
     }
@@ -158,7 +145,7 @@ static void on_turn(void *context)
     struct fault fault = {0};
     struct stage_task *task;
     int64_t now = clock_monotonic();
-    while (file->ended && (task = sink_queue_shift(&file->waiting)) != NULL)
+    while (file->ended && (task = task_queue_shift(&file->waiting)) != NULL)
         sink_finish(file->sink, task, STAGE_NOT_BEGUN, NULL);
     if (!file->waiting.first)
         return;
@@ -178,9 +165,9 @@ static void on_turn(void *context)
     file->unflushed = 0;
     sink_pause(file->sink, NULL);
     /* What is given back may bring new ones. */
-    struct sink_queue done = file->written;
-    file->written = (struct sink_queue){0};
-    while ((task = sink_queue_shift(&done)) != NULL)
+    struct task_queue done = file->written;
+    file->written = (struct task_queue){0};
+    while ((task = task_queue_shift(&done)) != NULL)
         sink_finish(file->sink, task, STAGE_SUCCEEDED, NULL);
     if (file->waiting.first)
         turn_soon(&file->turn);
@@ -220,7 +207,7 @@ static uint32_t room_of_file(const void *state)
 static void add_to_file(void *state, struct stage_task *task)
 {
     struct sink_file *file = state;
-    sink_queue_push(&file->waiting, task);
+    task_queue_push(&file->waiting, task);
     turn_soon(&file->turn);
 }
 

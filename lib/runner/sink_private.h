@@ -5,17 +5,7 @@
 #define RUNNER_SINK_PRIVATE_H
 
 #include "runner/sink.h"
-
-/* Zeroed it is empty. */
-struct sink_queue {
-    struct stage_task *first;
-    struct stage_task *last;
-    uint32_t count;
-};
-
-void sink_queue_push(struct sink_queue *queue, struct stage_task *task);
-/* NULL: it is empty. */
-struct stage_task *sink_queue_shift(struct sink_queue *queue);
+#include "stage/task_queue.h"
 
 struct sink_kind {
     enum mp_error (*open)(struct sink *sink, const struct sink_settings *settings, void **state, struct fault *fault);

@@ -38,7 +38,7 @@ struct sink_socket {
     bool waits;    /* for somebody to send to */
     bool troubled; /* it was said why nobody is there */
     bool json;
-    struct sink_queue waiting;
+    struct task_queue waiting;
     struct sending *first; /* in the order of their numbers */
     struct sending **end_of_list;
     uint32_t held;
@@ -190,7 +190,7 @@ static void send_all(struct sink_socket *socket)
             turn_by(&socket->turn, clock_monotonic() + AGAIN);
             return;
         }
-        sink_queue_shift(&socket->waiting);
+        task_queue_shift(&socket->waiting);
         if (error)
             sink_finish(socket->sink, task, error == MP_ERR_CLOSED ? STAGE_NOT_BEGUN : STAGE_MALFORMED,
                         fault_text(&fault));
@@ -241,7 +241,7 @@ static void give_up(struct sink_socket *socket)
         sending->done = true;
     }
     finish_done(socket);
-    while ((task = sink_queue_shift(&socket->waiting)) != NULL)
+    while ((task = task_queue_shift(&socket->waiting)) != NULL)
         sink_finish(socket->sink, task, STAGE_NOT_BEGUN, NULL);
 }
 
@@ -325,7 +325,7 @@ static uint32_t room_of_socket(const void *state)
 static void add_to_socket(void *state, struct stage_task *task)
 {
     struct sink_socket *socket = state;
-    sink_queue_push(&socket->waiting, task);
+    task_queue_push(&socket->waiting, task);
     turn_soon(&socket->turn);
 }
 

@@ -23,6 +23,7 @@ noinst_LTLIBRARIES += %D%/libstage.la
 	%D%/step_where.c \
 	%D%/steps.c %D%/steps.h %D%/steps_private.h \
 	%D%/tail.c %D%/tail.h \
+	%D%/task_queue.c %D%/task_queue.h \
 	%D%/windows.c %D%/windows.h \
 	%D%/work.c %D%/work.h %D%/work_private.h \
 	%D%/work_answer.c \

@@ -18,42 +18,6 @@ static bool is_stream(const struct stage_work *work)
 
 /* ---- tasks ---------------------------------------------------------------------------------------------------- */
 
-void work_queue_push(struct work_queue *queue, struct stage_task *task)
-{
-    task->next = NULL;
-    if (queue->last)
-        queue->last->next = task;
-    else
-        queue->first = task;
-    queue->last = task;
-    queue->count++;
-}
-
-struct stage_task *work_queue_shift(struct work_queue *queue)
-{
-    struct stage_task *task = queue->first;
-    if (!task)
-        return NULL;
-    queue->first = task->next;
-    if (!queue->first)
-        queue->last = NULL;
-    queue->count--;
-    task->next = NULL;
-    return task;
-}
-
-void work_queue_prepend(struct work_queue *queue, struct work_queue *front)
-{
-    if (!front->first)
-        return;
-    front->last->next = queue->first;
-    queue->first = front->first;
-    if (!queue->last)
-        queue->last = front->last;
-    queue->count += front->count;
-    *front = (struct work_queue){0};
-}
-
 void work_wake(struct stage_work *work)
 {
     event_active(work->pump, EV_TIMEOUT, 1);
@@ -67,17 +31,17 @@ void work_finish(struct stage_work *work, struct stage_task *task, const struct 
 
 void work_return(struct stage_work *work, struct stage_task *task)
 {
-    work_queue_push(&work->returned, task);
+    task_queue_push(&work->returned, task);
     work_wake(work);
 }
 
 static void finish_returned(struct stage_work *work)
 {
     const struct stage_outcome outcome = {.end = STAGE_NOT_BEGUN, .result = {.code = -1}};
-    struct work_queue returned = work->returned;
+    struct task_queue returned = work->returned;
     struct stage_task *task;
-    work->returned = (struct work_queue){0};
-    while ((task = work_queue_shift(&returned)))
+    work->returned = (struct task_queue){0};
+    while ((task = task_queue_shift(&returned)))
         work_finish(work, task, &outcome);
 }
 
@@ -140,38 +104,19 @@ bool work_shell_failed(const struct stage_work *work, const struct stage_result 
 
 /* ---- commands ------------------------------------------------------------------------------------------------- */
 
-static void say(struct work_worker *worker, const char *line, size_t size)
+static void say(void *context, const char *line, size_t size)
 {
+    const struct work_worker *worker = context;
     const struct stage_work_settings *settings = &worker->work->settings;
     if (settings->said)
         settings->said(settings->context, line, size);
 }
 
-/* Cuts stderr into lines. */
 static void on_error(void *context, const void *data, size_t size)
 {
     struct work_worker *worker = context;
-    const char *from = data;
     stage_tail_add(&worker->tail, data, size);
-    while (size) {
-        const char *newline = memchr(from, '\n', size);
-        size_t length = newline ? (size_t)(newline - from) : size;
-        size_t room = sizeof(worker->line) - worker->line_size;
-        bool whole = newline && length <= room;
-        length = length < room ? length : room;
-        if (whole && worker->line_size == 0) {
-            say(worker, from, length);
-        } else {
-            memcpy(worker->line + worker->line_size, from, length);
-            worker->line_size += length;
-            if (whole || worker->line_size == sizeof(worker->line)) {
-                say(worker, worker->line, worker->line_size);
-                worker->line_size = 0;
-            }
-        }
-        from += length + whole;
-        size -= length + whole;
-    }
+    stage_lines_add(&worker->lines, data, size, say, worker);
 }
 
 struct stage_command_settings work_command(struct work_worker *worker)
@@ -194,9 +139,7 @@ struct stage_command_settings work_command(struct work_worker *worker)
 
 void work_worker_ended(struct work_worker *worker)
 {
-    if (worker->line_size)
-        say(worker, worker->line, worker->line_size);
-    worker->line_size = 0;
+    stage_lines_end(&worker->lines, say, worker);
     stage_command_free(worker->command);
     worker->command = NULL;
     worker->work->running--;
@@ -313,7 +256,7 @@ uint32_t stage_work_room(const struct stage_work *work)
 void stage_work_add(struct stage_work *work, struct stage_task *task)
 {
     work->held++;
-    work_queue_push(work->paused || work->stopped ? &work->returned : &work->waiting, task);
+    task_queue_push(work->paused || work->stopped ? &work->returned : &work->waiting, task);
     work_wake(work);
 }
 
@@ -322,7 +265,7 @@ void stage_work_return(struct stage_work *work)
     struct stage_task *task;
     for (unsigned i = 0; is_stream(work) && i < work->settings.workers; i++)
         work_stream_return(&work->workers[i]);
-    while ((task = work_queue_shift(&work->waiting)))
+    while ((task = task_queue_shift(&work->waiting)))
         work_return(work, task);
 }
 

@@ -6,24 +6,17 @@
 #define STAGE_WORK_PRIVATE_H
 
 #include "stage/environment.h"
+#include "stage/lines.h"
 #include "stage/tail.h"
-#include "stage/work.h"
+#include "stage/task_queue.h"
 
 #include <event2/event.h>
 
 enum {
-    WORK_LINE = 2048,        /* bytes of a line of stderr that are told at once */
     WORK_PIPE = 1024 * 1024, /* bytes that pipes hold where much goes through them */
     WORK_REJECTED = 65,      /* the exit codes that mean something */
     WORK_CANNOT_RUN = 126,
     WORK_NOT_FOUND = 127
-};
-
-/* Tasks in order. Zeroed it is empty. */
-struct work_queue {
-    struct stage_task *first;
-    struct stage_task *last;
-    uint32_t count;
 };
 
 struct work_stream;
@@ -33,9 +26,8 @@ struct work_worker {
     unsigned index;
     struct stage_command *command; /* NULL: none runs */
     struct stage_tail tail;        /* of its stderr */
-    char line[WORK_LINE];          /* one that is not complete */
-    size_t line_size;
-    struct work_stream *stream; /* STREAM */
+    struct stage_lines lines;      /* the same, cut */
+    struct work_stream *stream;    /* STREAM */
 
     /* of a run */
     struct stage_task *task;
@@ -52,8 +44,8 @@ struct stage_work {
     char *const *argv;
     struct work_worker *workers;
     unsigned running;
-    struct work_queue waiting;  /* no worker has them */
-    struct work_queue returned; /* to be given back as not begun */
+    struct task_queue waiting;  /* no worker has them */
+    struct task_queue returned; /* to be given back as not begun */
     uint32_t held;              /* tasks that are here at all */
     struct event *pump;
     struct event *resume; /* the end of a pause */
@@ -64,12 +56,6 @@ struct stage_work {
 };
 
 /* ---- work.c --------------------------------------------------------------------------------------------------- */
-
-void work_queue_push(struct work_queue *queue, struct stage_task *task);
-/* NULL: it is empty. */
-struct stage_task *work_queue_shift(struct work_queue *queue);
-/* All of FRONT, in its order, before what is in QUEUE; FRONT is empty then. */
-void work_queue_prepend(struct work_queue *queue, struct work_queue *front);
 
 /* Has the loop look soon what is to be done. */
 void work_wake(struct stage_work *work);

@@ -209,6 +209,6 @@ void work_run_pump(struct stage_work *work)
     for (unsigned i = 0; i < work->settings.workers; i++) {
         struct work_worker *worker = &work->workers[i];
         while (!worker->command && !work->paused && work->waiting.first)
-            start(worker, work_queue_shift(&work->waiting));
+            start(worker, task_queue_shift(&work->waiting));
     }
 }

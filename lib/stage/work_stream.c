@@ -203,13 +203,13 @@ static bool give(struct work_stream *stream, struct stage_task *task, int64_t no
 }
 
 /* Gives the process COUNT messages of QUEUE at most. */
-static void fill(struct work_stream *stream, struct work_queue *queue, uint32_t count, int64_t now)
+static void fill(struct work_stream *stream, struct task_queue *queue, uint32_t count, int64_t now)
 {
     uint32_t most = room(stream, now);
     count = count < most ? count : most;
     while (count > 0 && queue->first &&
            (!work_stream_under_way(stream) || stream->put - stream->done < STAGE_WINDOW_BYTES))
-        count -= give(stream, work_queue_shift(queue), now);
+        count -= give(stream, task_queue_shift(queue), now);
     flush(stream, now);
     work_stream_schedule(stream, now);
 }
@@ -218,8 +218,8 @@ static void fill(struct work_stream *stream, struct work_queue *queue, uint32_t 
 
 /* What a process leaves behind. */
 struct remains {
-    struct work_queue begun; /* messages that it had been given, some of their bytes at least */
-    struct work_queue fresh; /* and that it had not */
+    struct task_queue begun; /* messages that it had been given, some of their bytes at least */
+    struct task_queue fresh; /* and that it had not */
 };
 
 static struct remains take_remains(struct work_stream *stream)
@@ -228,16 +228,16 @@ static struct remains take_remains(struct work_stream *stream)
     uint64_t from = stream->done;
     for (; stream->first < stream->next; stream->first++) {
         struct work_slot *slot = work_stream_slot(stream, stream->first);
-        work_queue_push(from < stream->passed ? &remains.begun : &remains.fresh, slot->task);
+        task_queue_push(from < stream->passed ? &remains.begun : &remains.fresh, slot->task);
         from = slot->end;
     }
     return remains;
 }
 
-static void return_all(struct stage_work *work, struct work_queue *queue)
+static void return_all(struct stage_work *work, struct task_queue *queue)
 {
     struct stage_task *task;
-    while ((task = work_queue_shift(queue)))
+    while ((task = task_queue_shift(queue)))
         work_return(work, task);
 }
 
@@ -284,7 +284,7 @@ static void settle_remains(struct work_stream *stream, const struct stage_result
     bool clean = !stream->broken && !stream->ended && result->code == 0 && stream->answered > 0;
     if (stream->ended) {
         if (remains.begun.first)
-            charge(stream, work_queue_shift(&remains.begun), result);
+            charge(stream, task_queue_shift(&remains.begun), result);
         return_all(work, &remains.begun);
     } else if (stream->answered == 0 && work_shell_failed(work, result, &fault)) {
         return_all(work, &remains.begun);
@@ -292,14 +292,14 @@ static void settle_remains(struct work_stream *stream, const struct stage_result
         work_pause(work, result->code, &fault);
         return;
     } else if (count == 1 && !clean) {
-        charge(stream, work_queue_shift(&remains.begun), result);
+        charge(stream, task_queue_shift(&remains.begun), result);
     } else if (clean && !stream->careful) {
-        work_queue_prepend(&work->waiting, &remains.fresh);
-        work_queue_prepend(&work->waiting, &remains.begun);
+        task_queue_prepend(&work->waiting, &remains.fresh);
+        task_queue_prepend(&work->waiting, &remains.begun);
     } else {
-        work_queue_prepend(&stream->suspects, &remains.begun);
+        task_queue_prepend(&stream->suspects, &remains.begun);
     }
-    work_queue_prepend(&work->waiting, &remains.fresh);
+    task_queue_prepend(&work->waiting, &remains.fresh);
     if (!stream->ended && !clean && count != 1 && (count || !work->stopped) && work->settings.broke) {
         fault_set(&fault, stream->why.code, "the command %s, with %" PRIu32 " messages under way: it is started anew",
                   stream->why.text, count);

@@ -31,7 +31,7 @@ struct work_span {
 
 struct work_stream {
     struct work_worker *worker;
-    struct work_queue suspects; /* were with a process that died, and are given one by one */
+    struct task_queue suspects; /* were with a process that died, and are given one by one */
     bool careful;               /* there are some, or the one under way was one */
     uint32_t window;            /* messages that may be under way */
     unsigned deaths;            /* of processes that had answered nothing, in a row */
