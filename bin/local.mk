@@ -16,7 +16,7 @@ bin_PROGRAMS += %D%/mrecv
 %C%_mrecv_LDADD = $(CLI_LIBS)
 
 bin_PROGRAMS += %D%/mrelay
-%C%_mrelay_SOURCES = %D%/mrelay.c
+%C%_mrelay_SOURCES = %D%/mrelay.c %D%/mrelay.h %D%/mrelay_options.c %D%/mrelay_verbs.c
 %C%_mrelay_LDADD = $(CLI_LAYER) lib/web/libweb.la $(EVENT_HTTP_LIBS) $(RUNNER_LIBS)
 
 bin_PROGRAMS += %D%/mretry
