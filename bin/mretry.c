@@ -340,8 +340,8 @@ static const struct option_verb verbs[] = {
 };
 
 static const struct option_example examples[] = {
-    {"generate | mretry --max-retries 5 --dead-file bad.jsonl -- curl -fsS -d @- https://api.example/hook",
-     "a request a line, tried six times; what is hopeless is kept"},
+    {"mretry --max-retries 5 --dead-file bad.jsonl -- ./post.sh < requests",
+     "a run a line, tried six times; what is hopeless is kept"},
     {"mretry --workers 8 --timeout 10s -- ./resize.sh < names > done", "eight at once, output in order"},
     {"mretry list -t orders.dead && mretry replay -t orders.dead --all --canary",
      "back to where they came from, one first"},

@@ -284,6 +284,15 @@ static int ambiguous_option(const struct options *options, const char *name, siz
     return options_wrong(options, "--%.*s could be any of%s: write more of it", (int)size, name, all);
 }
 
+/* The index of the verb NAME, or -1. */
+static int verb_of(const struct option_program *program, const char *name)
+{
+    for (int i = 0; program->verbs && program->verbs[i].name; i++)
+        if (!strcmp(program->verbs[i].name, name))
+            return i;
+    return -1;
+}
+
 /* Output that was asked for: 0, or 74 when it could not be written. */
 static int printed(void)
 {
@@ -293,11 +302,22 @@ static int printed(void)
     return EXIT_IO;
 }
 
+/* The help of the verb that was said, if one was; else the program's. */
+static void print_help(const struct options *options, void (*print)(const struct option_program *program, FILE *out))
+{
+    const struct option_program *program = options->program;
+    int verb = options->operands_count ? verb_of(program, options->operands[0]) : -1;
+    if (verb >= 0)
+        options_print_verb_help(program, verb, stdout);
+    else
+        print(program, stdout);
+}
+
 static int run_builtin(struct parse *parse, const char *name, const char *value)
 {
     const struct option_program *program = parse->options->program;
     if (!strcmp(name, "help")) {
-        options_print_help(program, stdout);
+        print_help(parse->options, options_print_help);
     } else if (!strcmp(name, "version")) {
         printf("%s (msgpipe) %s\n", program->name, mp_version());
     } else if (!strcmp(name, "mdoc-options")) {
@@ -332,7 +352,7 @@ static int take_letters(struct parse *parse, const char *letters)
     const struct option_program *program = parse->options->program;
     for (; *letters; letters++) {
         if (*letters == 'h') {
-            options_print_short_help(program, stdout);
+            print_help(parse->options, options_print_short_help);
             return printed();
         }
         const struct option_spec *spec = program->options;
@@ -367,17 +387,16 @@ static int find_verb(struct options *options)
     if (!program->verbs || options->operands_count == 0)
         return OPTIONS_GO;
     const char *word = options->operands[0];
+    options->verb = verb_of(program, word);
+    if (options->verb >= 0) {
+        options->operands++;
+        options->operands_count--;
+        return OPTIONS_GO;
+    }
     const char *words[32];
     size_t count = 0;
-    for (; program->verbs[count].name && count < 32; count++) {
+    for (; program->verbs[count].name && count < 32; count++)
         words[count] = program->verbs[count].name;
-        if (!strcmp(word, words[count])) {
-            options->verb = (int)count;
-            options->operands++;
-            options->operands_count--;
-            return OPTIONS_GO;
-        }
-    }
     const char *near = name_nearest(word, words, count);
     if (near)
         return options_wrong(options, "there is no command '%s': did you mean %s %s?", word, program->name, near);
@@ -398,10 +417,12 @@ static int check_operands(const struct options *options)
         unsigned bit = options->verb >= 0 ? OPTION_VERB((unsigned)options->verb) : OPTION_NO_VERB;
         for (const struct option_spec *spec = program->options; spec->name; spec++)
             if (spec->verbs && !(spec->verbs & bit) && is_marked(options, spec)) {
+                const char *verb = options->verb >= 0 ? program->verbs[options->verb].name : "";
+                const char *between = options->verb >= 0 ? " " : "";
                 char name[80];
-                return options_wrong(options, "%s does not go with %s%s%s: see %s --help", display(spec, name),
-                                     program->name, options->verb >= 0 ? " " : " alone",
-                                     options->verb >= 0 ? program->verbs[options->verb].name : "", program->name);
+                return options_wrong(options, "%s does not go with %s%s%s: see %s%s%s --help", display(spec, name),
+                                     program->name, options->verb >= 0 ? " " : " alone", verb, program->name, between,
+                                     verb);
             }
     } else if (!program->operands && options->operands_count) {
         return options_wrong(options, "'%s' is neither an option nor a value of one: see %s -h", options->operands[0],
@@ -450,11 +471,8 @@ static int check_rules(const struct options *options)
 static bool takes_command(const struct options *options)
 {
     const struct option_program *program = options->program;
-    const char *word = options->operands_count ? options->operands[0] : NULL;
-    for (const struct option_verb *verb = program->verbs; word && verb && verb->name; verb++)
-        if (verb->takes_command && !strcmp(verb->name, word))
-            return true;
-    return program->takes_command;
+    int verb = options->operands_count ? verb_of(program, options->operands[0]) : -1;
+    return program->takes_command || (verb >= 0 && program->verbs[verb].takes_command);
 }
 
 static int take_arguments(struct parse *parse)

@@ -166,6 +166,7 @@ int options_wrong(const struct options *options, const char *format, ...) __attr
 /* Writes what the table says, to OUT. */
 void options_print_short_help(const struct option_program *program, FILE *out);
 void options_print_help(const struct option_program *program, FILE *out);
+void options_print_verb_help(const struct option_program *program, int verb, FILE *out); /* an index */
 void options_print_mdoc(const struct option_program *program, FILE *out);
 bool options_print_completion(const struct option_program *program, const char *shell, FILE *out);
 

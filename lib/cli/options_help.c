@@ -58,10 +58,16 @@ static void print_option(FILE *out, const struct option_spec *spec, size_t width
     print_wrapped(out, help, HELP_COLUMN, width);
 }
 
-static void print_usage(const struct option_program *program, FILE *out)
+static void print_usage_line(FILE *out, const char *program, bool first, const char *words, size_t width)
+{
+    int used = fprintf(out, "%s %s ", first ? "usage:" : "      ", program);
+    print_wrapped(out, words, (size_t)used, width);
+}
+
+static void print_usage(const struct option_program *program, FILE *out, size_t width)
 {
     for (size_t i = 0; program->synopsis[i]; i++)
-        fprintf(out, "%s %s %s\n", i ? "      " : "usage:", program->name, program->synopsis[i]);
+        print_usage_line(out, program->name, i == 0, program->synopsis[i], width);
 }
 
 static void print_verbs(const struct option_program *program, FILE *out, size_t width)
@@ -98,6 +104,12 @@ static void print_examples(const struct option_program *program, FILE *out, size
             fprintf(out, "  %-*s  # %s\n", (int)command, example->command, example->comment);
 }
 
+/* Whether the verbs that BITS stand for take an option. */
+static bool is_for(const struct option_spec *spec, unsigned bits)
+{
+    return !spec->verbs || spec->verbs & bits;
+}
+
 static size_t help_width(FILE *out)
 {
     unsigned columns = output_columns(fileno(out));
@@ -107,32 +119,62 @@ static size_t help_width(FILE *out)
 void options_print_short_help(const struct option_program *program, FILE *out)
 {
     size_t width = help_width(out);
-    print_usage(program, out);
+    print_usage(program, out, width);
     fprintf(out, "%s: %s\n", program->name, program->summary);
     print_verbs(program, out, width);
     fputc('\n', out);
     for (const struct option_spec *spec = program->options; spec->name; spec++)
-        if (spec->letter)
+        if (spec->letter && is_for(spec, OPTION_NO_VERB))
             print_option(out, spec, width);
     print_examples(program, out, width);
-    fprintf(out, "\nAll options: %s --help. The manual: man %s\n", program->name, program->name);
+    fputc('\n', out);
+    if (program->verbs)
+        fprintf(out, "A command's options: %s COMMAND --help. ", program->name);
+    fprintf(out, "All options: %s --help.%sThe manual: man %s\n", program->name, program->verbs ? "\n" : " ",
+            program->name);
 }
 
-void options_print_help(const struct option_program *program, FILE *out)
+/* The options of those that BIT stands for, under their headings. */
+static void print_options(const struct option_program *program, unsigned bit, FILE *out, size_t width)
 {
-    size_t width = help_width(out);
-    print_usage(program, out);
-    fputc('\n', out);
-    if (program->description)
-        print_wrapped(out, program->description, 0, width);
-    print_verbs(program, out, width);
     const char *section = "";
     for (const struct option_spec *spec = program->options; spec->name; spec++) {
+        if (!is_for(spec, bit))
+            continue;
         if (strcmp(section, spec->section) != 0)
             fprintf(out, "\n%s:\n", spec->section);
         section = spec->section;
         print_option(out, spec, width);
     }
+}
+
+void options_print_verb_help(const struct option_program *program, int index, FILE *out)
+{
+    const struct option_verb *verb = &program->verbs[index];
+    unsigned bit = OPTION_VERB((unsigned)index);
+    size_t width = help_width(out);
+    bool takes_options = false;
+    char words[200];
+    for (const struct option_spec *spec = program->options; spec->name; spec++)
+        takes_options = takes_options || is_for(spec, bit);
+    snprintf(words, sizeof(words), "%s %s%s%s", verb->name, takes_options ? "[OPTION]... " : "",
+             verb->operands ? verb->operands : "", verb->takes_command ? " [ARG]..." : "");
+    print_usage_line(out, program->name, true, words, width);
+    snprintf(words, sizeof(words), "%s %s: %s", program->name, verb->name, verb->help);
+    print_wrapped(out, words, 0, width);
+    print_options(program, bit, out, width);
+    fprintf(out, "\nAll commands: %s -h. The manual: man %s\n", program->name, program->name);
+}
+
+void options_print_help(const struct option_program *program, FILE *out)
+{
+    size_t width = help_width(out);
+    print_usage(program, out, width);
+    fputc('\n', out);
+    if (program->description)
+        print_wrapped(out, program->description, 0, width);
+    print_verbs(program, out, width);
+    print_options(program, ~0U, out, width);
     fputs("\nHelp:\n", out);
     for (const struct option_spec *spec = common; spec->name; spec++)
         print_option(out, spec, width);

@@ -322,7 +322,7 @@ END
 @test "options go with their verbs" {
     run mrelay status --store x
     assert_failure 64
-    assert_output 'mrelay: --store does not go with mrelay status: see mrelay --help'
+    assert_output 'mrelay: --store does not go with mrelay status: see mrelay status --help'
     run mrelay --json
     assert_failure 64
     assert_output 'mrelay: --json does not go with mrelay alone: see mrelay --help'

@@ -263,7 +263,7 @@ MSG_TYPE=t'
     wrong "mretry: there is no command 'lits': did you mean mretry list?" mretry lits
     wrong 'mretry: --older and --newer leave nothing: what is older than the one must be newer than the other' \
         mretry list --dead-file dead --older 2h --newer 1h
-    wrong 'mretry: --workers does not go with mretry list: see mretry --help' mretry list --workers 2 --dead-file dead
+    wrong 'mretry: --workers does not go with mretry list: see mretry list --help' mretry list --workers 2 --dead-file dead
     run mretry list --dead-file nope
     assert_failure 66
     assert_output 'mretry: cannot read nope: No such file or directory'

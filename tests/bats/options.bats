@@ -24,6 +24,36 @@ teardown() {
     done
 }
 
+@test "lines of help fit the terminal, but for words that are longer" {
+    local tool
+    for tool in msend mrecv mrelay mretry; do
+        for help in -h --help; do
+            "$tool" "$help" >help
+            run awk 'length > 80' help
+            assert_output ''
+        done
+    done
+}
+
+@test "a command's help has the options of that command" {
+    local help
+    for help in -h --help; do
+        run --separate-stderr mrelay once "$help"
+        assert_success
+        assert_line --index 0 'usage: mrelay once [OPTION]... FILE'
+        assert_line --index 1 'mrelay once: run it until its sources have ended and nothing waits'
+        assert_output --partial -- '--for TIME'
+        refute_output --partial -- '--stages-only'
+        refute_output --partial -- '--yes'
+    done
+    run mrelay topics purge --help
+    assert_output --partial -- '--yes'
+    run mrelay sandbox --help
+    assert_line --index 0 'usage: mrelay sandbox [OPTION]... [FILE] -- CMD [ARG]...'
+    run mretry replay --help
+    assert_output --partial -- '--canary'
+}
+
 @test "the whole help has every option that the completion knows" {
     local tool option
     for tool in msend mrecv mrelay mretry; do
