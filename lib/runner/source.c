@@ -59,9 +59,10 @@ struct source {
     unsigned failures; /* in a row */
     int64_t begin_at;  /* when it begins anew */
     int64_t leave_by;
-    int64_t give_up; /* when it ends with what is not stored; CLOCK_NEVER */
-    bool full;       /* the topic has no room */
-    bool waiting;    /* the kind waits */
+    int64_t give_up;       /* when it ends with what is not stored; CLOCK_NEVER */
+    bool full;             /* the topic has no room, */
+    char room[FAULT_TEXT]; /* in the relay's words */
+    bool waiting;          /* the kind waits */
     char why[FAULT_TEXT];
     struct source_report report;
     struct log_limit limit;
@@ -230,9 +231,9 @@ static void on_refused(void *context, enum mp_error error, const char *text)
 
 static void on_full(void *context, bool full, const char *text)
 {
-    (void)text;
     struct source *source = context;
     source->full = full;
+    snprintf(source->room, sizeof source->room, "%s", text ? text : "");
     changed(source);
 }
 
@@ -632,7 +633,7 @@ struct source_report source_report(const struct source *source)
         report.why = source->why;
     } else if (source->full) {
         report.state = SOURCE_WAITING;
-        report.why = "the topic is full";
+        report.why = source->room[0] ? source->room : "the topic is full";
     } else if (!source->link || !client_link_connected(source->link)) {
         report.state = SOURCE_WAITING;
         report.why = "the relay is away";

@@ -220,6 +220,11 @@ static void on_turn(void *context)
 {
     struct runner_stage *stage = context;
     int64_t now = clock_monotonic();
+    bool away = stage_is_away(stage);
+    if (away != stage->away) {
+        stage->away = away;
+        stage_changed(stage);
+    }
     switch (stage->phase) {
     case PHASE_WORK:
         work(stage, now);
@@ -299,6 +304,7 @@ enum mp_error runner_stage_open(const struct runner_stage_settings *settings, st
     stage->settings = *settings;
     stage->model = settings->model;
     stage->deadline = CLOCK_NEVER;
+    stage->away = true;
     stage->pace_since = stage->faded = clock_monotonic();
     bool batches = stage->model->mode == STAGE_BATCH && stage->model->end != PIPELINE_TO_FILE &&
                    stage->model->end != PIPELINE_TO_SOCKET;

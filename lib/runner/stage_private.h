@@ -137,10 +137,13 @@ struct runner_stage {
     struct buckets worked_for; /* the same, all since the start, by buckets_wait */
     int64_t faded;             /* when they were faded last */
     uint64_t changes;
+    bool away; /* stage_is_away(), when that was looked at last */
 };
 
 /* Something has changed that its report tells. */
 void stage_changed(struct runner_stage *stage);
+/* Whether a relay of its feeds does not answer. */
+bool stage_is_away(const struct runner_stage *stage);
 /* The words that a stage logs with. */
 void stage_log_begin(const struct runner_stage *stage, struct log_line *line, enum log_level level, const char *event);
 

@@ -4,6 +4,14 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+bool stage_is_away(const struct runner_stage *stage)
+{
+    for (const struct feed *feed = stage->feeds; feed; feed = feed->next)
+        if (!client_link_connected(feed->link))
+            return true;
+    return false;
+}
+
 /* What it does now, and *WHY. */
 static const char *state_of(const struct runner_stage *stage, const char **why)
 {
@@ -27,11 +35,10 @@ static const char *state_of(const struct runner_stage *stage, const char **why)
         *why = stage->full;
         return "full";
     }
-    for (const struct feed *feed = stage->feeds; feed; feed = feed->next)
-        if (!client_link_connected(feed->link)) {
-            *why = "the relay is away";
-            return "waiting";
-        }
+    if (stage_is_away(stage)) {
+        *why = "the relay is away";
+        return "waiting";
+    }
     return "running";
 }
 
