@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "cli/exit.h"
 #include "cli/output.h"
+#include "cli/screen.h"
 #include "cli/table.h"
 #include "message/names.h"
 
@@ -370,8 +371,8 @@ static int show_status(const struct admin_settings *settings)
     int code = ask_verb(settings, "status", &answer);
     if (code)
         return code;
-    if (settings->watch && output_is_terminal(STDOUT_FILENO))
-        fputs("\033[H\033[J", stdout); /* home, and everything behind it */
+    struct screen screen;
+    bool drawn = settings->watch && screen_begin(&screen);
     if (settings->json)
         admin_print_json(answer);
     else if (choose(answer, "topics", settings, is_wanted_topic, compare_topics) &&
@@ -380,6 +381,8 @@ static int show_status(const struct admin_settings *settings)
     else
         code = EXIT_FAILED;
     json_decref(answer);
+    if (drawn)
+        screen_end(&screen);
     return code;
 }
 

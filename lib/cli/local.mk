@@ -61,6 +61,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/retry_relay.c \
 	%D%/retry_work.c %D%/retry_work.h \
 	%D%/sandbox.c %D%/sandbox.h \
+	%D%/screen.c %D%/screen.h \
 	%D%/seen_file.c %D%/seen_file.h \
 	%D%/send.c %D%/send.h %D%/send_engine.h \
 	%D%/send_direct.c \

@@ -41,6 +41,14 @@ unsigned output_columns(int descriptor)
     return 80;
 }
 
+unsigned output_rows(int descriptor)
+{
+    struct winsize size = {0};
+    if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_row > 0)
+        return size.ws_row;
+    return 24;
+}
+
 enum mp_error output_error(int descriptor, int number, struct fault *fault)
 {
     const char *where = descriptor == STDOUT_FILENO ? "stdout" : "the output";

@@ -18,6 +18,8 @@ bool output_is_terminal(int descriptor);
 
 /* The terminal's width in columns; 80 when it is not known. */
 unsigned output_columns(int descriptor);
+/* Its height in lines; 24 when that is not known. */
+unsigned output_rows(int descriptor);
 
 /*
  * Writes all SIZE bytes to DESCRIPTOR, waiting as long as it takes. MP_ERR_CLOSED: nobody reads any more (EPIPE; see

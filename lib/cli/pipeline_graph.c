@@ -25,8 +25,8 @@ enum { BETWEEN = 1000 }; /* milliseconds between the two looks that a rate is ma
 
 /* ---- what flows ------------------------------------------------------------------------------------------------ */
 
-/* A number of every runner's part NAME: KEY, or TO's under "to". */
-static uint64_t part_count(const json_t *status, const char *name, const char *to)
+/* What every runner's part NAME counts as KEY, or of TO, which is not NULL then, under "to". */
+static uint64_t part_count(const json_t *status, const char *name, const char *key, const char *to)
 {
     uint64_t count = 0;
     size_t i, j;
@@ -36,7 +36,7 @@ static uint64_t part_count(const json_t *status, const char *name, const char *t
         json_array_foreach(json_object_get(runner, "stages"), j, part)
         {
             if (strcmp(admin_string(part, "name"), name) == 0)
-                count += admin_number(json_object_get(part, "to"), to);
+                count += to ? admin_number(json_object_get(part, "to"), to) : admin_number(part, key);
         }
     }
     return count;
@@ -62,9 +62,24 @@ static uint64_t group_count(const json_t *status, const char *topic, const char 
     return 0;
 }
 
+/* Whether the node at INDEX takes from one topic alone. */
+static bool takes_one(const struct graph *graph, size_t index)
+{
+    size_t edges = 0;
+    for (size_t i = 0; i < graph->edges_count; i++)
+        edges += graph->edges[i].to == index;
+    return edges == 1;
+}
+
+/*
+ * Parts count since their runner has begun, groups since there is one. So that arrows can be compared, it is the part
+ * that is asked wherever it knows: not for each of several topics.
+ */
 static uint64_t edge_count(const json_t *status, const struct graph *graph, const struct graph_edge *edge)
 {
     const struct graph_node *from = &graph->nodes[edge->from], *to = &graph->nodes[edge->to];
+    if (from->kind == GRAPH_TOPIC && takes_one(graph, edge->to) && json_array_size(json_object_get(status, "runners")))
+        return part_count(status, to->name, "done", NULL) + part_count(status, to->name, "dead", NULL);
     if (from->kind == GRAPH_TOPIC)
         return group_count(status, from->name, to->name, NULL);
     if (edge->aside && edge->what && strcmp(edge->what, "dead") == 0) {
@@ -74,7 +89,7 @@ static uint64_t edge_count(const json_t *status, const struct graph *graph, cons
                 dead += group_count(status, graph->nodes[graph->edges[i].from].name, from->name, "dead");
         return dead;
     }
-    return part_count(status, from->name, to->name);
+    return part_count(status, from->name, NULL, to->name);
 }
 
 /* Messages of TOPIC that wait for somebody: for the group for which most do. */

@@ -102,6 +102,7 @@ static void stop(struct supervisor *supervisor, int code)
     if (supervisor->state == STOPPING)
         return;
     supervisor->state = STOPPING;
+    log_event(supervisor, LOG_INFO, "stopping", "");
     notify_state("STOPPING=1");
     part_give_up(&supervisor->relay);
     part_give_up(&supervisor->runner);
@@ -378,14 +379,30 @@ static enum mp_error set_state_folder(struct supervisor *supervisor, struct faul
     return error ? error : path_beside(path, ".state", origin->state, fault);
 }
 
+/* Whether a relay of that name runs, which would not let another one have its socket and its store. */
+static bool is_taken(const char *name)
+{
+    struct address address;
+    struct fault ignored = {0};
+    return address_of_relay(name, &address, &ignored) == MP_OK && address.kind == ADDRESS_IPC &&
+           address_probe(address.path) == ADDRESS_ANSWERS;
+}
+
 /* What cannot be, given this pipeline. */
-static int check(const struct supervise_settings *settings, const struct pipeline *pipeline)
+static int check(const struct supervise_settings *settings, const struct pipeline *pipeline, const char *name)
 {
     const char *endless = pipeline_endless(pipeline);
     if (settings->once && endless && settings->span == 0) {
         tell("%s: source %s never ends: `mrelay run` runs it for ever, `mrelay once --for 5m` for so long",
              pipeline->file, endless);
         return EXIT_CONFIG;
+    }
+    if (is_taken(name)) {
+        tell("a relay named %s runs already: give the pipeline another name, by `name:` in %s or by -r NAME", name,
+             pipeline->file);
+        if (!settings->once)
+            tell("or have its stages work for that relay: mrelay run --stages-only -r %s %s", name, pipeline->file);
+        return EXIT_LATER;
     }
     return EXIT_DONE;
 }
@@ -426,8 +443,8 @@ int supervise(const struct supervise_settings *settings, const struct options *o
     error = pipeline_file_load(settings->file, true, &origin->pipeline, &fault);
     if (error)
         return pipeline_file_exit(&fault);
-    int code = check(settings, origin->pipeline);
     snprintf(origin->name, sizeof origin->name, "%s", settings->relay ? settings->relay : origin->pipeline->name);
+    int code = check(settings, origin->pipeline, origin->name);
     if (!code && set_state_folder(&supervisor, &fault))
         code = tell_fault(&fault);
     if (!code && settings->background && supervisor.answer < 0) {

@@ -66,11 +66,20 @@ static const char *heading(const struct table *table, size_t column)
     return table->headings[column] + is_number(table, column);
 }
 
+/* The columns that TEXT, which is UTF-8, takes. */
+static size_t width_of(const char *text)
+{
+    size_t width = 0;
+    for (; *text; text++)
+        width += ((unsigned char)*text & 0xC0) != 0x80;
+    return width;
+}
+
 static size_t column_width(const struct table *table, size_t column)
 {
     size_t width = strlen(heading(table, column));
     for (size_t row = 0; row < table->rows; row++) {
-        size_t size = strlen(table->cells[row * table->columns + column]);
+        size_t size = width_of(table->cells[row * table->columns + column]);
         width = size > width ? size : width;
     }
     return width;
@@ -78,12 +87,9 @@ static size_t column_width(const struct table *table, size_t column)
 
 static void print_cell(const struct table *table, size_t column, size_t width, const char *text)
 {
-    bool last = column + 1 == table->columns;
-    if (is_number(table, column))
-        printf("%*s", (int)width, text);
-    else
-        printf("%-*s", last ? 0 : (int)width, text);
-    fputs(last ? "\n" : "  ", stdout);
+    bool last = column + 1 == table->columns, number = is_number(table, column);
+    int space = (int)(width - width_of(text));
+    printf("%*s%s%*s%s", number ? space : 0, "", text, number || last ? 0 : space, "", last ? "\n" : "  ");
 }
 
 void table_print(const struct table *table)

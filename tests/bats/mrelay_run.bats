@@ -205,7 +205,8 @@ END
     run -78 mrelay run wrong.yaml
     run_pipeline shout.yaml
     run -75 mrelay run shout.yaml
-    assert_output --partial "another relay has it"
+    assert_output "mrelay: a relay named shout runs already: give the pipeline another name, by \`name:\` in shout.yaml or by -r NAME
+mrelay: or have its stages work for that relay: mrelay run --stages-only -r shout shout.yaml"
     end "$supervisor"
 }
 
@@ -234,6 +235,43 @@ END
     seq 3 | msend -t said
     until_true topic_has shouted $'1\n2\n3'
     until_true bash -c 'mrelay graph shout.yaml --live | grep -F "└─ 3 ─▶ shouted"'
+}
+
+@test "what graph --live counts adds up also when the pipeline was started again" {
+    run_pipeline shout.yaml
+    seq 3 | msend -t said
+    until_true topic_has shouted $'1\n2\n3'
+    end "$supervisor"
+    run_pipeline shout.yaml
+    seq 4 5 | msend -t said
+    until_true bash -c 'mrelay graph shout.yaml --live | grep -F "└─ 2 ─▶ shouted"'
+    run -0 mrelay graph shout.yaml --live
+    assert_output --partial "└─ 2 ─▶ [shout]"
+}
+
+@test "a runner that was started again says soon that it runs" {
+    run_pipeline shout.yaml
+    local runner
+    runner=$(child_with --stages-only)
+    kill -KILL "$runner"
+    # At rest it tells how it is every 15 seconds: the younger of the two is the one that lives.
+    SECONDS=0
+    until_true bash -c "[[ \$(mrelay status --json | jq -r '.runners[] | select(.runner | endswith(\":$runner\") | not) |
+        .stages[].state') == running ]]"
+    assert [ "$SECONDS" -lt 10 ]
+}
+
+@test "status --watch stays within the terminal" {
+    type script >/dev/null 2>&1 || skip 'there is no script(1)'
+    run_pipeline shout.yaml
+    start typescript script -qec 'stty rows 8 cols 30; exec mrelay status --watch' /dev/null
+    local watch=$started_pid
+    until_true bash -c 'tr -d "\r" <typescript | grep -E "^\.\.\. and [0-9]+ lines more"'
+    end "$watch"
+    run awk '{ gsub(/\r|\033\[[HKJ]/, "") } length > 30' typescript
+    assert_output ''
+    run awk '/\033\[H/ { lines = 0 } ++lines > 8' typescript
+    assert_output ''
 }
 
 @test "where no relay runs it is said how the pipeline is started" {
