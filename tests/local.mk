@@ -11,6 +11,9 @@ AM_TESTS_ENVIRONMENT = \
 	LIBRARY_CFLAGS='$(EVENT_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS) $(XXHASH_CFLAGS) $(NNG_CFLAGS)'; export LIBRARY_CFLAGS; \
 	unset MSGPIPE_RELAY NO_COLOR;
 
+# make looks at config.h each time, and puts off what hangs on it, all tests that are programs: they would start last.
+$(TEST_LOGS): config.h
+
 TEST_EXTENSIONS = .bats .sh
 TAP_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 LOG_DRIVER = $(TAP_DRIVER)
