@@ -29,7 +29,7 @@ listens() {
 receiver() {
     local end=$1
     shift
-    start got mrecv "--$end" "$url" --wait 10s "$@"
+    start got mrecv "--$end" "$url" --wait 30s "$@"
     receiver_pid=$started_pid
     [ "$end" = dial ] || until_true listens
 }
@@ -95,13 +95,13 @@ between_us() {
     local framed
     for framed in '' --framed; do
         receiver listen "--$receives" -n 3 "$@"
-        printf '%s\n' one two three | msend --dial "$url" "--$sends" ${framed:+"$framed"} --wait 10s
+        printf '%s\n' one two three | msend --dial "$url" "--$sends" ${framed:+"$framed"} --wait 30s
         wait "$receiver_pid"
         assert_equal "$(cat got)" $'one\ntwo\nthree'
         rm -f peer.sock
-        start got mrecv --dial "$url" "--$receives" -n 3 --wait 10s "$@"
+        start got mrecv --dial "$url" "--$receives" -n 3 --wait 30s "$@"
         receiver_pid=$started_pid
-        printf '%s\n' one two three | msend --listen "$url" "--$sends" ${framed:+"$framed"} --wait 10s
+        printf '%s\n' one two three | msend --listen "$url" "--$sends" ${framed:+"$framed"} --wait 30s
         wait "$receiver_pid"
         assert_equal "$(cat got)" $'one\ntwo\nthree'
         rm -f peer.sock
@@ -181,7 +181,7 @@ between_us() {
     local framed
     for framed in '' --framed; do
         receiver listen --rep -n 3 --workers 2 -- sh -c 'echo "re $(cat)"'
-        run bash -c "printf '%s\n' one two three | msend --dial '$url' --req --wait 10s $framed"
+        run bash -c "printf '%s\n' one two three | msend --dial '$url' --req --wait 30s $framed"
         assert_success
         assert_output $'re one\nre two\nre three'
         wait "$receiver_pid"
@@ -190,7 +190,7 @@ between_us() {
 
 @test "surveyor and respondent between msend and mrecv" {
     receiver listen --respondent -n 1 --shell 'tr a-z A-Z'
-    run msend --dial "$url" --surveyor --wait 1s -d ping
+    run msend --dial "$url" --surveyor --wait 3s -d ping
     assert_success
     assert_output PING
 }

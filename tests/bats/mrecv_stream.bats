@@ -201,9 +201,9 @@ start_with_group() {
 
 @test "answers are replies" {
     url=ipc://$PWD/socket
-    start got mrecv --listen "$url" --rep -n 3 --wait 10s --mode stream -- sed -u 's/^/re /'
+    start got mrecv --listen "$url" --rep -n 3 --wait 30s --mode stream -- sed -u 's/^/re /'
     local pid=$started_pid
-    run bash -c "printf '%s\n' one two three | msend --dial '$url' --req --wait 10s"
+    run bash -c "printf '%s\n' one two three | msend --dial '$url' --req --wait 30s"
     assert_success
     assert_output $'re one\nre two\nre three'
     wait "$pid"

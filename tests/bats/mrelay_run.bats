@@ -64,7 +64,7 @@ gone() {
     msend -t said -d one
     kill -KILL "$(child_with '-r shout')"
     until_true is_running
-    msend -t said --wait 10s -d two
+    msend -t said --wait 30s -d two
     until_true topic_has shouted $'ONE\nTWO'
     assert grep -q 'part=relay signal=9' run.log.err
 }

@@ -142,14 +142,14 @@ taken_by() {
     start_relay
     kill_messages 1 4 5
     start first mretry replay -t jobs.dead --all --canary
-    mrecv -t jobs -g work -n 1 --wait 10s -- sh -c 'exit 65' 2>/dev/null || assert_equal $? 65
+    mrecv -t jobs -g work -n 1 --wait 30s -- sh -c 'exit 65' 2>/dev/null || assert_equal $? 65
     first=0
     wait "$started_pid" || first=$?
     assert_equal "$first" 65
     grep -Fx 'mretry: the first letter, 1, was not acknowledged: it died again; the others stay where they are' first.err
     assert_equal "$(ids | wc -w)" 3
     start second mretry replay -t jobs.dead --all --canary
-    mrecv -t jobs -g work -n 1 --wait 10s >/dev/null
+    mrecv -t jobs -g work -n 1 --wait 30s >/dev/null
     wait "$started_pid"
     assert_equal "$(ids)" ''
     assert_equal "$(taken_by work | wc -l)" 2
@@ -178,7 +178,7 @@ taken_by() {
     start_relay
     kill_messages 1 4 5
     mrelay set topic jobs ttl=200ms
-    run mretry replay -t jobs.dead --all --canary --wait 10s
+    run mretry replay -t jobs.dead --all --canary --wait 30s
     assert_failure 65
     assert_line --partial 'was not acknowledged: it expired, if it was not acknowledged just before; the others stay'
     assert_equal "$(ids)" '4 5 '

@@ -55,7 +55,7 @@ got() {
 # ends.
 passes() {
     mkfifo "pipe.$1"
-    start "sender.$1" msend "--$1" "$url" "--$pattern" --wait 10s "pipe.$1"
+    start "sender.$1" msend "--$1" "$url" "--$pattern" --wait 30s "pipe.$1"
     local sender=$started_pid
     if [ "$1" = listen ]; then
         until_true listens
@@ -82,11 +82,12 @@ sends_to() {
     passes listen
 }
 
-# Asks PROGRAM, which answers "reply".
+# Asks PROGRAM, which answers "reply". A survey takes as long as it may.
 asks() {
-    local program=$1 pattern=$2 other=$3
+    local program=$1 pattern=$2 other=$3 wait=20s
+    [[ $pattern != surveyor ]] || wait=3s
     peer_listens "$program" "$other" --data reply
-    run msend --dial "$url" "--$pattern" --wait 10s -d question
+    run msend --dial "$url" "--$pattern" --wait "$wait" -d question
     assert_success
     assert_output reply
     until_true got question
@@ -146,7 +147,7 @@ asks() {
 
 @test "several requests are answered one after the other" {
     peer_listens nngcat rep --data yes
-    run msend --dial "$url" --req --wait 10s -d 1 -d 2 -d 3
+    run msend --dial "$url" --req --wait 30s -d 1 -d 2 -d 3
     assert_success
     assert_output $'yes\nyes\nyes'
 }
@@ -161,22 +162,23 @@ asks() {
 }
 
 @test "a request without a reply: 124" {
-    start peer mrecv --listen "$url" --rep -- sleep 60
+    start peer mrecv --listen "$url" --rep -- sh -c 'until [ -e go ]; do sleep 0.05; done'
     until_true listens
-    run msend --dial "$url" --req --wait 500ms -d x
+    run msend --dial "$url" --req --wait 1s -d x
+    touch go
     assert_failure 124
     assert_output --partial '(--wait) in vain for a reply'
 }
 
 @test "a survey that nobody answers: 69" {
     peer_listens nngcat respondent
-    run msend --dial "$url" --surveyor --wait 300ms -d x
+    run msend --dial "$url" --surveyor --wait 1s -d x
     assert_failure 69
     assert_output --partial 'nobody answered'
 }
 
 @test "--await begins when so many peers are there" {
-    start sender msend --listen "$url" --pub --await 2 --wait 10s -d both
+    start sender msend --listen "$url" --pub --await 2 --wait 30s -d both
     local sender=$started_pid
     until_true listens
     start one mrecv --dial "$url" --sub -n 1
@@ -190,8 +192,8 @@ asks() {
     start got mrecv --listen "$url" -n 3 -F json
     local receiver=$started_pid
     until_true listens
-    printf 'a:1\nb:2\n' | msend --dial "$url" --framed -K : --type t --wait 10s
-    msend --dial "$url" --framed --id mine -d 3 --wait 10s
+    printf 'a:1\nb:2\n' | msend --dial "$url" --framed -K : --type t --wait 30s
+    msend --dial "$url" --framed --id mine -d 3 --wait 30s
     wait "$receiver"
     assert_equal "$(sed -n 's/.*"partitionkey":"\([^"]*\)".*/\1/p' got)" $'a\nb'
     run grep -c '"type":"t"' got
@@ -209,7 +211,7 @@ asks() {
         local receiver=$started_pid
         until_true listens
         # shellcheck disable=SC2086 # no word when it is empty
-        msend --dial "$url" --wait 20s $framed input
+        msend --dial "$url" --wait 60s $framed input
         wait "$receiver"
         run cmp input got
         assert_success

@@ -126,7 +126,7 @@ YAML
     drained printed
     run all_of out --template '%{traceparent} %{tracestate}|'
     assert_output '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 |'
-    mrecv -t read -n 1 --wait 10s >/dev/null
+    mrecv -t read -n 1 --wait 30s >/dev/null
     run all_of read --template '%{traceparent}|%{body}'
     assert_output '|from a file'
     grep -q 'event="traceparent replaced"' runner.log.err

@@ -44,7 +44,7 @@ start_relay() {
     relay_pid=$started_pid
     local name=default
     [[ ${1-} == -r ]] && name=$2
-    mrelay status -r "$name" --wait 10s >/dev/null
+    mrelay status -r "$name" --wait 30s >/dev/null
 }
 
 # group_count FIELD TOPIC GROUP: what `mrelay groups` says, such as acked.
