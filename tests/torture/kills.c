@@ -31,7 +31,7 @@ static int ask_status(struct torture *torture)
 {
     char path[TOOL_BYTES];
     torture_tool(torture, path, "mrelay");
-    char *words[] = {path, "status", "-r", "torture", "--wait", "10s", NULL};
+    char *words[] = {path, "status", "-r", "torture", "--wait", TORTURE_PATIENCE, NULL};
     return torture_run(torture, words, "status");
 }
 

@@ -9,6 +9,9 @@
 #include <jansson.h>
 #include <sys/types.h>
 
+/* What tools wait for a relay, also one that was killed as they began, and for what comes: no end of a busy machine. */
+#define TORTURE_PATIENCE "10m"
+
 enum { PROGRAMS_MAX = 64, PATH_BYTES = 512, TOOL_BYTES = PATH_BYTES + 16 };
 
 enum role { RELAY, PRODUCER, CONSUMER, SENDER, MRECV, MRETRY, REPLAY, ROLES };

@@ -147,7 +147,7 @@ static void replay_topic(struct torture *torture, struct program *replay, const 
         char path[TOOL_BYTES], name[128];
         torture_tool(torture, path, "mretry");
         snprintf(name, sizeof name, "%s", topic);
-        char *words[] = {path, "replay", "-r", "torture", "-t", name, "--all", "--wait", "20s", NULL};
+        char *words[] = {path, "replay", "-r", "torture", "-t", name, "--all", "--wait", TORTURE_PATIENCE, NULL};
         torture_run(torture, words, "replay.log");
         if (history_now() > end)
             torture_give_up(torture, "letters could not be replayed");

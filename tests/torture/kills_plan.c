@@ -102,7 +102,7 @@ json_t *plan_ask(struct torture *torture, const char *verb)
     char path[TOOL_BYTES], word[32], file[PATH_BYTES];
     torture_tool(torture, path, "mrelay");
     snprintf(word, sizeof word, "%s", verb);
-    char *words[] = {path, word, "-r", "torture", "--json", "--wait", "10s", NULL};
+    char *words[] = {path, word, "-r", "torture", "--json", "--wait", TORTURE_PATIENCE, NULL};
     snprintf(file, sizeof file, "%s/answer", torture->folder);
     remove(file);
     if (torture_run(torture, words, "answer") != 0)

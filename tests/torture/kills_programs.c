@@ -90,8 +90,8 @@ static void start_tool(struct torture *torture, struct program *program, char *h
     snprintf(topic, sizeof topic, "%s", program->group->pattern);
     snprintf(group, sizeof group, "%s", program->group->name);
     torture_tool(torture, path, torture_role(program->role));
-    char *words[] = {path, "-r", "torture", "-t",  topic,   "-g", group, "--workers",
-                     "2",  "--", taker,     group, history, calm, NULL};
+    char *words[] = {path, "-r",  "torture", "-t",    topic, "-g", group, "--workers", "2", "--wait", TORTURE_PATIENCE,
+                     "--", taker, group,     history, calm,  NULL};
     program->pid = spawn(torture, words, log);
 }
 
@@ -99,8 +99,8 @@ static void start_replay(struct torture *torture, struct program *program, const
 {
     char path[TOOL_BYTES];
     torture_tool(torture, path, "mretry");
-    char *words[] = {path,    "replay", "-r",     "torture", "-t",  program->topic,
-                     "--all", "--rate", "1000/s", "--wait",  "20s", NULL};
+    char *words[] = {path,     "replay", "-r",     "torture",        "-t", program->topic, "--all",
+                     "--rate", "1000/s", "--wait", TORTURE_PATIENCE, NULL};
     program->pid = spawn(torture, words, log);
 }
 

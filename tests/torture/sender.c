@@ -45,7 +45,7 @@ static pid_t start(char **argv, unsigned delay, int *input)
     posix_spawn_file_actions_t actions;
     char delayed[24];
     snprintf(delayed, sizeof delayed, "--delay=%ums", delay);
-    char *words[] = {argv[1], "-r", argv[2], "-t", argv[4], "--wait", "60s", delay ? delayed : NULL, NULL};
+    char *words[] = {argv[1], "-r", argv[2], "-t", argv[4], "--wait", "10m", delay ? delayed : NULL, NULL};
     int ends[2];
     pid_t pid;
     if (pipe(ends) != 0) {
