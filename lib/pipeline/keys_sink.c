@@ -41,6 +41,10 @@ static void end_sink(struct load *load, const struct yaml_pair *pair, void *into
         diagnose_error(load->diagnostics, &pair->key.place,
                        "sink %s needs one of file, command, shell, push, pub, req, pair, bus or surveyor",
                        pair->key.text);
+    const struct yaml_pair *format = yaml_get(&pair->value, "format");
+    if (format != NULL && sink->end == PIPELINE_TO_SOCKET && sink->format != FORMAT_JSON)
+        diagnose_error(load->diagnostics, &format->value.place,
+                       "a socket sends each message as it is: leave 'format' out, or take json");
     keys_end_work(load, pair, sink);
 }
 
@@ -74,6 +78,8 @@ static const struct key sink_keys[] = {
      .example = "7"},
     KEYS_OF_COMMAND(offsetof(struct pipeline_stage, command), "what takes messages"),
     KEYS_OF_WORK,
+    KEY_OF_TIMEOUT("how long a run, or an answer of a stream, may take, 0: no limit; how long answers to a survey are "
+                   "waited for, 0: 1s; when a request is sent again that was not answered, 0: 1m"),
     SOCKET("push", "each message to one of the\n.Cm pull\nsockets that are connected"),
     SOCKET("pub", "each message to all\n.Cm sub\nsockets that are connected"),
     SOCKET("req", "each message as a request; its answer settles it"),
@@ -86,7 +92,8 @@ static const struct key sink_keys[] = {
      .words = keys_formats,
      AT(format),
      .fallback = "lines",
-     .help = "how messages stand in the file, or in what the command reads",
+     .help = "how messages stand in the file, or in what the command reads; of a socket\n.Cm json\nor the body as it "
+             "is",
      .example = "json"},
     KEYS_OF_GROUP,
     KEY_OF_BREAKER,
@@ -95,10 +102,7 @@ static const struct key sink_keys[] = {
 
 static const struct key_rule sink_rules[] = {
     RULES_OF_WORK,
-    {"format",
-     false,
-     {"push", "pub", "req", "pair", "pair1", "bus", "surveyor", NULL},
-     "a socket sends each message as it is"},
+    {"timeout", true, {"command", "shell", "req", "surveyor", NULL}, "it is for what answers"},
     {"rotate", true, {"file", NULL}, "it is for a file"},
     {"keep", true, {"rotate", NULL}, "it says how many rotated files stay"},
     {"circuit_breaker", true, {"command", "shell", NULL}, "it looks after a command"},

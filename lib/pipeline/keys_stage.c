@@ -205,6 +205,7 @@ static const struct key stage_keys[] = {
     KEYS_OF_INPUT,
     KEYS_OF_COMMAND(offsetof(struct pipeline_stage, command), "what works on messages"),
     KEYS_OF_WORK,
+    KEY_OF_TIMEOUT("how long a run, or an answer of a stream, may take; 0: no limit"),
     {.name = "format",
      .kind = KEY_CHOICE,
      .words = keys_formats,
@@ -243,6 +244,7 @@ static const struct key stage_keys[] = {
 
 static const struct key_rule stage_rules[] = {
     RULES_OF_WORK,
+    {"timeout", true, {"command", "shell", NULL}, "it is for a command"},
     {"format", true, {"command", "shell", NULL}, "it is that of a command's input and output"},
     {"route", false, {"to", NULL}, "a last route without `where` takes the rest"},
     {"circuit_breaker", true, {"command", "shell", NULL}, "it looks after a command"},

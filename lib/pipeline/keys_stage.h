@@ -53,17 +53,14 @@ void keys_end_work(struct load *load, const struct yaml_pair *pair, struct pipel
          .fallback = "1",                                                                                              \
          .help = "processes at once",                                                                                  \
          .example = "4"},                                                                                              \
-        {.name = "batch",                                                                                              \
-         .kind = KEY_COUNT32,                                                                                          \
-         .low = 1,                                                                                                     \
-         .high = 1000000,                                                                                              \
-         AT(batch),                                                                                                    \
-         .fallback = "1000",                                                                                           \
-         .help = "messages for one process at most, in mode\n.Cm batch",                                               \
-         .example = "500"},                                                                                            \
     {                                                                                                                  \
-        .name = "timeout", .kind = KEY_DURATION, AT(timeout), .fallback = "0s",                                        \
-        .help = "how long a run, or an answer of a stream, may take; 0: no limit", .example = "5s"                     \
+        .name = "batch", .kind = KEY_COUNT32, .low = 1, .high = 1000000, AT(batch), .fallback = "1000",                \
+        .help = "messages for one process at most, in mode\n.Cm batch", .example = "500"                               \
+    }
+
+#define KEY_OF_TIMEOUT(words)                                                                                          \
+    {                                                                                                                  \
+        .name = "timeout", .kind = KEY_DURATION, AT(timeout), .fallback = "0s", .help = words, .example = "5s"         \
     }
 
 #define KEYS_OF_GROUP                                                                                                  \
@@ -122,9 +119,8 @@ void keys_end_work(struct load *load, const struct yaml_pair *pair, struct pipel
     {"command", false, {"shell", NULL}, "a list of words, or a line for the shell"}, RULES_OF_COMMAND,                 \
         {"mode", true, {"command", "shell", NULL}, "it is for a command"},                                             \
         {"workers", true, {"command", "shell", NULL}, "they are processes of a command"},                              \
-        {"batch", true, {"command", "shell", NULL}, "it is for a command"},                                            \
     {                                                                                                                  \
-        "timeout", true, {"command", "shell", NULL}, "it is for a command"                                             \
+        "batch", true, {"command", "shell", NULL}, "it is for a command"                                               \
     }
 
 #endif

@@ -243,6 +243,30 @@ YAML
     assert_equal "$(head -n 1 got)" question
 }
 
+@test "surveyor: answers are waited for as long as it says" {
+    url=ipc://$XDG_RUNTIME_DIR/s
+    pipeline <<YAML
+sinks:
+  out: {from: t, surveyor: {listen: "$url"}, timeout: 4s, retry: {initial_interval: 10ms}}
+YAML
+    # Each answer takes longer than the second that is waited for where nothing is said.
+    start got mrecv --dial "$url" --respondent -- sh -c 'cat; sleep 1.3'
+    msend -t t -d question
+    settled
+}
+
+@test "a socket sends JSON objects where that is its format" {
+    url=ipc://$XDG_RUNTIME_DIR/s
+    pipeline <<YAML
+sinks:
+  out: {from: t, push: {listen: "$url"}, format: json}
+YAML
+    msend -t t --id one --type order.new -d text
+    run -0 mrecv --dial "$url" -n 1
+    assert_equal "$(jq -r '.id, .type, .data' <<<"$output")" $'one\norder.new\ntext'
+    settled
+}
+
 @test "surveyor: without an answer a message is tried again" {
     url=ipc://$XDG_RUNTIME_DIR/s
     pipeline <<YAML

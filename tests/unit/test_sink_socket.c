@@ -128,6 +128,20 @@ static void a_request_is_done_when_it_is_answered(void **state)
     assert_int_equal(rig.ended[STAGE_FAILED], 1);
 }
 
+static void a_request_without_an_answer_is_sent_again(void **state)
+{
+    (void)state;
+    rig.stage.socket.pattern = PEER_REQ;
+    rig.stage.timeout = 100000;
+    other.silent = true;
+    sink_rig_open(&rig);
+    open_other(PEER_REP, PEER_DIAL);
+    sink_rig_add(&rig, "one");
+    sink_rig_until(&rig, other.count == 2);
+    other.silent = false;
+    sink_rig_until(&rig, rig.ended[STAGE_SUCCEEDED] == 1);
+}
+
 static void a_survey_needs_an_answer(void **state)
 {
     (void)state;
@@ -190,6 +204,7 @@ int main(void)
         sink_test(pushed_messages_are_done_when_they_are_written),
         sink_test(what_nobody_took_goes_back_as_not_begun),
         sink_test(a_request_is_done_when_it_is_answered),
+        sink_test(a_request_without_an_answer_is_sent_again),
         sink_test(a_survey_needs_an_answer),
         sink_test(published_messages_do_not_wait),
         sink_test(json_is_sent_as_an_object),
