@@ -16,12 +16,13 @@
 #include <locale.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PIPED_COLUMNS = 100 };
-enum { BETWEEN = 1000 }; /* milliseconds between the two looks that a rate is made of */
+enum { PIPED_COLUMNS = 100 }; /* unless $COLUMNS says otherwise */
+enum { BETWEEN = 1000 };      /* milliseconds between the two looks that a rate is made of */
 
 /* ---- what flows ------------------------------------------------------------------------------------------------ */
 
@@ -214,10 +215,14 @@ static enum mp_error write_graph(const struct pipeline_graph_settings *settings,
         return graph_write_mermaid(graph, out);
     setlocale(LC_CTYPE, "");
     bool terminal = output_is_terminal(STDOUT_FILENO);
+    const char *said = getenv("COLUMNS");
+    unsigned long columns = said ? strtoul(said, NULL, 10) : 0;
     struct graph_style style = {
         .colour = output_colour(STDOUT_FILENO),
         .ascii = terminal && strcmp(nl_langinfo(CODESET), "UTF-8") != 0,
-        .columns = terminal ? output_columns(STDOUT_FILENO) : PIPED_COLUMNS,
+        .columns = terminal                          ? output_columns(STDOUT_FILENO)
+                   : columns > 20 && columns < 10000 ? (unsigned)columns
+                                                     : PIPED_COLUMNS,
     };
     setlocale(LC_CTYPE, "C");
     return graph_write_text(graph, &style, out);

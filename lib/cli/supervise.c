@@ -346,6 +346,21 @@ static void close_events(struct supervisor *supervisor)
         event_base_free(supervisor->origin.base);
 }
 
+/* What became of it, for who waited. The relay has gone with the pipeline; its store has what died. */
+static void tell_end(const struct supervisor *supervisor)
+{
+    const struct part_origin *origin = &supervisor->origin;
+    const char *store = supervisor->settings->store ? supervisor->settings->store : origin->pipeline->relay.store;
+    if (supervisor->dead)
+        tell("%" PRIu64 " %s: see above; to have it back: `mrelay -r %s%s%s --background`, then `mretry list -r %s -t "
+             "TOPIC.dead`",
+             supervisor->dead, supervisor->dead == 1 ? "message died" : "messages died", origin->name,
+             store ? " --store " : "", store ? store : "", origin->name);
+    if (supervisor->failed)
+        tell("%" PRIu64 " %s: see above", supervisor->failed,
+             supervisor->failed == 1 ? "source failed" : "sources failed");
+}
+
 static int run(struct supervisor *supervisor)
 {
     struct fault fault = {0};
@@ -358,12 +373,8 @@ static int run(struct supervisor *supervisor)
     }
     part_start(&supervisor->relay);
     event_base_loop(supervisor->origin.base, EVLOOP_NO_EXIT_ON_EMPTY);
-    if (supervisor->settings->once && supervisor->dead)
-        tell("%" PRIu64 " %s: see above, or `mretry list -r %s -t TOPIC.dead`", supervisor->dead,
-             supervisor->dead == 1 ? "message died" : "messages died", supervisor->origin.name);
-    if (supervisor->settings->once && supervisor->failed)
-        tell("%" PRIu64 " %s: see above", supervisor->failed,
-             supervisor->failed == 1 ? "source failed" : "sources failed");
+    if (supervisor->settings->once)
+        tell_end(supervisor);
     return supervisor->exit;
 }
 

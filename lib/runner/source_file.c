@@ -4,12 +4,14 @@
  * since the last that it could note.
  */
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "runner/source_follow.h"
 #include "runner/source_memory.h"
 #include "runner/source_private.h"
 
 #include <event2/event.h>
+#include <inttypes.h>
 
 enum { BLOCK = 256 * 1024 }; /* bytes that are read at once */
 
@@ -47,6 +49,17 @@ static void free_file(void *state)
     memory_release(file);
 }
 
+/* Who starts a pipeline a second time may wonder why nothing comes. */
+static void tell_place(const struct pipeline_source *what, uint64_t offset)
+{
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "reads on where it was");
+    log_field(&line, "source", "%s", what->name);
+    log_field(&line, "file", "%s", what->file);
+    log_field(&line, "offset", "%" PRIu64, offset);
+    log_end(&line);
+}
+
 static enum mp_error open_file(struct source *source, const struct source_settings *settings, void **state,
                                struct fault *fault)
 {
@@ -73,6 +86,8 @@ static enum mp_error open_file(struct source *source, const struct source_settin
         return fault_set(fault, error, "%s", fault_text(&gone));
     if (gone.code)
         source_warn(source, "file gone", fault_text(&gone));
+    if (goes_on && place.offset > 0)
+        tell_place(what, place.offset);
     /* A file that was read before is no message again because there is nothing more in it. */
     file->anything = !goes_on || place.offset == 0;
     int descriptor = source_follow_descriptor(file->follow);

@@ -162,7 +162,29 @@ sources: {three: {command: [seq, "3"], to: said}}
 stages: {check: {from: said, shell: 'test $(cat) != 2 || exit 65'}}
 END
     run -65 mrelay once die.yaml
-    assert_output --partial "1 message died"
+    assert_output --partial "1 message died: see above; to have it back: \`mrelay -r shout --background\`"
+    # What it says is what helps.
+    start_relay -r shout
+    run -0 mretry list -r shout -t said.dead
+    assert_output --regexp "said.check.rejected"
+}
+
+@test "once goes on where it was in a file, and says so" {
+    cat >lines.yaml <<'END'
+name: shout
+topics: {said: {}}
+sources: {lines: {file: in, to: said}}
+sinks: {file: {from: said, file: out}}
+END
+    seq 3 >in
+    run -0 mrelay once lines.yaml
+    refute_output --partial "reads on"
+    run -0 mrelay once lines.yaml
+    assert_output --regexp 'event="reads on where it was" source=lines file=.*/in offset=6'
+    assert_equal "$(cat out)" $'1\n2\n3'
+    rm "$XDG_STATE_HOME/msgpipe/shout.state/source-lines"
+    run -0 mrelay once lines.yaml
+    assert_equal "$(cat out)" $'1\n2\n3\n1\n2\n3'
 }
 
 @test "once is 1 when a source cannot do what it should" {
