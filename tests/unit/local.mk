@@ -5,6 +5,9 @@
 #	%C%_test_buffer_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 #
 # One program alone: make check TESTS=tests/unit/test_buffer
+# A temporary folder, for tests and rigs.
+folder = %D%/folder.c %D%/folder.h
+
 unit_tests =
 
 unit_tests += %D%/test_attributes
@@ -80,10 +83,10 @@ unit_tests += %D%/test_names
 %C%_test_names_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_seen_file
-%C%_test_seen_file_SOURCES = %D%/test_seen_file.c
+%C%_test_seen_file_SOURCES = %D%/test_seen_file.c $(folder)
 %C%_test_seen_file_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
 
-pipeline_rig = %D%/pipeline_rig.c %D%/pipeline_rig.h
+pipeline_rig = %D%/pipeline_rig.c %D%/pipeline_rig.h $(folder)
 
 unit_tests += %D%/test_pipeline_load
 %C%_test_pipeline_load_SOURCES = %D%/test_pipeline_load.c $(pipeline_rig)
@@ -118,23 +121,23 @@ unit_tests += %D%/test_tail
 %C%_test_tail_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_sink_file
-%C%_test_sink_file_SOURCES = %D%/test_sink_file.c %D%/sink_rig.c %D%/sink_rig.h
+%C%_test_sink_file_SOURCES = %D%/test_sink_file.c %D%/sink_rig.c %D%/sink_rig.h $(folder)
 %C%_test_sink_file_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_sink_rotate
-%C%_test_sink_rotate_SOURCES = %D%/test_sink_rotate.c
+%C%_test_sink_rotate_SOURCES = %D%/test_sink_rotate.c $(folder)
 %C%_test_sink_rotate_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_sink_socket
-%C%_test_sink_socket_SOURCES = %D%/test_sink_socket.c %D%/sink_rig.c %D%/sink_rig.h
+%C%_test_sink_socket_SOURCES = %D%/test_sink_socket.c %D%/sink_rig.c %D%/sink_rig.h $(folder)
 %C%_test_sink_socket_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_source_follow
-%C%_test_source_follow_SOURCES = %D%/test_source_follow.c
+%C%_test_source_follow_SOURCES = %D%/test_source_follow.c $(folder)
 %C%_test_source_follow_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_source_memory
-%C%_test_source_memory_SOURCES = %D%/test_source_memory.c
+%C%_test_source_memory_SOURCES = %D%/test_source_memory.c $(folder)
 %C%_test_source_memory_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_source_tick
@@ -150,7 +153,7 @@ unit_tests += %D%/test_path
 %C%_test_path_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_spawn
-%C%_test_spawn_SOURCES = %D%/test_spawn.c
+%C%_test_spawn_SOURCES = %D%/test_spawn.c $(folder)
 %C%_test_spawn_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_format_json
@@ -170,19 +173,19 @@ unit_tests += %D%/test_format_write
 %C%_test_format_write_LDADD = $(MESSAGE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_peer
-%C%_test_peer_SOURCES = %D%/test_peer.c %D%/peer_ends.c %D%/peer_ends.h
+%C%_test_peer_SOURCES = %D%/test_peer.c %D%/peer_ends.c %D%/peer_ends.h $(folder)
 %C%_test_peer_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_peer_trouble
-%C%_test_peer_trouble_SOURCES = %D%/test_peer_trouble.c %D%/peer_ends.c %D%/peer_ends.h
+%C%_test_peer_trouble_SOURCES = %D%/test_peer_trouble.c %D%/peer_ends.c %D%/peer_ends.h $(folder)
 %C%_test_peer_trouble_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_peer_survey
-%C%_test_peer_survey_SOURCES = %D%/test_peer_survey.c %D%/peer_ends.c %D%/peer_ends.h
+%C%_test_peer_survey_SOURCES = %D%/test_peer_survey.c %D%/peer_ends.c %D%/peer_ends.h $(folder)
 %C%_test_peer_survey_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_peer_nng
-%C%_test_peer_nng_SOURCES = %D%/test_peer_nng.c %D%/peer_ends.c %D%/peer_ends.h
+%C%_test_peer_nng_SOURCES = %D%/test_peer_nng.c %D%/peer_ends.c %D%/peer_ends.h $(folder)
 %C%_test_peer_nng_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_protocol
@@ -208,19 +211,19 @@ unit_tests += %D%/test_client_settle
 %C%_test_client_settle_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_address
-%C%_test_address_SOURCES = %D%/test_address.c
+%C%_test_address_SOURCES = %D%/test_address.c $(folder)
 %C%_test_address_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_channel
-%C%_test_channel_SOURCES = %D%/test_channel.c %D%/server_rig.c %D%/server_rig.h
+%C%_test_channel_SOURCES = %D%/test_channel.c %D%/server_rig.c %D%/server_rig.h $(folder)
 %C%_test_channel_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_server
-%C%_test_server_SOURCES = %D%/test_server.c %D%/server_rig.c %D%/server_rig.h
+%C%_test_server_SOURCES = %D%/test_server.c %D%/server_rig.c %D%/server_rig.h $(folder)
 %C%_test_server_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_server_limits
-%C%_test_server_limits_SOURCES = %D%/test_server_limits.c %D%/server_rig.c %D%/server_rig.h
+%C%_test_server_limits_SOURCES = %D%/test_server_limits.c %D%/server_rig.c %D%/server_rig.h $(folder)
 %C%_test_server_limits_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_library
@@ -232,7 +235,7 @@ unit_tests += %D%/test_alarm
 %C%_test_alarm_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_notify
-%C%_test_notify_SOURCES = %D%/test_notify.c
+%C%_test_notify_SOURCES = %D%/test_notify.c $(folder)
 %C%_test_notify_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_backoff
@@ -308,7 +311,7 @@ unit_tests += %D%/test_relay_time
 %C%_test_relay_time_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_spool
-%C%_test_spool_SOURCES = %D%/test_spool.c
+%C%_test_spool_SOURCES = %D%/test_spool.c $(folder)
 %C%_test_spool_LDADD = $(CLI_LAYER) $(STORE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_states
@@ -338,13 +341,13 @@ unit_tests += %D%/test_pace
 # statfs(2) can be replaced only where it is called by that name.
 if LINUX
 unit_tests += %D%/test_store_place
-%C%_test_store_place_SOURCES = %D%/test_store_place.c
+%C%_test_store_place_SOURCES = %D%/test_store_place.c $(folder)
 %C%_test_store_place_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=statfs
 %C%_test_store_place_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 endif
 
 unit_tests += %D%/test_store
-%C%_test_store_SOURCES = %D%/test_store.c %D%/store_rig.c %D%/store_rig.h
+%C%_test_store_SOURCES = %D%/test_store.c %D%/store_rig.c %D%/store_rig.h $(folder)
 %C%_test_store_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_breaker
@@ -372,19 +375,19 @@ unit_tests += %D%/test_steps_aggregate
 %C%_test_steps_aggregate_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_store_backup
-%C%_test_store_backup_SOURCES = %D%/test_store_backup.c %D%/store_rig.c %D%/store_rig.h
+%C%_test_store_backup_SOURCES = %D%/test_store_backup.c %D%/store_rig.c %D%/store_rig.h $(folder)
 %C%_test_store_backup_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_store_delete
-%C%_test_store_delete_SOURCES = %D%/test_store_delete.c %D%/store_rig.c %D%/store_rig.h
+%C%_test_store_delete_SOURCES = %D%/test_store_delete.c %D%/store_rig.c %D%/store_rig.h $(folder)
 %C%_test_store_delete_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_store_schedule
-%C%_test_store_schedule_SOURCES = %D%/test_store_schedule.c %D%/store_rig.c %D%/store_rig.h
+%C%_test_store_schedule_SOURCES = %D%/test_store_schedule.c %D%/store_rig.c %D%/store_rig.h $(folder)
 %C%_test_store_schedule_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_store_version
-%C%_test_store_version_SOURCES = %D%/test_store_version.c %D%/store_rig.c %D%/store_rig.h
+%C%_test_store_version_SOURCES = %D%/test_store_version.c %D%/store_rig.c %D%/store_rig.h $(folder)
 %C%_test_store_version_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_core_select
@@ -412,11 +415,11 @@ unit_tests += %D%/test_command
 %C%_test_command_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_work
-%C%_test_work_SOURCES = %D%/test_work.c %D%/work_rig.c %D%/work_rig.h
+%C%_test_work_SOURCES = %D%/test_work.c %D%/work_rig.c %D%/work_rig.h $(folder)
 %C%_test_work_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_work_stream
-%C%_test_work_stream_SOURCES = %D%/test_work_stream.c %D%/work_rig.c %D%/work_rig.h
+%C%_test_work_stream_SOURCES = %D%/test_work_stream.c %D%/work_rig.c %D%/work_rig.h $(folder)
 %C%_test_work_stream_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_runner_outputs

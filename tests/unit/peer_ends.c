@@ -28,8 +28,7 @@ int ends_setup(void **state)
     world->base = event_base_new_with_config(config);
     assert_non_null(world->base);
     event_config_free(config);
-    snprintf(world->folder, sizeof world->folder, "/tmp/test-peer-XXXXXX");
-    assert_non_null(mkdtemp(world->folder));
+    folder_make(world->folder);
     *state = world;
     return 0;
 }

@@ -5,6 +5,8 @@
 #ifndef TESTS_PEER_ENDS_H
 #define TESTS_PEER_ENDS_H
 
+#include "folder.h"
+
 #include "transport/peer.h"
 
 #include <event2/event.h>
@@ -15,7 +17,7 @@
 /* The loop and the folder of one test: for cmocka's setup and teardown, which put it into *state. */
 struct ends_world {
     struct event_base *base;
-    char folder[64];
+    char folder[FOLDER_PATH];
     unsigned addresses;
 };
 int ends_setup(void **state);

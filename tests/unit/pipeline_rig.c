@@ -14,22 +14,17 @@ extern char **environ;
 void pipeline_rig_open(struct pipeline_rig *rig)
 {
     *rig = (struct pipeline_rig){0};
-    const char *temporary = getenv("TMPDIR");
     assert_non_null(getcwd(rig->before, sizeof rig->before));
-    snprintf(rig->folder, sizeof rig->folder, "%s/msgpipe-pipeline-XXXXXX",
-             temporary != NULL && strlen(temporary) < 32 ? temporary : "/tmp");
-    assert_non_null(mkdtemp(rig->folder));
+    folder_make(rig->folder);
     assert_int_equal(chdir(rig->folder), 0);
 }
 
 void pipeline_rig_close(struct pipeline_rig *rig)
 {
-    char command[128];
     pipeline_free(rig->pipeline);
     buffer_free(&rig->said);
     assert_int_equal(chdir(rig->before), 0);
-    snprintf(command, sizeof command, "rm -rf '%s'", rig->folder);
-    assert_int_equal(system(command), 0);
+    folder_remove(rig->folder);
 }
 
 void pipeline_rig_file(const char *name, const char *text, unsigned mode)

@@ -4,10 +4,12 @@
 #ifndef TESTS_PIPELINE_RIG_H
 #define TESTS_PIPELINE_RIG_H
 
+#include "folder.h"
+
 #include "pipeline/pipeline.h"
 
 struct pipeline_rig {
-    char folder[64]; /* the current directory while it is open */
+    char folder[FOLDER_PATH]; /* the current directory while it is open */
     char before[4096];
     struct pipeline *pipeline;
     struct buffer said; /* terminated */

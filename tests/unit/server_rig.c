@@ -87,8 +87,7 @@ void rig_open(struct rig *rig, enum address_kind kind)
     char url[128];
     const struct timeval wait = {.tv_sec = 20};
 
-    snprintf(rig->directory, sizeof(rig->directory), "/tmp/msgpipe-test-XXXXXX");
-    assert_non_null(mkdtemp(rig->directory));
+    folder_make(rig->directory);
     rig->base = event_base_new();
     rig->watchdog = event_new(rig->base, -1, 0, bark, NULL);
     event_add(rig->watchdog, &wait);

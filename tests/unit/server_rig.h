@@ -7,6 +7,8 @@
 #ifndef TESTS_SERVER_RIG_H
 #define TESTS_SERVER_RIG_H
 
+#include "folder.h"
+
 #include "transport/server.h"
 
 #include <stdarg.h>
@@ -16,7 +18,7 @@
 #include <string.h>
 
 struct rig {
-    char directory[64];
+    char directory[FOLDER_PATH];
     struct event_base *base;
     struct event *watchdog;
     struct server *server;

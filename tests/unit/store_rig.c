@@ -9,8 +9,7 @@ int rig_set_up(void **state)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     assert_non_null(rig);
-    snprintf(rig->folder, sizeof rig->folder, "/tmp/msgpipe-store.XXXXXX");
-    assert_non_null(mkdtemp(rig->folder));
+    folder_make(rig->folder);
     snprintf(rig->path, sizeof rig->path, "%s/a.db", rig->folder);
     *state = rig;
     return 0;
@@ -18,15 +17,9 @@ int rig_set_up(void **state)
 
 int rig_tear_down(void **state)
 {
-    static const char *const endings[] = {"", "-wal", "-shm", ".lock"};
     struct rig *rig = *state;
-    char name[128];
     store_close(rig->store);
-    for (unsigned i = 0; i < 4; i++) {
-        snprintf(name, sizeof name, "%s%s", rig->path, endings[i]);
-        unlink(name);
-    }
-    rmdir(rig->folder);
+    folder_remove(rig->folder);
     free(rig);
     return 0;
 }

@@ -2,6 +2,8 @@
 #ifndef UNIT_STORE_RIG_H
 #define UNIT_STORE_RIG_H
 
+#include "folder.h"
+
 #include "base/buffer.h"
 #include "store/store.h"
 
@@ -14,8 +16,8 @@
 #include <cmocka.h>
 
 struct rig {
-    char folder[64];
-    char path[96];
+    char folder[FOLDER_PATH];
+    char path[FOLDER_PATH + 16];
     struct store *store;
 };
 

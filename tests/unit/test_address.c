@@ -1,4 +1,6 @@
 /* transport/address.h */
+#include "folder.h"
+
 #include "transport/address.h"
 
 #include <setjmp.h>
@@ -12,14 +14,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char directory[64];
+static char directory[FOLDER_PATH];
 
 static int make_directory(void **state)
 {
     (void)state;
-    snprintf(directory, sizeof(directory), "/tmp/msgpipe-test-XXXXXX");
     unsetenv("MSGPIPE_RELAY");
-    return mkdtemp(directory) != NULL ? 0 : -1;
+    folder_make(directory);
+    return 0;
 }
 
 static int remove_directory(void **state)

@@ -1,4 +1,6 @@
 /* Telling systemd, and taking sockets from it: sd_notify(3) and sd_listen_fds(3), as a service manager does it. */
+#include "folder.h"
+
 #include "relay/notify.h"
 
 #include <event2/event.h>
@@ -15,12 +17,13 @@
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/msgpipe-notify.XXXXXX";
+static char folder[FOLDER_PATH];
 
 static int set_up(void **state)
 {
     (void)state;
-    return mkdtemp(folder) ? 0 : -1;
+    folder_make(folder);
+    return 0;
 }
 
 static int tear_down(void **state)

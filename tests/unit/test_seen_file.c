@@ -1,4 +1,6 @@
 /* What was done, across restarts. */
+#include "folder.h"
+
 #include "cli/seen_file.h"
 
 #include <fcntl.h>
@@ -17,8 +19,8 @@
 enum { RECORD = 32, ID = 1, KEY = 2 };
 
 struct rig {
-    char directory[32];
-    char path[48];
+    char directory[FOLDER_PATH];
+    char path[FOLDER_PATH + 16];
     struct seen seen;
     struct seen_file file;
     struct fault fault;
@@ -27,9 +29,7 @@ struct rig {
 static int set_up(void **state)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
-    snprintf(rig->directory, sizeof(rig->directory), "/tmp/seen.XXXXXX");
-    if (!mkdtemp(rig->directory))
-        return 1;
+    folder_make(rig->directory);
     snprintf(rig->path, sizeof(rig->path), "%s/file", rig->directory);
     rig->file.descriptor = -1;
     rig->seen.window = HOUR;
@@ -42,8 +42,7 @@ static int tear_down(void **state)
     struct rig *rig = *state;
     seen_file_close(&rig->file);
     seen_free(&rig->seen);
-    unlink(rig->path);
-    rmdir(rig->directory);
+    folder_remove(rig->directory);
     free(rig);
     return 0;
 }

@@ -1,4 +1,5 @@
 /* runner/sink.h: files. */
+#include "folder.h"
 #include "sink_rig.h"
 
 #include <setjmp.h>
@@ -13,15 +14,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char place[64];
-static char path[96];
+static char place[FOLDER_PATH];
+static char path[FOLDER_PATH + 16];
 static struct sink_rig rig;
 
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(place, sizeof(place), "/tmp/msgpipe-sink.XXXXXX");
-    assert_non_null(mkdtemp(place));
+    folder_make(place);
     snprintf(path, sizeof(path), "%s/out", place);
     sink_rig_new(&rig);
     rig.stage.end = PIPELINE_TO_FILE;
@@ -33,13 +33,8 @@ static int tear_down(void **state)
 {
     (void)state;
     sink_rig_free(&rig);
-    char name[128];
-    unlink(path);
-    for (int i = 1; i <= 9; i++) {
-        snprintf(name, sizeof(name), "%s.%d", path, i);
-        unlink(name);
-    }
-    return rmdir(place);
+    folder_remove(place);
+    return 0;
 }
 
 static const char *content(const char *name)

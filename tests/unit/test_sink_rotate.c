@@ -1,4 +1,6 @@
 /* runner/sink_rotate.h: a file that is appended to, rotated, moved away, torn, and on a full disk. */
+#include "folder.h"
+
 #include "runner/sink_rotate.h"
 
 #include <setjmp.h>
@@ -16,14 +18,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char place[64];
-static char path[96];
+static char place[FOLDER_PATH];
+static char path[FOLDER_PATH + 16];
 
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(place, sizeof(place), "/tmp/msgpipe-rotate.XXXXXX");
-    assert_non_null(mkdtemp(place));
+    folder_make(place);
     snprintf(path, sizeof(path), "%s/out", place);
     return 0;
 }
@@ -31,16 +32,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    char name[400];
-    DIR *directory = opendir(place);
-    struct dirent *entry;
-    while ((entry = readdir(directory)) != NULL) {
-        snprintf(name, sizeof(name), "%s/%s", place, entry->d_name);
-        if (entry->d_name[0] != '.')
-            unlink(name);
-    }
-    closedir(directory);
-    return rmdir(place);
+    folder_remove(place);
+    return 0;
 }
 
 static const char *numbered(unsigned number)

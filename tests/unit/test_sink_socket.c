@@ -1,4 +1,5 @@
 /* runner/sink.h: sockets, with peers of ours at the other end. */
+#include "folder.h"
 #include "sink_rig.h"
 
 #include <setjmp.h>
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static char place[64];
+static char place[FOLDER_PATH];
 static char url[112];
 static struct sink_rig rig;
 
@@ -48,8 +49,7 @@ static void open_other(enum peer_pattern pattern, enum peer_role role)
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(place, sizeof(place), "/tmp/msgpipe-sink.XXXXXX");
-    assert_non_null(mkdtemp(place));
+    folder_make(place);
     snprintf(url, sizeof(url), "ipc://%s/socket", place);
     sink_rig_new(&rig);
     rig.stage.end = PIPELINE_TO_SOCKET;

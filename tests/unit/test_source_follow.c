@@ -1,4 +1,6 @@
 /* runner/source_follow.h: every byte of a file that grows and is rotated, in order, also over restarts. */
+#include "folder.h"
+
 #include "runner/source_follow.h"
 
 #include "base/clock.h"
@@ -20,8 +22,8 @@
 
 enum { SECOND = 1000000 };
 
-static char place[64];
-static char path[96];
+static char place[FOLDER_PATH];
+static char path[FOLDER_PATH + 16];
 static int64_t now;
 
 /* What a reader has got: a cut is written as "|". */
@@ -36,8 +38,7 @@ struct reading {
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(place, sizeof(place), "/tmp/msgpipe-follow.XXXXXX");
-    assert_non_null(mkdtemp(place));
+    folder_make(place);
     snprintf(path, sizeof(path), "%s/log", place);
     now = 100 * SECOND;
     return 0;
@@ -46,16 +47,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    char name[400];
-    DIR *directory = opendir(place);
-    struct dirent *entry;
-    while ((entry = readdir(directory)) != NULL) {
-        snprintf(name, sizeof(name), "%s/%s", place, entry->d_name);
-        if (entry->d_name[0] != '.')
-            unlink(name);
-    }
-    closedir(directory);
-    return rmdir(place);
+    folder_remove(place);
+    return 0;
 }
 
 static const char *beside(const char *suffix)

@@ -1,4 +1,6 @@
 /* runner/source_memory.h: what was saved is there again, also after a save that broke off. */
+#include "folder.h"
+
 #include "runner/source_memory.h"
 
 #include <setjmp.h>
@@ -15,15 +17,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char place[64];
-static char directory[96];
-static char path[128];
+static char place[FOLDER_PATH];
+static char directory[FOLDER_PATH + 8];
+static char path[FOLDER_PATH + 32];
 
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(place, sizeof(place), "/tmp/msgpipe-memory.XXXXXX");
-    assert_non_null(mkdtemp(place));
+    folder_make(place);
     snprintf(directory, sizeof(directory), "%s/state", place);
     snprintf(path, sizeof(path), "%s/source-hits", directory);
     return 0;
@@ -32,9 +33,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    unlink(path);
-    rmdir(directory);
-    return rmdir(place);
+    folder_remove(place);
+    return 0;
 }
 
 static struct source_memory *open_memory(void)

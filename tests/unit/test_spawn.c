@@ -1,4 +1,6 @@
 /* Starting processes: the descriptors that they get, where they run, and what keeps them from it. */
+#include "folder.h"
+
 #include "base/spawn.h"
 
 #include <errno.h>
@@ -15,18 +17,20 @@
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/msgpipe-spawn-XXXXXX";
+static char folder[FOLDER_PATH];
 
 static int make_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) ? 0 : -1;
+    folder_make(folder);
+    return 0;
 }
 
 static int remove_folder(void **state)
 {
     (void)state;
-    return rmdir(folder);
+    folder_remove(folder);
+    return 0;
 }
 
 /* Runs the line SCRIPT of a shell with SETTINGS, and returns its exit code. */
@@ -102,7 +106,7 @@ static void one_that_stands_there_already_is_kept(void **state)
 
 static void files_are_opened_in_the_new_process(void **state)
 {
-    char path[sizeof folder + 8];
+    char path[FOLDER_PATH + 8];
     int ends[2];
     (void)state;
     snprintf(path, sizeof path, "%s/log", folder);

@@ -1,4 +1,6 @@
 /* cli/spool.h: what a process has taken, another one delivers, in order; two handles stand for two processes. */
+#include "folder.h"
+
 #include "cli/spool.h"
 
 #include <stdarg.h>
@@ -11,16 +13,15 @@
 #include <unistd.h>
 
 struct folder {
-    char path[64];
-    char spool[80];
+    char path[FOLDER_PATH];
+    char spool[FOLDER_PATH + 8];
 };
 
 static int setup(void **state)
 {
     struct folder *folder = calloc(1, sizeof *folder);
-    strcpy(folder->path, "/tmp/msgpipe-spool.XXXXXX");
-    if (!folder || !mkdtemp(folder->path))
-        return -1;
+    assert_non_null(folder);
+    folder_make(folder->path);
     snprintf(folder->spool, sizeof folder->spool, "%s/out", folder->path);
     *state = folder;
     return 0;
@@ -29,11 +30,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct folder *folder = *state;
-    char command[120];
-    snprintf(command, sizeof command, "rm -r '%s'", folder->path);
-    int result = system(command);
+    folder_remove(folder->path);
     free(folder);
-    return result;
+    return 0;
 }
 
 static struct spool *open_spool(const struct folder *folder)

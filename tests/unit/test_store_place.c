@@ -1,6 +1,8 @@
 /*
  * Where a store may not lie: statfs(2) is replaced (the linker's --wrap), for no test can have a network file system.
  */
+#include "folder.h"
+
 #include "store/store.h"
 
 #include <setjmp.h>
@@ -29,10 +31,10 @@ int __wrap_statfs(const char *path, struct statfs *status)
 static void a_network_file_system_is_refused_and_a_local_one_is_not(void **state)
 {
     static const long remote[] = {0x6969, 0x517B, (long)0xFF534D42, (long)0xFE534D42, 0x00C36400};
-    char folder[] = "/tmp/msgpipe-place.XXXXXX", path[100];
+    char folder[FOLDER_PATH], path[FOLDER_PATH + 16];
     struct store *store = NULL;
     (void)state;
-    assert_non_null(mkdtemp(folder));
+    folder_make(folder);
     snprintf(path, sizeof path, "%s/store.db", folder);
     for (size_t i = 0; i < sizeof remote / sizeof *remote; i++) {
         struct fault fault = {0};
@@ -45,11 +47,7 @@ static void a_network_file_system_is_refused_and_a_local_one_is_not(void **state
     pretended = 0;
     assert_int_equal(store_open(path, &store, NULL), MP_OK);
     store_close(store);
-    char command[120];
-    snprintf(command, sizeof command, "%s.lock", path);
-    unlink(command);
-    unlink(path);
-    assert_int_equal(rmdir(folder), 0);
+    folder_remove(folder);
 }
 
 int main(void)

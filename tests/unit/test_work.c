@@ -1,4 +1,5 @@
 /* stage/work.h: the modes each and batch, with real commands. */
+#include "folder.h"
 #include "work_rig.h"
 
 #include "base/clock.h"
@@ -286,8 +287,8 @@ static bool is_ready(const struct rig *now)
 static void a_command_that_is_not_there_charges_nothing(void **state)
 {
     (void)state;
-    char directory[] = "/tmp/test_work.XXXXXX";
-    assert_non_null(mkdtemp(directory));
+    char directory[FOLDER_PATH];
+    folder_make(directory);
     char *argv[] = {(char *)(uintptr_t) "./late", NULL};
     rig_open(&rig, STAGE_EACH, argv);
     rig.settings.directory = directory;
@@ -304,7 +305,7 @@ static void a_command_that_is_not_there_charges_nothing(void **state)
     assert_int_equal(stage_work_room(rig.work), 0);
 
     /* When it is there, it runs after the pause. */
-    char path[64];
+    char path[FOLDER_PATH + 8];
     snprintf(path, sizeof(path), "%s/late", directory);
     FILE *file = fopen(path, "w");
     assert_non_null(file);

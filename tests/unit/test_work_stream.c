@@ -1,4 +1,5 @@
 /* stage/work.h: the mode stream, with real commands. */
+#include "folder.h"
 #include "work_rig.h"
 
 #include "base/clock.h"
@@ -80,9 +81,9 @@ static void all_workers_work(void **state)
 {
     (void)state;
     /* None answers before all have got something: they meet at a fifo. */
-    char directory[] = "/tmp/test_stream.XXXXXX";
+    char directory[FOLDER_PATH];
     char script[256];
-    assert_non_null(mkdtemp(directory));
+    folder_make(directory);
     snprintf(script, sizeof(script),
              "read line; cd %s && mkdir $line && while [ $(ls | wc -l) -lt 3 ]; do :; done; echo $line; exec cat -u",
              directory);
@@ -94,11 +95,7 @@ static void all_workers_work(void **state)
     assert_echoed(NULL);
     assert_int_equal(stage_work_running(rig.work), 3);
     rig_close(&rig);
-    for (unsigned i = 0; i < 3; i++) {
-        snprintf(script, sizeof(script), "%s/%u", directory, i);
-        assert_int_equal(remove(script), 0);
-    }
-    assert_int_equal(remove(directory), 0);
+    folder_remove(directory);
 }
 
 static void large_messages_never_lock_the_pipes(void **state)
