@@ -185,37 +185,35 @@ uint64_t rig_publish_one(struct rig *rig, const char *topic, const char *body, c
 
 /* ---- consuming ------------------------------------------------------------------------------------------------ */
 
-uint64_t rig_fetch(struct rig *rig, uint64_t session, const char *topic, const char *group, uint32_t messages)
+struct engine_subscription *rig_subscribe(struct rig *rig, const char *topic, const char *group, uint64_t session)
 {
     bool pattern;
-    check(rig, name_check_pattern(topic, strlen(topic), &pattern, &rig->fault), "name");
     struct engine_subscription *subscription;
+    check(rig, name_check_pattern(topic, strlen(topic), &pattern, &rig->fault), "name");
+    bool own = turn_begin(rig);
+    check(rig,
+          operations(rig)->subscribe(rig->engine, topic, strlen(topic), pattern, group, strlen(group), session,
+                                     ENGINE_FROM_DEFAULT, 0, &subscription, &rig->fault),
+          "subscribe");
+    if (own)
+        rig_commit(rig);
+    return subscription;
+}
+
+uint64_t rig_fetch(struct rig *rig, uint64_t session, const char *topic, const char *group, uint32_t messages)
+{
     struct engine_origin origin = {
         .session = session, .number = ++rig->numbers[session][ENGINE_LANE_FETCH], .lane = ENGINE_LANE_FETCH};
     struct engine_limits limits = rig->limits;
     limits.messages = messages;
     bool own = turn_begin(rig);
     engine_deliveries_clear(&rig->given);
-    check(rig,
-          operations(rig)->subscribe(rig->engine, topic, strlen(topic), pattern, group, strlen(group), session,
-                                     ENGINE_FROM_DEFAULT, 0, &subscription, &rig->fault),
-          "subscribe");
+    struct engine_subscription *subscription = rig_subscribe(rig, topic, group, session);
     check(rig, operations(rig)->grant(rig->engine, subscription, &origin, &limits, 10000, &rig->given, &rig->fault),
           "grant");
     if (own)
         rig_commit(rig);
     return rig->given.messages;
-}
-
-/* The subscription of a group that is there. */
-static struct engine_subscription *subscription_of(struct rig *rig, const char *topic, const char *group)
-{
-    struct engine_subscription *subscription;
-    check(rig,
-          operations(rig)->subscribe(rig->engine, topic, strlen(topic), strpbrk(topic, "*>") != NULL, group,
-                                     strlen(group), 1, ENGINE_FROM_DEFAULT, 0, &subscription, &rig->fault),
-          "subscribe");
-    return subscription;
 }
 
 uint64_t rig_fetch_again(struct rig *rig, uint64_t session, const char *topic, const char *group)
@@ -226,7 +224,7 @@ uint64_t rig_fetch_again(struct rig *rig, uint64_t session, const char *topic, c
     bool own = turn_begin(rig);
     engine_deliveries_clear(&rig->given);
     check(rig,
-          operations(rig)->regrant(rig->engine, subscription_of(rig, topic, group), &origin, &limits, &rig->given,
+          operations(rig)->regrant(rig->engine, rig_subscribe(rig, topic, group, 1), &origin, &limits, &rig->given,
                                    &rig->fault),
           "regrant");
     if (own)
@@ -241,7 +239,7 @@ uint64_t rig_peek(struct rig *rig, const char *topic, const char *group, uint64_
     bool own = turn_begin(rig);
     engine_deliveries_clear(&rig->given);
     check(rig,
-          operations(rig)->read(rig->engine, subscription_of(rig, topic, group), &position, next > 0,
+          operations(rig)->read(rig->engine, rig_subscribe(rig, topic, group, 1), &position, next > 0,
                                 ENGINE_FROM_DEFAULT, 0, &limits, &rig->given, &rig->fault),
           "peek");
     if (own)
@@ -276,14 +274,10 @@ void rig_configure(struct rig *rig, const char *topic, const char *group, const 
 
 uint64_t rig_read(struct rig *rig, const char *topic)
 {
-    struct engine_subscription *subscription;
     struct engine_limits limits = {.bytes = 1 << 24, .chunks = 1000, .sets = rig->limits.sets};
     bool own = turn_begin(rig);
     engine_deliveries_clear(&rig->given);
-    check(rig,
-          operations(rig)->subscribe(rig->engine, topic, strlen(topic), strpbrk(topic, "*>") != NULL, "", 0, 1,
-                                     ENGINE_FROM_DEFAULT, 0, &subscription, &rig->fault),
-          "subscribe");
+    struct engine_subscription *subscription = rig_subscribe(rig, topic, "", 1);
     check(rig,
           operations(rig)->read(rig->engine, subscription, NULL, 0, ENGINE_FROM_START, 0, &limits, &rig->given,
                                 &rig->fault),

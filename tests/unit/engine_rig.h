@@ -56,6 +56,8 @@ uint64_t rig_publish(struct rig *rig, const char *topic, unsigned count);
 uint64_t rig_publish_keys(struct rig *rig, const char *topic, const char *target, const char *keys);
 /* Publishes one message with these attributes. */
 uint64_t rig_publish_one(struct rig *rig, const char *topic, const char *body, const struct buffer *attributes);
+/* GROUP of TOPIC or of a pattern, made if it is not there, as SESSION gets it; "": a reader. */
+struct engine_subscription *rig_subscribe(struct rig *rig, const char *topic, const char *group, uint64_t session);
 /* A group's fetch by SESSION (below 16) of at most MESSAGES (0: all); how many it got, in rig->given. */
 uint64_t rig_fetch(struct rig *rig, uint64_t session, const char *topic, const char *group, uint32_t messages);
 /* What is still leased by the last fetch of SESSION, again. */

@@ -193,12 +193,9 @@ static void a_deleted_group_takes_its_settings_along(void **state)
     static const char *const places[] = {"a", "b.*"};
     for (unsigned i = 0; i < 2; i++) {
         const char *on = places[i];
-        struct engine_subscription *subscription;
         rig_begin(rig);
         assert_int_equal(configure_group(rig, on, "g", "retry.max_retries", "3"), MP_OK);
-        assert_int_equal(rig->engine->operations->subscribe(rig->engine, on, strlen(on), i == 1, "g", 1, 2,
-                                                            ENGINE_FROM_DEFAULT, 0, &subscription, &rig->fault),
-                         MP_OK);
+        struct engine_subscription *subscription = rig_subscribe(rig, on, "g", 2);
         rig_commit(rig);
         subscription->waiters = rig;
         rig_begin(rig);

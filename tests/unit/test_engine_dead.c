@@ -5,6 +5,14 @@
 
 #include <stdio.h>
 
+/* Group g of t, whose delays are just what its policy says. */
+static struct rig *without_jitter(void **state)
+{
+    struct rig *rig = *state;
+    rig_configure(rig, "t", "g", "retry.jitter", "0");
+    return rig;
+}
+
 static struct engine_settlement dead(uint64_t first, uint32_t count, const char *note)
 {
     return (struct engine_settlement){.first = first,
@@ -26,9 +34,8 @@ static uint64_t letters(struct rig *rig, const char *topic)
 
 static void retries_wait_as_the_policy_says(void **state)
 {
-    struct rig *rig = *state;
+    struct rig *rig = without_jitter(state);
     static const int64_t delays[] = {100, 200, 400, 800, 1600, 3200}; /* milliseconds */
-    rig_configure(rig, "t", "g", "retry.jitter", "0");
     rig_publish(rig, "t", 1);
     for (unsigned i = 0; i < 6; i++) {
         assert_int_equal(rig_fetch(rig, 2, "t", "g", 0), 1);
@@ -45,8 +52,7 @@ static void retries_wait_as_the_policy_says(void **state)
 
 static void a_settlement_can_say_its_own_delay(void **state)
 {
-    struct rig *rig = *state;
-    rig_configure(rig, "t", "g", "retry.jitter", "0");
+    struct rig *rig = without_jitter(state);
     rig_deal(rig, "t", 10, 10);
     struct engine_settlement retry = {.first = 0, .count = 5, .action = ENGINE_RETRY, .delay = 3000, .exit_code = 1};
     assert_int_equal(rig_settle_as(rig, 2, retry), 5);
@@ -61,8 +67,7 @@ static void a_settlement_can_say_its_own_delay(void **state)
 /* One settlement of messages with different attempts: each gets what its own attempts are worth. */
 static void a_span_of_different_attempts_is_settled_at_once(void **state)
 {
-    struct rig *rig = *state;
-    rig_configure(rig, "t", "g", "retry.jitter", "0");
+    struct rig *rig = without_jitter(state);
     rig_configure(rig, "t", "g", "retry.max_retries", "1");
     rig_deal(rig, "t", 9, 9);
     assert_int_equal(rig_settle(rig, 2, 3, 3, ENGINE_RETRY), 3);
@@ -167,17 +172,14 @@ static void a_turn_that_is_undone_leaves_no_letter(void **state)
 {
     struct rig *rig = *state;
     rig_deal(rig, "t", 3, 3);
-    uint32_t group = rig->given.items[0].group;
+    struct engine_settlement settlement = dead(1, 1, NULL);
+    settlement.group = rig->given.items[0].group;
     for (unsigned i = 0; i < 2; i++) {
-        struct engine_settlement settlement = dead(1, 1, NULL);
-        settlement.group = group;
         rig_begin(rig);
         assert_int_equal(rig_settle_as(rig, 2, settlement), 1);
         rig_undo(rig);
         assert_int_equal(letters(rig, "t.dead"), 0);
     }
-    struct engine_settlement settlement = dead(1, 1, NULL);
-    settlement.group = group;
     assert_int_equal(rig_settle_as(rig, 2, settlement), 1);
     rig_restart(rig);
     assert_int_equal(letters(rig, "t.dead"), 1);
@@ -352,9 +354,8 @@ static void the_longest_name_has_a_dead_letter_topic(void **state)
 /* What cannot be read any more cannot be copied either: it stays, and is tried later, and the rest goes on. */
 static void a_message_that_cannot_be_read_is_tried_later(void **state)
 {
-    struct rig *rig = *state;
+    struct rig *rig = without_jitter(state);
     struct store_deleted deleted;
-    rig_configure(rig, "t", "g", "retry.jitter", "0");
     rig_publish(rig, "t", 1);
     rig_publish(rig, "t", 1);
     rig_deal(rig, "t", 1, 3);
@@ -370,11 +371,8 @@ static void a_message_that_cannot_be_read_is_tried_later(void **state)
     struct record record = rig_record(rig, 0);
     rig_assert_text(rig_attribute(&record, "deadoffset"), "1");
     rig_pass(rig, 61 * SECOND);
-    struct engine_subscription *subscription;
     rig_begin(rig);
-    assert_int_equal(rig->engine->operations->subscribe(rig->engine, "t", 1, false, "g", 1, 3, ENGINE_FROM_DEFAULT, 0,
-                                                        &subscription, &rig->fault),
-                     MP_OK);
+    struct engine_subscription *subscription = rig_subscribe(rig, "t", "g", 3);
     struct engine_origin origin = {.session = 3, .number = 1, .lane = ENGINE_LANE_FETCH};
     struct engine_limits limits = {.bytes = 1000, .chunks = 10};
     engine_deliveries_clear(&rig->given);

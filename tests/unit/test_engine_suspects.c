@@ -1,7 +1,12 @@
 /* Consumers that die: whom that is charged to. */
 #include "engine_rig.h"
 
-#include <stdio.h>
+/* A topic t with 40 messages, of which a consumer held 32 when it died. */
+static void make_suspects(struct rig *rig)
+{
+    rig_deal(rig, "t", 40, 32);
+    rig_pass(rig, 11 * SECOND);
+}
 
 /* A fetch by SESSION, whose consumer dies of KILLER if it is among what it got, and does the rest. */
 static unsigned consume(struct rig *rig, uint64_t session, const char *topic, uint64_t killer, unsigned *done)
@@ -48,8 +53,7 @@ static void suspects_are_alone(void **state)
 {
     struct rig *rig = *state;
     rig_publish(rig, "u", 5);
-    rig_deal(rig, "t", 40, 32);
-    rig_pass(rig, 11 * SECOND);
+    make_suspects(rig);
     /* Who holds something gets none of them, nor what comes behind them. */
     assert_int_equal(rig_fetch(rig, 3, "u", "g", 1), 1);
     uint32_t of_u = rig->given.items[0].group;
@@ -64,11 +68,7 @@ static void suspects_are_alone(void **state)
     struct engine_subscription *subscription;
     while ((subscription = rig->engine->operations->next_ready(rig->engine)))
         ;
-    rig_begin(rig);
-    assert_int_equal(rig->engine->operations->subscribe(rig->engine, "u", 1, false, "g", 1, 4, ENGINE_FROM_DEFAULT, 0,
-                                                        &subscription, &rig->fault),
-                     MP_OK);
-    rig_commit(rig);
+    subscription = rig_subscribe(rig, "u", "g", 4);
     subscription->waiters = rig;
     struct engine_settlement ack = {.group = of_t, .lease = 1, .first = 0, .count = 2, .action = ENGINE_ACK};
     assert_int_equal(rig_settle_as(rig, 4, ack), 2);
@@ -85,8 +85,7 @@ static void suspects_hold_up_one_consumer_alone(void **state)
 {
     struct rig *rig = *state;
     rig_publish(rig, "u", 5);
-    rig_deal(rig, "t", 40, 32);
-    rig_pass(rig, 11 * SECOND);
+    make_suspects(rig);
     assert_int_equal(rig_fetch(rig, 3, "u", "g", 1), 1);
     uint32_t of_u = rig->given.items[0].group;
     assert_int_equal(rig_fetch(rig, 4, "u", "g", 1), 1);
@@ -107,14 +106,10 @@ static void suspects_hold_up_one_consumer_alone(void **state)
 static void a_claim_takes_suspects_like_others(void **state)
 {
     struct rig *rig = *state;
-    struct engine_subscription *subscription;
-    rig_deal(rig, "t", 40, 32);
-    rig_pass(rig, 11 * SECOND);
+    make_suspects(rig);
     assert_int_equal(rig_fetch(rig, 3, "t", "g", 0), 2);
     rig_begin(rig);
-    assert_int_equal(rig->engine->operations->subscribe(rig->engine, "t", 1, false, "g", 1, 3, ENGINE_FROM_DEFAULT, 0,
-                                                        &subscription, &rig->fault),
-                     MP_OK);
+    struct engine_subscription *subscription = rig_subscribe(rig, "t", "g", 3);
     struct engine_origin origin = {.session = 3, .number = 2, .lane = ENGINE_LANE_FETCH};
     struct engine_limits limits = {.bytes = 100000, .chunks = 100, .only_first = 10, .only_count = 25};
     engine_deliveries_clear(&rig->given);
