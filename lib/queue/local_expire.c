@@ -265,7 +265,9 @@ static enum mp_error sweep_without_group(struct sweep *sweep)
         if (next == end)
             break;
     }
-    if (end < topic->timed_end)
+    if (!known && sweep->frames == 0 && end < topic->timed_end)
+        sweep->more = true;
+    else if (end < topic->timed_end)
         look_at_head(local, topic, topic->sweep_due);
     while (!error && topic->first < end) {
         struct store_event event = {.kind = EVENT_EXPIRED, .topic = topic->id, .first = topic->first, .code = -1};
@@ -319,6 +321,7 @@ enum mp_error local_expire_tick(struct local *local, struct fault *fault)
         if (is_due && topics < SWEEP_TOPICS) {
             topics++;
             sweep.topic = topic;
+            sweep.more = false;
             error = sweep_topic(&sweep);
         }
         if (topic->expire_due < local->expire_due)

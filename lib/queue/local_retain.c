@@ -150,6 +150,8 @@ static enum mp_error look_held(struct local *local, struct topic *topic, uint64_
             return error;
         topic->kept_known = true;
     }
+    if (age == 0 && topic->kept <= topic->settings.retain_bytes)
+        return MP_OK;
     error = store_list_frames(local->store, topic->id, topic->first, useless, walk_frame, &walk, fault);
     if (error && error != MP_ERR_STALE)
         return error;

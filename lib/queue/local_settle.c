@@ -53,11 +53,6 @@ uint32_t local_held(struct engine *engine, uint64_t session, const struct engine
     return held;
 }
 
-struct span {
-    const uint8_t *bytes;
-    size_t size;
-};
-
 /* ---- what a settlement makes of messages ---------------------------------------------------------------------- */
 
 enum {
@@ -132,7 +127,10 @@ int64_t local_retry_late(const struct local *local, const struct group *group)
     return local->time + (grows ? policy->max_interval : policy->initial_interval);
 }
 
-/* RUN, or its first messages, to which it is shortened, dies, unless there can be no letter of it: then it is tried again after the longest interval. */
+/*
+ * RUN, or its first messages, to which it is shortened, dies, unless there can be no letter of it: then it is tried again
+ * after the longest interval.
+ */
 static enum mp_error bury(struct local *local, const struct engine_settlement *settlement, struct state_run *run,
                           enum engine_reason reason, struct fate *fate, struct fault *fault)
 {
@@ -188,6 +186,11 @@ static enum mp_error write_events(struct local *local, struct fault *fault)
     settling->last = NULL;
     return error;
 }
+
+struct span {
+    const uint8_t *bytes;
+    size_t size;
+};
 
 /* What an event keeps of a failure's note. */
 static struct span note_of(const struct engine_settlement *settlement)

@@ -226,6 +226,32 @@ static void displace(struct core *core, struct request *waiting, const struct re
     core_request_free(core, waiting);
 }
 
+/* What REQUEST is to be answered from; NULL: it was answered, or there is no memory for an answer. */
+static struct engine_subscription *subscribe(struct core *core, struct request *request,
+                                             const struct protocol_fetch *fetch, bool pattern, bool again,
+                                             struct fault *fault)
+{
+    struct fault detail = {0};
+    /* Who looks begins where he likes: it is no word about where the group does. */
+    bool begins = !again && fetch->from != PROTOCOL_FROM_EXACT && leases(request, fetch);
+    enum engine_from from = begins ? (enum engine_from)fetch->from : ENGINE_FROM_DEFAULT;
+    struct engine_subscription *subscription = NULL;
+    if (!again && check_group(core, request, fetch, &detail)) {
+        core_reply_text(core, request, detail.code, fault_text(&detail));
+        return NULL;
+    }
+    enum mp_error error = core->engine->operations->subscribe(core->engine, fetch->topic, fetch->topic_size, pattern,
+                                                              fetch->group, fetch->group_size, request->session->id,
+                                                              from, fetch->value, &subscription, &detail);
+    if (!error)
+        return subscription;
+    bool refused = error == MP_ERR_EXISTS || error == MP_ERR_TOO_LARGE;
+    if (!refused)
+        *fault = detail;
+    core_reply_text(core, request, refused ? error : MP_ERR_AGAIN, fault_text(&detail));
+    return NULL;
+}
+
 bool core_fetch(struct core *core, struct request *request, struct fault *fault)
 {
     struct session *session = request->session;
@@ -246,27 +272,9 @@ bool core_fetch(struct core *core, struct request *request, struct fault *fault)
         core_reply_text(core, request, MP_ERR_AGAIN, "the relay is about to end");
         return true;
     }
-    struct fault detail = {0};
-    /* Who looks begins where he likes: it is no word about where the group does. */
-    bool begins = turn == TURN_NOW && fetch.from != PROTOCOL_FROM_EXACT && leases(request, &fetch);
-    enum engine_from from = begins ? (enum engine_from)fetch.from : ENGINE_FROM_DEFAULT;
-    struct engine_subscription *subscription = NULL;
-    if (turn == TURN_NOW && check_group(core, request, &fetch, &detail)) {
-        core_reply_text(core, request, detail.code, fault_text(&detail));
+    struct engine_subscription *subscription = subscribe(core, request, &fetch, pattern, turn == TURN_REPEAT, fault);
+    if (!subscription)
         return true;
-    }
-    enum mp_error error =
-        core->engine->operations->subscribe(core->engine, fetch.topic, fetch.topic_size, pattern, fetch.group,
-                                            fetch.group_size, session->id, from, fetch.value, &subscription, &detail);
-    if (error == MP_ERR_EXISTS || error == MP_ERR_TOO_LARGE) {
-        core_reply_text(core, request, error, fault_text(&detail));
-        return true;
-    }
-    if (error) {
-        *fault = detail;
-        core_reply_text(core, request, MP_ERR_AGAIN, fault_text(&detail));
-        return true;
-    }
     struct request_list *waiters = core_waiters(subscription);
     if (!waiters)
         return true; /* no memory, no answer */

@@ -202,6 +202,21 @@ static void a_topic_without_a_group_forgets_what_has_expired(void **state)
     time_rig_end(&rig);
 }
 
+/* Many frames, each of which has to be looked into: a few a turn, and one turn after the other. */
+static void a_long_topic_without_a_group_forgets_all_that_has_expired(void **state)
+{
+    struct time_rig rig;
+    (void)state;
+    time_rig_begin(&rig);
+    for (unsigned i = 0; i < 200; i++)
+        send_timed(&rig, rig.now.wall, 0, (const char *const[]){"a", "b"}, (const int64_t[]){1, 2}, 2);
+    send_timed(&rig, rig.now.wall, 0, (const char *const[]){"c"}, (const int64_t[]){60}, 1);
+    time_rig_pass(&rig, 4 * SECOND);
+    assert_in_range(time_rig_settle_down(&rig), 10, 20);
+    assert_int_equal(kept(&rig), 1);
+    time_rig_end(&rig);
+}
+
 static void a_new_ttl_counts_at_once(void **state)
 {
     struct time_rig rig;
@@ -262,6 +277,7 @@ int main(void)
         cmocka_unit_test(what_has_expired_is_not_granted),
         cmocka_unit_test(an_expirytime_counts_from_the_sending),
         cmocka_unit_test(a_topic_without_a_group_forgets_what_has_expired),
+        cmocka_unit_test(a_long_topic_without_a_group_forgets_all_that_has_expired),
         cmocka_unit_test(a_new_ttl_counts_at_once),
         cmocka_unit_test(a_backlog_expires_in_bounded_turns),
     };
