@@ -7,6 +7,7 @@ noinst_LTLIBRARIES += %D%/librunner.la
 %C%_librunner_la_SOURCES = \
 	%D%/commit.c %D%/commit.h \
 	%D%/feed.c %D%/feed.h \
+	%D%/flusher.c %D%/flusher.h \
 	%D%/hands.c %D%/hands.h \
 	%D%/outputs.c %D%/outputs.h \
 	%D%/runner.c %D%/runner.h \

@@ -1,10 +1,11 @@
 /*
- * Messages appended to a file, in a format. What was added in one turn of the loop is written together and flushed once;
- * then it is done. While the disk is full, or the file cannot be opened, everything waits.
+ * Messages appended to a file, in a format. What was added since the last flush is written together and flushed once, in a
+ * thread of its own; then it is done. While the disk is full, or the file cannot be opened, everything waits.
  */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/turn.h"
+#include "runner/flusher.h"
 #include "runner/sink_private.h"
 #include "runner/sink_rotate.h"
 
@@ -20,7 +21,9 @@ enum {
 
 struct sink_file {
     struct sink *sink;
-    struct sink_rotated file;
+    struct sink_rotated file; /* which nobody touches while it is flushed */
+    struct flusher *flusher;
+    bool flushing;
     enum format format;
     struct turn turn;
     struct task_queue waiting;
@@ -139,28 +142,10 @@ static enum mp_error work(struct sink_file *file, struct fault *fault)
     return error ? error : write_out(file, fault);
 }
 
-static void on_turn(void *context)
+/* What is written is on the disk. */
+static void finish_written(struct sink_file *file)
 {
-    struct sink_file *file = context;
-    struct fault fault = {0};
     struct stage_task *task;
-    int64_t now = clock_monotonic();
-    while (file->ended && (task = task_queue_shift(&file->waiting)) != NULL)
-        sink_finish(file->sink, task, STAGE_NOT_BEGUN, NULL);
-    if (!file->waiting.first)
-        return;
-    if (now < file->again) {
-        turn_by(&file->turn, file->again);
-        return;
-    }
-    enum mp_error error = work(file, &fault);
-    if (!error)
-        error = sink_rotated_flush(&file->file, &fault);
-    if (error) {
-        fail(file, &fault);
-        turn_by(&file->turn, file->again);
-        return;
-    }
     file->again = 0;
     file->unflushed = 0;
     sink_pause(file->sink, NULL);
@@ -169,8 +154,46 @@ static void on_turn(void *context)
     file->written = (struct task_queue){0};
     while ((task = task_queue_shift(&done)) != NULL)
         sink_finish(file->sink, task, STAGE_SUCCEEDED, NULL);
-    if (file->waiting.first)
-        turn_soon(&file->turn);
+    turn_soon(&file->turn);
+}
+
+static void on_flushed(void *context, int number)
+{
+    struct sink_file *file = context;
+    struct fault fault = {0};
+    file->flushing = false;
+    if (!number) {
+        finish_written(file);
+        return;
+    }
+    (void)sink_rotated_flush_failed(&file->file, number, &fault);
+    fail(file, &fault);
+    turn_soon(&file->turn);
+}
+
+static void on_turn(void *context)
+{
+    struct sink_file *file = context;
+    struct fault fault = {0};
+    struct stage_task *task;
+    int64_t now = clock_monotonic();
+    while (file->ended && (task = task_queue_shift(&file->waiting)) != NULL)
+        sink_finish(file->sink, task, STAGE_NOT_BEGUN, NULL);
+    if (!file->waiting.first || file->flushing)
+        return;
+    if (now < file->again) {
+        turn_by(&file->turn, file->again);
+        return;
+    }
+    if (work(file, &fault)) {
+        fail(file, &fault);
+        turn_by(&file->turn, file->again);
+    } else if (file->unflushed > 0) {
+        file->flushing = true;
+        flusher_start(file->flusher, file->file.descriptor);
+    } else {
+        finish_written(file); /* no byte came of them */
+    }
 }
 
 /* ---- what the owner calls ------------------------------------------------------------------------------------- */
@@ -186,13 +209,16 @@ static enum mp_error open_file(struct sink *sink, const struct sink_settings *se
     file->sink = sink;
     file->format = stage->format;
     sink_rotated_open(&file->file, stage->file, stage->format, stage->rotate, stage->keep);
-    return turn_open(&file->turn, settings->base, on_turn, file) ? fault_memory(fault) : MP_OK;
+    if (turn_open(&file->turn, settings->base, on_turn, file))
+        return fault_memory(fault);
+    return flusher_open(settings->base, on_flushed, file, &file->flusher, fault);
 }
 
 static void free_file(void *state)
 {
     struct sink_file *file = state;
     turn_close(&file->turn);
+    flusher_close(file->flusher);
     sink_rotated_close(&file->file);
     buffer_free(&file->out);
     memory_release(file);
@@ -201,7 +227,8 @@ static void free_file(void *state)
 static uint32_t room_of_file(const void *state)
 {
     const struct sink_file *file = state;
-    return file->again || file->waiting.count >= HELD_MAX ? 0 : HELD_MAX - file->waiting.count;
+    uint32_t held = file->waiting.count + file->written.count;
+    return file->again || held >= HELD_MAX ? 0 : HELD_MAX - held;
 }
 
 static void add_to_file(void *state, struct stage_task *task)
@@ -226,7 +253,7 @@ static void end_file(void *state)
 static bool idle_file(const void *state)
 {
     const struct sink_file *file = state;
-    return !file->waiting.first;
+    return !file->waiting.first && !file->flushing;
 }
 
 const struct sink_kind sink_kind_file = {

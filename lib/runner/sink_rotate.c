@@ -1,6 +1,8 @@
 /* An appended file that starts anew when it is large. */
 #include "runner/sink_rotate.h"
 
+#include "runner/flusher.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -175,7 +177,9 @@ static bool is_there(struct sink_rotated *file)
 enum mp_error sink_rotated_prepare(struct sink_rotated *file, uint64_t coming, struct fault *fault)
 {
     if (!is_there(file)) {
-        enum mp_error error = open_file(file, fault);
+        enum mp_error error = sink_rotated_flush(file, fault); /* the one that was moved away */
+        if (!error)
+            error = open_file(file, fault);
         if (error)
             return error;
     }
@@ -207,16 +211,13 @@ enum mp_error sink_rotated_write(struct sink_rotated *file, const void *data, si
 
 enum mp_error sink_rotated_flush(struct sink_rotated *file, struct fault *fault)
 {
-    if (file->descriptor < 0)
-        return MP_OK;
-#ifdef __APPLE__
-    int failed = fcntl(file->descriptor, F_FULLFSYNC) == -1 && fsync(file->descriptor) != 0;
-#else
-    int failed = fdatasync(file->descriptor);
-#endif
-    if (!failed)
-        return MP_OK;
-    enum mp_error error = explain(file, "flush", errno, fault);
+    int number = file->descriptor >= 0 ? flusher_flush(file->descriptor) : 0;
+    return number ? sink_rotated_flush_failed(file, number, fault) : MP_OK;
+}
+
+enum mp_error sink_rotated_flush_failed(struct sink_rotated *file, int number, struct fault *fault)
+{
+    enum mp_error error = explain(file, "flush", number, fault);
     sink_rotated_close(file);
     return error;
 }

@@ -40,5 +40,7 @@ enum mp_error sink_rotated_write(struct sink_rotated *file, const void *data, si
 
 /* Flushes what was written to the disk. MP_ERR_IO: what was written since the last flush may be lost: write it again. */
 enum mp_error sink_rotated_flush(struct sink_rotated *file, struct fault *fault);
+/* The same said of a flush of its descriptor by others, which failed with errno value NUMBER. */
+enum mp_error sink_rotated_flush_failed(struct sink_rotated *file, int number, struct fault *fault);
 
 #endif

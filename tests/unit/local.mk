@@ -120,6 +120,10 @@ unit_tests += %D%/test_tail
 %C%_test_tail_SOURCES = %D%/test_tail.c
 %C%_test_tail_LDADD = $(STAGE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_flusher
+%C%_test_flusher_SOURCES = %D%/test_flusher.c
+%C%_test_flusher_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_sink_file
 %C%_test_sink_file_SOURCES = %D%/test_sink_file.c %D%/sink_rig.c %D%/sink_rig.h $(folder)
 %C%_test_sink_file_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
