@@ -17,13 +17,16 @@ struct guest {
 };
 
 struct door {
-    struct event_base *base;
+    struct door *next; /* of all */
     struct evconnlistener *listener;
     struct event *look;
     struct guest guests[DOOR_CONNECTIONS];
     unsigned count;
     bool closed; /* nobody is let in */
 };
+
+/* evhttp owns its listeners' context, so a listener's door is looked for here. */
+static struct door *doors;
 
 /* evhttp takes its callbacks back when it frees a connection. */
 static bool has_left(struct bufferevent *connection)
@@ -54,8 +57,27 @@ static void look_round(struct door *door)
 static void look_soon(struct door *door)
 {
     const struct timeval soon = {.tv_sec = LOOK_SECONDS};
-    if (door->count > 0)
+    if ((door->count > 0 || door->closed) && !event_pending(door->look, EV_TIMEOUT, NULL))
         event_add(door->look, &soon);
+}
+
+/* Nobody more is accepted until somebody has left, or a while has passed. */
+static void shut(struct door *door)
+{
+    door->closed = true;
+    evconnlistener_disable(door->listener);
+    look_soon(door);
+}
+
+/* No descriptor is left, say: who waits would wake the loop again and again. */
+static void on_accept_failed(struct evconnlistener *listener, void *context)
+{
+    struct door *door = doors;
+    (void)context;
+    while (door && door->listener != listener)
+        door = door->next;
+    if (door)
+        shut(door);
 }
 
 static void on_look(evutil_socket_t descriptor, short what, void *context)
@@ -83,12 +105,9 @@ static struct bufferevent *on_guest(struct event_base *base, void *context)
         return connection; /* not reached while the listener does as it is told */
     bufferevent_incref(connection);
     door->guests[door->count++] = (struct guest){connection, clock_monotonic()};
-    if (door->count == DOOR_CONNECTIONS) {
-        door->closed = true;
-        evconnlistener_disable(door->listener);
-    }
-    if (!event_pending(door->look, EV_TIMEOUT, NULL))
-        look_soon(door);
+    if (door->count == DOOR_CONNECTIONS)
+        shut(door);
+    look_soon(door);
     return connection;
 }
 
@@ -98,7 +117,6 @@ enum mp_error door_open(struct event_base *base, struct evhttp *http, struct evh
     struct door *door = memory_allocate(sizeof *door);
     if (!door)
         return fault_memory(fault);
-    door->base = base;
     door->listener = evhttp_bound_socket_get_listener(socket);
     door->look = evtimer_new(base, on_look, door);
     if (!door->look) {
@@ -106,6 +124,9 @@ enum mp_error door_open(struct event_base *base, struct evhttp *http, struct evh
         return fault_memory(fault);
     }
     evhttp_set_bevcb(http, on_guest, door);
+    evconnlistener_set_error_cb(door->listener, on_accept_failed);
+    door->next = doors;
+    doors = door;
     *result = door;
     return MP_OK;
 }
@@ -114,6 +135,11 @@ void door_close(struct door *door)
 {
     if (!door)
         return;
+    struct door **at = &doors;
+    while (*at && *at != door)
+        at = &(*at)->next;
+    if (*at)
+        *at = door->next;
     for (unsigned i = 0; i < door->count; i++)
         bufferevent_decref(door->guests[i].connection);
     event_free(door->look);

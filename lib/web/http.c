@@ -10,7 +10,6 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
-#include <event2/http_struct.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
