@@ -37,7 +37,8 @@ struct figures_engine {
     size_t cache_bytes, dedupe_bytes; /* of memory */
     uint64_t scheduled;               /* messages that wait for their time */
     uint64_t events_written;          /* since the store was made */
-    uint64_t events_kept;
+    uint64_t event_bytes;             /* of those that are kept, about */
+    int64_t oldest_event;             /* of these; 0: none is kept */
     struct meter_all counted;
 };
 

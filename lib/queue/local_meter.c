@@ -135,9 +135,11 @@ void local_figures(struct engine *engine, struct figures_engine *figures)
                                        .dedupe_bytes = local_dedupe_bytes(local),
                                        .scheduled = local->scheduled,
                                        .events_written = local->last_event,
+                                       .event_bytes = local->event_bytes,
                                        .counted = *meter_all(local->meter)};
-    if (local->last_event >= local->first_event && local->first_event > 0)
-        figures->events_kept = local->last_event - local->first_event + 1;
+    struct store_event oldest;
+    if (store_find_event(local->store, local->first_event, &oldest, NULL) == MP_OK)
+        figures->oldest_event = local_time_to_wall(local, oldest.time);
     if (store_reusable(local->store, &figures->reusable_bytes, NULL))
         figures->reusable_bytes = 0;
 }

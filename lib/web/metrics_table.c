@@ -225,7 +225,10 @@ const struct family metrics_families[] = {
      ENGINE(engine.scheduled), put_number},
     {"msgpipe_events_written_total", "counter", "Events that were written, since the store was made.",
      ENGINE(engine.events_written), put_number},
-    {"msgpipe_events", "gauge", "Events that are kept.", ENGINE(engine.events_kept), put_number},
+    {"msgpipe_events_bytes", "gauge", "Bytes of the events that are kept, about.", ENGINE(engine.event_bytes),
+     put_number},
+    {"msgpipe_events_oldest_timestamp_seconds", "gauge", "When the oldest event that is kept was written, since 1970.",
+     ENGINE(engine.oldest_event), put_time},
 
     {"msgpipe_topic_messages_published_total", "counter", "Messages that were published to the topic.",
      TOPIC(counted.messages), put_number},
