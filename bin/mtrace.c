@@ -1,7 +1,7 @@
 /* mtrace: shows where messages went, from the log that the relay writes of all that happens. */
 #include "cli/trace.h"
 
-enum { SHOW };
+enum { SHOW, TAIL };
 
 static const struct option_verb verbs[] = {
     [SHOW] = {.name = "show",
@@ -11,18 +11,24 @@ static const struct option_verb verbs[] = {
               .man =
                   "Show what became of messages, each named by its id or the beginning of it, by its trace id, or by "
                   "its place\n.Pq Ar topic Ns @ Ns Ar offset ;\nor those with a key\n.Pq Fl \\-key ."},
+    [TAIL] = {.name = "tail",
+              .help = "show what happens, as it happens",
+              .man =
+                  "Show what happens to messages, as it happens, a line for each step of a range of them.\nWho reads "
+                  "slowly loses steps, and is told how many; the relay never waits."},
     {0},
 };
 
 static int (*const run[])(const struct trace_settings *settings, const struct options *options) = {
     [SHOW] = trace_show,
+    [TAIL] = trace_tail,
 };
 
 #define AT(member) offsetof(struct trace_settings, member)
 #define WHICH .section = "Which messages and events"
 #define PRINTING .section = "Printing"
-#define ALL OPTION_VERB(SHOW)
-#define CHOOSING 0 /* the verbs that go through many events */
+#define ALL (OPTION_VERB(SHOW) | OPTION_VERB(TAIL))
+#define CHOOSING OPTION_VERB(TAIL) /* the verbs that go through many events */
 
 static const struct option_spec specs[] = {
     {.name = "key",
@@ -34,6 +40,80 @@ static const struct option_spec specs[] = {
      .verbs = OPTION_VERB(SHOW) | CHOOSING,
      .help = "messages with this key",
      .man = "Messages whose key is\n.Ar KEY ."},
+    {.name = "topic",
+     .letter = 't',
+     .kind = OPTION_LIST,
+     .at = AT(topics),
+     .argument = "TOPIC",
+     WHICH,
+     .verbs = CHOOSING,
+     .help = "this topic, or those of a pattern (repeatable)",
+     .man = "Only\n.Ar TOPIC ,\nor the topics of a pattern; it can be given several times."},
+    {.name = "group",
+     .letter = 'g',
+     .kind = OPTION_LIST,
+     .at = AT(groups),
+     .argument = "GROUP",
+     WHICH,
+     .verbs = CHOOSING,
+     .help = "this group, or stage (repeatable)",
+     .man = "Only what happens in\n.Ar GROUP ;\na stage's group has its name."},
+    {.name = "kind",
+     .kind = OPTION_LIST,
+     .at = AT(kinds),
+     .argument = "KIND",
+     WHICH,
+     .verbs = CHOOSING,
+     .help = "this step: published, leased, acked, retried, dead... (repeatable)",
+     .man = "Only steps of this kind:\n.Cm published , leased , acked , retried , released , lapsed , dead , expired , "
+            "dropped , duplicate , foreign , granted\nor\n.Cm session ."},
+    {.name = "attribute",
+     .letter = 'a',
+     .kind = OPTION_LIST,
+     .at = AT(attributes),
+     .argument = "NAME=GLOB",
+     WHICH,
+     .verbs = CHOOSING,
+     .help = "messages with an attribute like that (repeatable)",
+     .man = "Only messages with such an attribute.\nIt is asked of the message: one that is gone does not match."},
+    {.name = "trace",
+     .kind = OPTION_TEXT,
+     .at = AT(trace),
+     .argument = "ID",
+     WHICH,
+     .verbs = CHOOSING,
+     .help = "messages of this trace, 32 hex digits"},
+    {.name = "since",
+     .kind = OPTION_TEXT,
+     .at = AT(since),
+     .argument = "TIME",
+     WHICH,
+     .verbs = CHOOSING,
+     .help = "from then on: 5m, 2026-11-20T17:00:00Z or @SECONDS",
+     .man = "Only what happened since then: an age such as\n.Cm 5m ,\na time in RFC 3339 or seconds since the epoch."},
+    {.name = "until",
+     .kind = OPTION_TEXT,
+     .at = AT(until),
+     .argument = "TIME",
+     WHICH,
+     .verbs = CHOOSING,
+     .help = "and before that"},
+    {.name = "count",
+     .letter = 'n',
+     .kind = OPTION_NUMBER,
+     .at = AT(count),
+     .argument = "N",
+     .low = 1,
+     PRINTING,
+     .verbs = OPTION_VERB(TAIL),
+     .help = "end after N lines"},
+    {.name = "body",
+     .kind = OPTION_FLAG,
+     .at = AT(body),
+     PRINTING,
+     .verbs = OPTION_VERB(TAIL),
+     .help = "show bodies as well, escaped",
+     .man = "Show the bodies as well, a line each, with control characters escaped."},
     {.name = "json",
      .kind = OPTION_FLAG,
      .at = AT(json),
@@ -61,12 +141,14 @@ static const struct option_rule rules[] = {
 
 static const char *const synopsis[] = {
     "show [-r RELAY | --store FILE] [OPTION]... ID... | --key KEY",
+    "tail [-r RELAY | --store FILE] [OPTION]...",
     NULL,
 };
 
 static const struct option_example examples[] = {
     {"mtrace show 3f2a", "the message whose id begins so, and all that came of it"},
     {"mtrace show orders.new@4711", "the message at an offset of a topic"},
+    {"mtrace tail -t 'orders.*' --kind retried --kind dead", "failures, as they happen"},
     {"mtrace show --key customer-17 --store copy.db", "those with a key, in a store whose relay does not run"},
     {0},
 };

@@ -78,6 +78,8 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/trace_show.c %D%/trace_show.h \
 	%D%/trace_show_json.c \
 	%D%/trace_show_text.c \
+	%D%/trace_event.c %D%/trace_event.h \
+	%D%/trace_tail.c \
 	%D%/trace_view.c %D%/trace_view.h \
 	%D%/trace_wait.c \
 	$(empty)

@@ -19,9 +19,14 @@ struct trace_settings {
     struct option_list kinds;
     struct option_list attributes;
     const char *key, *trace, *since, *until;
+    bool body;      /* bodies too */
+    uint64_t count; /* so many lines, and no more; 0: no end */
 };
 
 /* The life of messages, and of all that came of them: their ids, topic@offset, or --key. */
 int trace_show(const struct trace_settings *settings, const struct options *options);
+
+/* What happens, as it happens. */
+int trace_tail(const struct trace_settings *settings, const struct options *options);
 
 #endif

@@ -11,4 +11,5 @@ noinst_LTLIBRARIES += %D%/libtrace.la
 	%D%/pair.c %D%/pair.h \
 	%D%/select.c %D%/select.h \
 	%D%/tree.c %D%/tree.h \
+	%D%/tail.c %D%/tail.h \
 	$(empty)

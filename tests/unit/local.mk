@@ -290,6 +290,10 @@ unit_tests += %D%/test_duplicates
 %C%_test_duplicates_SOURCES = %D%/test_duplicates.c %D%/time_rig.c %D%/time_rig.h
 %C%_test_duplicates_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_trace_tail
+%C%_test_trace_tail_SOURCES = %D%/test_trace_tail.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_trace_tail_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_trace_events
 %C%_test_trace_events_SOURCES = %D%/test_trace_events.c %D%/time_rig.c %D%/time_rig.h
 %C%_test_trace_events_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
