@@ -1,7 +1,7 @@
 /* mtrace: shows where messages went, from the log that the relay writes of all that happens. */
 #include "cli/trace.h"
 
-enum { SHOW, TAIL };
+enum { SHOW, STATS, GRAPH, TAIL };
 
 static const struct option_verb verbs[] = {
     [SHOW] = {.name = "show",
@@ -11,6 +11,16 @@ static const struct option_verb verbs[] = {
               .man =
                   "Show what became of messages, each named by its id or the beginning of it, by its trace id, or by "
                   "its place\n.Pq Ar topic Ns @ Ns Ar offset ;\nor those with a key\n.Pq Fl \\-key ."},
+    [STATS] = {.name = "stats",
+               .help = "show how much went where, and how long it took",
+               .man = "Show what topics, groups and stages took, and how long messages waited and were worked on: what "
+                      "half, 90, 99 and 99.9 percent of them took no longer than, within an eighth, and the longest.\n"
+                      "With\n.Fl \\-watch\nof the last ten seconds, unless\n.Fl \\-since\nsays otherwise."},
+    [GRAPH] = {.name = "graph",
+               .help = "draw what flowed where, as it was observed",
+               .man = "Draw what flowed where, as it was observed: who published, into which topics, who took it, and "
+                      "what stages made of it, with numbers, failures, and what half of the messages took no longer "
+                      "than from publication to acknowledgement."},
     [TAIL] = {.name = "tail",
               .help = "show what happens, as it happens",
               .man =
@@ -21,14 +31,18 @@ static const struct option_verb verbs[] = {
 
 static int (*const run[])(const struct trace_settings *settings, const struct options *options) = {
     [SHOW] = trace_show,
+    [STATS] = trace_stats,
+    [GRAPH] = trace_graph,
     [TAIL] = trace_tail,
 };
 
 #define AT(member) offsetof(struct trace_settings, member)
 #define WHICH .section = "Which messages and events"
 #define PRINTING .section = "Printing"
-#define ALL (OPTION_VERB(SHOW) | OPTION_VERB(TAIL))
-#define CHOOSING OPTION_VERB(TAIL) /* the verbs that go through many events */
+#define SUMS (OPTION_VERB(STATS) | OPTION_VERB(GRAPH)) /* of ranges: single messages are not looked at */
+#define CHOOSING OPTION_VERB(TAIL)                     /* the verbs that go through many events */
+
+static const char *const graph_formats[] = {"text", "dot", "mermaid", NULL};
 
 static const struct option_spec specs[] = {
     {.name = "key",
@@ -46,7 +60,7 @@ static const struct option_spec specs[] = {
      .at = AT(topics),
      .argument = "TOPIC",
      WHICH,
-     .verbs = CHOOSING,
+     .verbs = CHOOSING | SUMS,
      .help = "this topic, or those of a pattern (repeatable)",
      .man = "Only\n.Ar TOPIC ,\nor the topics of a pattern; it can be given several times."},
     {.name = "group",
@@ -55,7 +69,7 @@ static const struct option_spec specs[] = {
      .at = AT(groups),
      .argument = "GROUP",
      WHICH,
-     .verbs = CHOOSING,
+     .verbs = CHOOSING | SUMS,
      .help = "this group, or stage (repeatable)",
      .man = "Only what happens in\n.Ar GROUP ;\na stage's group has its name."},
     {.name = "kind",
@@ -88,7 +102,7 @@ static const struct option_spec specs[] = {
      .at = AT(since),
      .argument = "TIME",
      WHICH,
-     .verbs = CHOOSING,
+     .verbs = CHOOSING | SUMS,
      .help = "from then on: 5m, 2026-11-20T17:00:00Z or @SECONDS",
      .man = "Only what happened since then: an age such as\n.Cm 5m ,\na time in RFC 3339 or seconds since the epoch."},
     {.name = "until",
@@ -96,8 +110,36 @@ static const struct option_spec specs[] = {
      .at = AT(until),
      .argument = "TIME",
      WHICH,
-     .verbs = CHOOSING,
+     .verbs = CHOOSING | SUMS,
      .help = "and before that"},
+    {.name = "watch",
+     .kind = OPTION_FLAG,
+     .at = AT(watch),
+     PRINTING,
+     .verbs = OPTION_VERB(STATS),
+     .help = "again every second"},
+    {.name = "histogram",
+     .kind = OPTION_FLAG,
+     .at = AT(histogram),
+     PRINTING,
+     .verbs = OPTION_VERB(STATS),
+     .help = "draw how the times are spread"},
+    {.name = "format",
+     .kind = OPTION_CHOICE,
+     .at = AT(format),
+     .argument = "FORMAT",
+     .choices = graph_formats,
+     PRINTING,
+     .verbs = OPTION_VERB(GRAPH),
+     .help = "text (default), dot, mermaid"},
+    {.name = "svg",
+     .kind = OPTION_TEXT,
+     .at = AT(svg),
+     .argument = "FILE",
+     .completion = OPTION_COMPLETE_FILE,
+     PRINTING,
+     .verbs = OPTION_VERB(GRAPH),
+     .help = "have Graphviz draw it into FILE"},
     {.name = "count",
      .letter = 'n',
      .kind = OPTION_NUMBER,
@@ -118,7 +160,7 @@ static const struct option_spec specs[] = {
      .kind = OPTION_FLAG,
      .at = AT(json),
      PRINTING,
-     .verbs = ALL,
+     .verbs = OPTION_VERB(SHOW) | OPTION_VERB(STATS) | OPTION_VERB(TAIL),
      .help = "print JSON, an object a line"},
     OPTION_RELAY(struct trace_settings, relay),
     {.name = "store",
@@ -141,6 +183,8 @@ static const struct option_rule rules[] = {
 
 static const char *const synopsis[] = {
     "show [-r RELAY | --store FILE] [OPTION]... ID... | --key KEY",
+    "stats [-r RELAY | --store FILE] [OPTION]...",
+    "graph [-r RELAY | --store FILE] [OPTION]...",
     "tail [-r RELAY | --store FILE] [OPTION]...",
     NULL,
 };
@@ -148,6 +192,7 @@ static const char *const synopsis[] = {
 static const struct option_example examples[] = {
     {"mtrace show 3f2a", "the message whose id begins so, and all that came of it"},
     {"mtrace show orders.new@4711", "the message at an offset of a topic"},
+    {"mtrace stats -t orders.new --since 5m", "how many there were, and how long they took"},
     {"mtrace tail -t 'orders.*' --kind retried --kind dead", "failures, as they happen"},
     {"mtrace show --key customer-17 --store copy.db", "those with a key, in a store whose relay does not run"},
     {0},

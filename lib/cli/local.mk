@@ -18,6 +18,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/completion.c \
 	%D%/confirm.c %D%/confirm.h \
 	%D%/dead_file.c %D%/dead_file.h \
+	%D%/draw.c %D%/draw.h \
 	%D%/exit.c %D%/exit.h \
 	%D%/letter_filter.c \
 	%D%/letter_print.c \
@@ -79,6 +80,8 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/trace_show_json.c \
 	%D%/trace_show_text.c \
 	%D%/trace_event.c %D%/trace_event.h \
+	%D%/trace_graph.c \
+	%D%/trace_stats.c \
 	%D%/trace_tail.c \
 	%D%/trace_view.c %D%/trace_view.h \
 	%D%/trace_wait.c \

@@ -3,26 +3,18 @@
 #include "base/clock.h"
 #include "base/units.h"
 #include "cli/admin_ask.h"
-#include "cli/command.h"
 #include "cli/exit.h"
-#include "cli/output.h"
+#include "cli/draw.h"
 #include "cli/pipeline_file.h"
 #include "pipeline/graph.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <langinfo.h>
-#include <locale.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-enum { PIPED_COLUMNS = 100 }; /* unless $COLUMNS says otherwise */
-enum { BETWEEN = 1000 };      /* milliseconds between the two looks that a rate is made of */
+enum { BETWEEN = 1000 }; /* milliseconds between the two looks that a rate is made of */
 
 /* ---- what flows ------------------------------------------------------------------------------------------------ */
 
@@ -176,78 +168,17 @@ static int add_flow(const struct pipeline_graph_settings *settings, const struct
     return code;
 }
 
-/* ---- drawing --------------------------------------------------------------------------------------------------- */
-
-/* Has Graphviz make an SVG of DOT. */
-static int draw(const char *file, const struct buffer *dot)
-{
-    char *argv[] = {(char[]){"dot"}, (char[]){"-Tsvg"}, (char[]){"-o"}, (char *)(uintptr_t)file, NULL};
-    struct fault fault = {0};
-    int ends[2], code, status, number = spawn_pipe(ends);
-    pid_t pid;
-    if (number) {
-        fault_system(&fault, MP_ERR_IO, number, "cannot make a pipe");
-        return tell_fault(&fault);
-    }
-    enum mp_error error = command_start(argv, ends[0], -1, &pid, &code, &fault);
-    close(ends[0]);
-    if (!error)
-        output_write(ends[1], dot->data, dot->size, &fault); /* that it does not read is told by its exit code */
-    close(ends[1]);
-    if (error) {
-        tell("%s%s", fault_text(&fault), code == EXIT_NOT_FOUND ? ": --svg needs Graphviz (package graphviz)" : "");
-        return code;
-    }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    code = spawn_exit_code(status);
-    if (code)
-        tell("dot exited with %d", code);
-    return code ? EXIT_FAILED : EXIT_DONE;
-}
-
-static enum mp_error write_graph(const struct pipeline_graph_settings *settings, const struct pipeline *pipeline,
-                                 const struct graph *graph, struct buffer *out)
-{
-    if (settings->svg || settings->format == PIPELINE_GRAPH_DOT)
-        return graph_write_dot(graph, pipeline->name, out);
-    if (settings->format == PIPELINE_GRAPH_MERMAID)
-        return graph_write_mermaid(graph, out);
-    setlocale(LC_CTYPE, "");
-    bool terminal = output_is_terminal(STDOUT_FILENO);
-    const char *said = getenv("COLUMNS");
-    unsigned long columns = said ? strtoul(said, NULL, 10) : 0;
-    struct graph_style style = {
-        .colour = output_colour(STDOUT_FILENO),
-        .ascii = terminal && strcmp(nl_langinfo(CODESET), "UTF-8") != 0,
-        .columns = terminal                          ? output_columns(STDOUT_FILENO)
-                   : columns > 20 && columns < 10000 ? (unsigned)columns
-                                                     : PIPED_COLUMNS,
-    };
-    setlocale(LC_CTYPE, "C");
-    return graph_write_text(graph, &style, out);
-}
-
 int pipeline_graph(const struct pipeline_graph_settings *settings)
 {
     struct pipeline *pipeline = NULL;
     struct graph graph = {0};
-    struct buffer out = {0};
     struct fault fault = {0};
     if (pipeline_file_load(settings->file, false, &pipeline, &fault))
         return pipeline_file_exit(&fault);
     graph_of_pipeline(&graph, pipeline);
     int code = settings->live ? add_flow(settings, pipeline, &graph) : EXIT_DONE;
-    if (!code && write_graph(settings, pipeline, &graph, &out)) {
-        fault_memory(&fault);
-        code = tell_fault(&fault);
-    } else if (!code && settings->svg) {
-        code = draw(settings->svg, &out);
-    } else if (!code) {
-        enum mp_error error = output_write(STDOUT_FILENO, out.data, out.size, &fault);
-        code = error == MP_ERR_CLOSED ? exit_by_pipe() : error ? tell_fault(&fault) : EXIT_DONE;
-    }
-    buffer_free(&out);
+    if (!code)
+        code = draw_graph(&graph, pipeline->name, settings->format, settings->svg);
     graph_free(&graph);
     pipeline_free(pipeline);
     return code;

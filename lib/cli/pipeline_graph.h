@@ -7,11 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum pipeline_graph_format { PIPELINE_GRAPH_TEXT, PIPELINE_GRAPH_DOT, PIPELINE_GRAPH_MERMAID };
-
 struct pipeline_graph_settings {
     const char *file;
-    int format;        /* enum pipeline_graph_format */
+    int format;        /* enum draw_format (cli/draw.h) */
     const char *svg;   /* draw into this file, by Graphviz; NULL: write to stdout */
     bool live;         /* ask the relay what flows */
     const char *relay; /* its name or URL; NULL: the pipeline's name */

@@ -6,10 +6,12 @@
 noinst_LTLIBRARIES += %D%/libtrace.la
 %C%_libtrace_la_SOURCES = \
 	%D%/find.c %D%/find.h \
+	%D%/flow.c %D%/flow.h \
 	%D%/history.c %D%/history.h \
 	%D%/log.c %D%/log.h \
 	%D%/pair.c %D%/pair.h \
 	%D%/select.c %D%/select.h \
+	%D%/stats.c %D%/stats.h \
 	%D%/tree.c %D%/tree.h \
 	%D%/tail.c %D%/tail.h \
 	$(empty)
