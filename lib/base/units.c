@@ -203,6 +203,21 @@ enum mp_error units_number(const char *name, const char *text, uint64_t low, uin
                      low, high, shown);
 }
 
+enum mp_error units_share(const char *text, double *share, struct fault *fault)
+{
+    uint32_t whole = 0, millionths = 0, scale = 100000, digits = 0;
+    const char *at = text;
+    for (; *at >= '0' && *at <= '9' && whole <= 1; at++, digits++)
+        whole = whole * 10 + (uint32_t)(*at - '0');
+    if (*at == '.')
+        for (at++; *at >= '0' && *at <= '9'; at++, digits++, scale /= 10)
+            millionths += scale * (uint32_t)(*at - '0');
+    if (*at != '\0' || digits == 0 || whole > 1 || (whole == 1 && millionths > 0))
+        return fault_set(fault, MP_ERR_INVALID, "'%s' is no share: write a number from 0 to 1, as 0.2", text);
+    *share = whole + (double)millionths / 1e6;
+    return MP_OK;
+}
+
 enum mp_error units_rate(const char *text, double *per_second, struct fault *fault)
 {
     static const char wrong[] = "is not a rate: write 500/s, 30/m or 7200/h";

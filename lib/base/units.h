@@ -27,6 +27,9 @@ enum mp_error units_size(const char *text, uint64_t *bytes, struct fault *fault)
 enum mp_error units_number(const char *name, const char *text, uint64_t low, uint64_t high, uint64_t *value,
                            struct fault *fault);
 
+/* A share from 0 to 1, in millionths: "0.2", ".25", "1". */
+enum mp_error units_share(const char *text, double *share, struct fault *fault);
+
 /* "500/s", "0.5/s", "30/m", "7200/h", "10/d": events a second, more than 0 and at most 1e9. */
 enum mp_error units_rate(const char *text, double *per_second, struct fault *fault);
 

@@ -2,6 +2,7 @@
 #include "cli/serve.h"
 
 #include "base/control.h"
+#include "base/units.h"
 #include "base/log.h"
 #include "base/path.h"
 #include "cli/exit.h"
@@ -57,12 +58,15 @@ static int go_background(const struct relay_settings *relay, char **argv)
 
 static int check(const struct serve_settings *settings, const struct options *options)
 {
+    struct fault fault = {0};
+    double share;
+    if (settings->trace_sample && units_share(settings->trace_sample, &share, &fault))
+        return options_wrong(options, "--trace-sample: %s", fault_text(&fault));
     if (settings->name && strstr(settings->name, "://"))
         return options_wrong(options, "-r: a relay has a name: addresses to listen at are given with --listen");
     if (options_given(options, "lease") && (settings->lease < 1000000 || settings->lease > INT64_C(86400) * 1000000))
         return options_wrong(options, "--lease: a lease takes from 1s to 24h");
     struct address http;
-    struct fault fault = {0};
     if (settings->http && address_parse_http(settings->http, &http, &fault))
         return options_wrong(options, "--http: %s", fault_text(&fault));
     if (settings->listen.count > RELAY_LISTEN_MAX)
@@ -80,6 +84,15 @@ int serve_in_background(const char *name, const char *store, char **argv)
     return go_background(&relay, argv);
 }
 
+/* What a sample of that share, which was checked, leaves out. */
+static double drop_of(const char *sample)
+{
+    double share = 1;
+    if (sample)
+        units_share(sample, &share, NULL);
+    return 1 - share;
+}
+
 int serve(const struct serve_settings *settings, const struct options *options, char **argv)
 {
     struct fault fault = {0};
@@ -95,6 +108,10 @@ int serve(const struct serve_settings *settings, const struct options *options, 
         .max_connections = (unsigned)settings->max_connections,
         .lease = (uint32_t)(settings->lease / 1000),
         .client_rate = settings->client_rate,
+        .trace_age = settings->trace_age,
+        .trace_bytes = settings->trace_bytes,
+        .trace_drop = drop_of(settings->trace_sample),
+        .untraced = settings->no_trace,
         .control = control_inherited(RELAY_CONTROL),
         .ready = relay_ready_descriptor(),
     };

@@ -17,6 +17,10 @@ struct serve_settings {
     uint64_t max_message, max_connections; /* 0: the relay's own limits */
     int64_t lease;                         /* microseconds */
     double client_rate;                    /* messages a second that a client may send; 0: no limit */
+    int64_t trace_age;                     /* microseconds; 0: the relay's own limits */
+    uint64_t trace_bytes;
+    const char *trace_sample; /* a share; NULL: all */
+    bool no_trace;
     bool background, insecure;
     int log_format; /* 1: JSON */
     int log_level;  /* enum log_level */

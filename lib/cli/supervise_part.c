@@ -81,7 +81,14 @@ bool part_start_relay(struct part *part)
     const struct supervise_settings *settings = origin->settings;
     const struct pipeline *pipeline = origin->pipeline;
     char lease[32] = "", rate[32] = "", most[32] = "";
+    char age[32] = "", bytes[32] = "", sample[32] = "";
     struct line line = {.count = 0};
+    if (pipeline->trace.age)
+        snprintf(age, sizeof age, "%" PRId64 "us", pipeline->trace.age);
+    if (pipeline->trace.bytes)
+        snprintf(bytes, sizeof bytes, "%" PRIu64, pipeline->trace.bytes);
+    if (pipeline->trace.drop > 0)
+        snprintf(sample, sizeof sample, "%.6f", 1 - pipeline->trace.drop);
     if (pipeline->relay.max_message)
         snprintf(most, sizeof most, "%" PRIu64, pipeline->relay.max_message);
     if (pipeline->relay.lease)
@@ -97,6 +104,9 @@ bool part_start_relay(struct part *part)
     add_option(&line, "--lease", lease);
     add_option(&line, "--client-rate", rate);
     add_option(&line, "--http", pipeline->relay.http);
+    add_option(&line, "--trace-age", age);
+    add_option(&line, "--trace-bytes", bytes);
+    add_option(&line, "--trace-sample", sample);
     if (pipeline->relay.insecure || settings->insecure)
         add(&line, "--insecure");
     add_log(&line, settings);

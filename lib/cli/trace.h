@@ -19,12 +19,12 @@ struct trace_settings {
     struct option_list kinds;
     struct option_list attributes;
     const char *key, *trace, *since, *until;
-    bool watch;      /* again each second */
+    bool watch; /* again each second */
     bool histogram;
     int format;      /* enum draw_format (cli/draw.h) */
     const char *svg; /* draw into this file */
-    bool body;      /* bodies too */
-    uint64_t count; /* so many lines, and no more; 0: no end */
+    bool body;       /* bodies too */
+    uint64_t count;  /* so many lines, and no more; 0: no end */
 };
 
 /* The life of messages, and of all that came of them: their ids, topic@offset, or --key. */

@@ -1,6 +1,7 @@
 /* The file itself, `relay:` and `topics:`. */
 #include "pipeline/keys.h"
 
+#include "base/units.h"
 #include "transport/address.h"
 
 #include <stdio.h>
@@ -306,6 +307,69 @@ static const struct key relay_keys[] = {
 const struct mapping relay_mapping = {
     .name = "relay", .what = "the relay", .keys = relay_keys, .help = "The relay that\n.Nm mrelay Cm run\nstarts."};
 
+/* ---- traces ----------------------------------------------------------------------------------------------------- */
+
+#define AT(member) .at = offsetof(struct pipeline, trace.member)
+
+static void read_sample(struct load *load, const struct key *key, const struct yaml_pair *pair, void *into)
+{
+    struct fault fault;
+    double share;
+    const char *text = read_text(load, key->name, key->type, &pair->value);
+    if (text == NULL)
+        return;
+    if (units_share(text, &share, &fault) != MP_OK)
+        diagnose_error(load->diagnostics, &pair->value.place, "sample: %s", fault.text);
+    else
+        *(double *)into = 1 - share;
+}
+
+static const struct key trace_retain_keys[] = {
+    {.name = "age",
+     .kind = KEY_DURATION,
+     .low = 1000000,
+     AT(age),
+     .fallback = "24h",
+     .help = "what happened is kept as long as that",
+     .example = "7d"},
+    {.name = "bytes",
+     .kind = KEY_SIZE,
+     .low = 65536,
+     AT(bytes),
+     .fallback = "1GiB",
+     .help = "and up to about so many bytes",
+     .example = "100MiB"},
+    {0},
+};
+static const struct mapping trace_retain_mapping = {.name = "trace_retain",
+                                                    .what = "the traces' retain",
+                                                    .keys = trace_retain_keys,
+                                                    .help = "How long it can be seen what happened to a message."};
+
+static const struct key trace_keys[] = {
+    {.name = "retain",
+     .kind = KEY_MAPPING,
+     .of = &trace_retain_mapping,
+     .help = "how long they are kept",
+     .example = "{age: 7d, bytes: 10GiB}"},
+    {.name = "sample",
+     .kind = KEY_READ,
+     .read = read_sample,
+     .type = "a share from 0 to 1",
+     .schema = "{\"anyOf\":[{\"type\":\"number\",\"minimum\":0,\"maximum\":1},{\"$ref\":\"#/$defs/variable\"}]}",
+     AT(drop),
+     .fallback = "1, all of them",
+     .help = "the share of messages of which everything is kept; failures always are",
+     .example = "0.1"},
+    {0},
+};
+#undef AT
+
+static const struct mapping trace_mapping = {.name = "trace",
+                                             .what = "trace",
+                                             .keys = trace_keys,
+                                             .help = "What\n.Xr mtrace 1\ncan show of messages that are gone."};
+
 /* ---- the file --------------------------------------------------------------------------------------------------- */
 
 #define AT(member) .at = offsetof(struct pipeline, member)
@@ -339,6 +403,11 @@ static const struct key pipeline_keys[] = {
      .of = &relay_mapping,
      .help = "where the relay listens, and its limits",
      .example = "{listen: [tcp://127.0.0.1:7000]}"},
+    {.name = "trace",
+     .kind = KEY_MAPPING,
+     .of = &trace_mapping,
+     .help = "how much of what happens is kept for mtrace",
+     .example = "{retain: {age: 7d}, sample: 0.1}"},
     {.name = "topics",
      .kind = KEY_READ,
      .read = read_topics,

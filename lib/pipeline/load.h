@@ -36,7 +36,7 @@ enum key_kind {
     KEY_COUNT32,  /* uint32_t or unsigned, likewise */
     KEY_RETRIES,  /* by `setting` only: a number or "unlimited" */
     KEY_SHARE,    /* by `setting` only: 0 to 1 */
-    KEY_SIZE,     /* uint64_t */
+    KEY_SIZE,     /* uint64_t, at least `low` */
     KEY_DURATION, /* int64_t, at least `low` microseconds, at most `high` (0: no limit) */
     KEY_RATE,     /* double */
     KEY_CHOICE,   /* an enum: the index in `words` */

@@ -185,6 +185,11 @@ struct pipeline {
         double client_rate;
         bool insecure;
     } relay;
+    struct {
+        int64_t age; /* microseconds; 0: the relay's own */
+        uint64_t bytes;
+        double drop; /* the share of messages of which only failures are kept */
+    } trace;
     struct pipeline_topic *topics;
     size_t topics_count;
     struct pipeline_source *sources;

@@ -251,6 +251,18 @@ static bool read_duration(struct load *load, const struct key *key, const struct
     return false;
 }
 
+static bool read_size(struct load *load, const struct key *key, const struct yaml *value, const char *text,
+                      uint64_t *into)
+{
+    struct fault fault;
+    if (!said(load, key, value, units_size(text, into, &fault), &fault))
+        return false;
+    if (*into < key->low)
+        diagnose_error(load->diagnostics, &value->place, "%s: '%s' is too small: at least %" PRIu64 " bytes are needed",
+                       key->name, text, key->low);
+    return *into >= key->low;
+}
+
 static bool read_setting(struct load *load, const struct key *key, const struct yaml *value, const char *text,
                          void *into)
 {
@@ -334,7 +346,7 @@ static bool read_scalar(struct load *load, const struct key *key, const struct y
         *(uint32_t *)into = (uint32_t)number;
         return true;
     case KEY_SIZE:
-        return said(load, key, value, units_size(text, into, &fault), &fault);
+        return read_size(load, key, value, text, into);
     case KEY_DURATION:
         return read_duration(load, key, value, text, into);
     case KEY_RATE:

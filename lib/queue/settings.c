@@ -142,22 +142,6 @@ static enum mp_error read_choice(const struct field *field, const char *text, un
                      fault_quote(shown, text, strlen(text)));
 }
 
-/* A share from 0 to 1, in millionths: "0.2", ".25", "1". */
-static bool read_share(const char *text, double *share)
-{
-    uint32_t whole = 0, millionths = 0, scale = 100000, digits = 0;
-    for (; *text >= '0' && *text <= '9'; text++, digits++)
-        if ((whole = whole * 10 + (uint32_t)(*text - '0')) > 1)
-            return false;
-    if (*text == '.')
-        for (text++; *text >= '0' && *text <= '9'; text++, digits++, scale /= 10)
-            millionths += scale * (uint32_t)(*text - '0');
-    if (*text != '\0' || digits == 0 || (whole == 1 && millionths > 0))
-        return false;
-    *share = whole + (double)millionths / 1e6;
-    return true;
-}
-
 static bool is_off(const char *text)
 {
     return strcmp(text, "0") == 0 || strcmp(text, "none") == 0;
@@ -210,7 +194,7 @@ static enum mp_error field_read(const struct field *field, const char *text, uni
         error = is_off(text) ? MP_OK : units_rate(text, &value->real, fault);
         break;
     case KIND_SHARE:
-        if (!read_share(text, &value->real))
+        if (units_share(text, &value->real, NULL))
             return fault_set(fault, MP_ERR_INVALID, "%s is a share from 0 to 1, as 0.2, not '%s'", field->key,
                              fault_quote(shown, text, strlen(text)));
         break;

@@ -309,7 +309,14 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
     }
     struct store *store;
     struct engine *engine;
-    struct engine_local_settings local = {.lease = relay->settings->lease, .measure = relay->settings->http != NULL};
+    struct engine_local_settings local = {
+        .lease = relay->settings->lease,
+        .trace_age = relay->settings->trace_age,
+        .trace_bytes = relay->settings->trace_bytes,
+        .trace_drop = relay->settings->trace_drop,
+        .measure = relay->settings->http != NULL,
+        .untraced = relay->settings->untraced,
+    };
     if ((error = store_open(store_at, &store, fault)) || (error = engine_local_open(store, &local, &engine, fault)))
         return error;
     struct core_settings settings = {

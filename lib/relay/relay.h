@@ -47,9 +47,13 @@ struct relay_settings {
     unsigned max_connections; /* 0: as many as descriptors allow */
     const char *http;         /* where HTTP is served by WEB; NULL: nowhere */
     const struct relay_web *web;
-    double client_rate; /* messages a second that one client may publish; 0: as many as it likes */
-    int control;        /* a descriptor to what supervises it (base/control.h); when that goes, it stops; -1: none */
-    int ready;          /* a descriptor to tell when it serves ("ready\n") or why not; -1: none */
+    double client_rate;   /* messages a second that one client may publish; 0: as many as it likes */
+    int64_t trace_age;    /* microseconds that events are kept; 0: a day */
+    uint64_t trace_bytes; /* of them, about; 0: 1 GiB */
+    double trace_drop;    /* the share of messages of which only failures are kept */
+    bool untraced;        /* nothing is written that only traces need */
+    int control;          /* a descriptor to what supervises it (base/control.h); when that goes, it stops; -1: none */
+    int ready;            /* a descriptor to tell when it serves ("ready\n") or why not; -1: none */
 };
 
 /*

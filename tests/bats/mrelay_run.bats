@@ -318,3 +318,11 @@ END
     end "$second"
     assert_equal "$ended_code" 0
 }
+
+@test "how much of the traces is kept goes to the relay" {
+    sed -i '1a trace: {retain: {age: 2h, bytes: 1MiB}, sample: 0.25}' shout.yaml
+    run_pipeline shout.yaml
+    child_with '--trace-age 7200000000us --trace-bytes 1048576 --trace-sample 0.250000'
+    run -64 mrelay --trace-sample 2
+    assert_output --partial "--trace-sample: '2' is no share: write a number from 0 to 1"
+}

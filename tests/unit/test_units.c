@@ -138,6 +138,21 @@ static void numbers_are_whole_and_within_their_limits(void **state)
     assert_string_equal(fault.text, "--skip wants a whole number, 0 or more, not '-3'");
 }
 
+static void shares_are_from_0_to_1(void **state)
+{
+    static const char *const wrong[] = {"", ".", "1.1", "2", "-0.1", "0.5x", "10%", "00002"};
+    double share;
+    (void)state;
+    assert_int_equal(units_share("0.25", &share, NULL), MP_OK);
+    assert_true(share > 0.249999 && share < 0.250001);
+    assert_int_equal(units_share(".5", &share, NULL), MP_OK);
+    assert_true(share > 0.499999 && share < 0.500001);
+    assert_int_equal(units_share("1.0", &share, NULL), MP_OK);
+    assert_true(share >= 1 && share <= 1);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(units_share(wrong[i], &share, NULL), MP_ERR_INVALID);
+}
+
 static void assert_rate(const char *text, double expected)
 {
     double found = 0;
@@ -371,6 +386,7 @@ int main(void)
         cmocka_unit_test(wrong_sizes_name_the_text_and_a_right_one),
         cmocka_unit_test(numbers_are_whole_and_within_their_limits),
         cmocka_unit_test(rates_are_events_a_second),
+        cmocka_unit_test(shares_are_from_0_to_1),
         cmocka_unit_test(times_are_read),
         cmocka_unit_test(wrong_times_name_the_text_and_a_right_one),
         cmocka_unit_test(days_of_ten_thousand_years_go_there_and_back),
