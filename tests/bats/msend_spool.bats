@@ -77,10 +77,10 @@ arrived() {
         # Of its input each process takes what it can until it is killed: it is told how much only at its end, so a
         # round has an input of its own.
         sed "s/^/$round /" input >part
-        start round.log msend --spool out -t t --rate 20000/s part
+        start round.log msend --spool out -t t --rate 4000/s part
         until_true arrived "^$round "
         ((round % 2)) || end "$relay_pid" KILL
-        end "$started_pid" KILL
+        end "$started_pid" KILL || true # on a slow machine it may have ended
         ((round % 2)) || start_relay
     done
     run -0 msend --spool out
