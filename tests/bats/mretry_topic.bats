@@ -238,7 +238,7 @@ taken_by() {
         assert_equal $? 65
     before=20000
     for signal in KILL TERM KILL; do
-        start out mretry replay -t many.dead --all --rate 5000/s
+        start out mretry replay -t many.dead --all --rate 1500/s
         until_true fewer_than "$before"
         end "$started_pid" "$signal"
         before=$(mretry list -t many.dead | wc -l)
