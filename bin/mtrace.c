@@ -1,7 +1,7 @@
 /* mtrace: shows where messages went, from the log that the relay writes of all that happens. */
-#include "cli/trace.h"
+#include "cli/trace_list.h"
 
-enum { SHOW, STATS, GRAPH, TAIL };
+enum { SHOW, LIST, STATS, GRAPH, TAIL };
 
 static const struct option_verb verbs[] = {
     [SHOW] = {.name = "show",
@@ -11,6 +11,9 @@ static const struct option_verb verbs[] = {
               .man =
                   "Show what became of messages, each named by its id or the beginning of it, by its trace id, or by "
                   "its place\n.Pq Ar topic Ns @ Ns Ar offset ;\nor those with a key\n.Pq Fl \\-key ."},
+    [LIST] = {.name = "list",
+              .help = "list messages: the newest, the slowest, what failed",
+              .man = "List messages, each as it went through a group, the newest first."},
     [STATS] = {.name = "stats",
                .help = "show how much went where, and how long it took",
                .man = "Show what topics, groups and stages took, and how long messages waited and were worked on: what "
@@ -30,17 +33,15 @@ static const struct option_verb verbs[] = {
 };
 
 static int (*const run[])(const struct trace_settings *settings, const struct options *options) = {
-    [SHOW] = trace_show,
-    [STATS] = trace_stats,
-    [GRAPH] = trace_graph,
-    [TAIL] = trace_tail,
+    [SHOW] = trace_show, [LIST] = trace_list, [STATS] = trace_stats, [GRAPH] = trace_graph, [TAIL] = trace_tail,
 };
 
 #define AT(member) offsetof(struct trace_settings, member)
 #define WHICH .section = "Which messages and events"
 #define PRINTING .section = "Printing"
-#define SUMS (OPTION_VERB(STATS) | OPTION_VERB(GRAPH)) /* of ranges: single messages are not looked at */
-#define CHOOSING OPTION_VERB(TAIL)                     /* the verbs that go through many events */
+#define SUMS (OPTION_VERB(STATS) | OPTION_VERB(GRAPH))   /* of ranges: single messages are not looked at */
+#define CHOOSING (OPTION_VERB(LIST) | OPTION_VERB(TAIL)) /* the verbs that go through many messages or events */
+#define LISTING .section = "Which messages", .verbs = OPTION_VERB(LIST)
 
 static const char *const graph_formats[] = {"text", "dot", "mermaid", NULL};
 
@@ -77,7 +78,7 @@ static const struct option_spec specs[] = {
      .at = AT(kinds),
      .argument = "KIND",
      WHICH,
-     .verbs = CHOOSING,
+     .verbs = OPTION_VERB(TAIL),
      .help = "this step: published, leased, acked, retried, dead... (repeatable)",
      .man = "Only steps of this kind:\n.Cm published , leased , acked , retried , released , lapsed , dead , expired , "
             "dropped , duplicate , foreign , granted\nor\n.Cm session ."},
@@ -112,6 +113,46 @@ static const struct option_spec specs[] = {
      WHICH,
      .verbs = CHOOSING | SUMS,
      .help = "and before that"},
+    {.name = "state",
+     .letter = 's',
+     .kind = OPTION_LIST,
+     .at = AT(list.states),
+     .argument = "STATE",
+     LISTING,
+     .choices = trace_states,
+     .help = "now waiting, delayed, working, acked, dead, expired, dropped",
+     .man = "Those that are now\n.Cm waiting , delayed , working , acked , dead , expired , dropped\nor\n"
+            ".Cm duplicate .\nMay be repeated: then either."},
+    {.name = "failed",
+     .kind = OPTION_FLAG,
+     .at = AT(list.failed),
+     LISTING,
+     .help = "those of which an attempt failed, or that were lost",
+     .man = "Those of which an attempt failed, whatever came of them then, and those that expired or were dropped.\n"
+            "Times are those of the failures."},
+    {.name = "retried",
+     .kind = OPTION_FLAG,
+     .at = AT(list.retried),
+     LISTING,
+     .help = "those that were tried more than once"},
+    {.name = "slower",
+     .kind = OPTION_DURATION,
+     .at = AT(list.slower),
+     .argument = "TIME",
+     LISTING,
+     .help = "those that took that long, or are taking it: 200ms",
+     .man = "Those that took at least\n.Ar TIME\nfrom their publication to their end, or are taking it."},
+    {.name = "sort",
+     .kind = OPTION_CHOICE,
+     .at = AT(list.sort),
+     .argument = "BY",
+     LISTING,
+     .choices = trace_sorts,
+     .help = "time (default), took, waited, worked, attempts",
+     .man = "What comes first: the newest\n.Pq Cm time ,\nwhat took the longest\n.Pq Cm took ,\nwaited the longest "
+            "for its first attempt\n.Pq Cm waited ,\nwas worked on the longest\n.Pq Cm worked ,\nor was tried most "
+            "often\n.Pq Cm attempts ."},
+
     {.name = "watch",
      .kind = OPTION_FLAG,
      .at = AT(watch),
@@ -146,9 +187,11 @@ static const struct option_spec specs[] = {
      .at = AT(count),
      .argument = "N",
      .low = 1,
+     .high = 100000000,
      PRINTING,
-     .verbs = OPTION_VERB(TAIL),
-     .help = "end after N lines"},
+     .verbs = CHOOSING,
+     .help = "list N of them (default 20); end a tail after N lines",
+     .man = "List\n.Ar N\nmessages at most, 20 unless given; end a tail after\n.Ar N\nlines."},
     {.name = "body",
      .kind = OPTION_FLAG,
      .at = AT(body),
@@ -160,7 +203,7 @@ static const struct option_spec specs[] = {
      .kind = OPTION_FLAG,
      .at = AT(json),
      PRINTING,
-     .verbs = OPTION_VERB(SHOW) | OPTION_VERB(STATS) | OPTION_VERB(TAIL),
+     .verbs = OPTION_VERB(SHOW) | OPTION_VERB(LIST) | OPTION_VERB(STATS) | OPTION_VERB(TAIL),
      .help = "print JSON, an object a line"},
     OPTION_RELAY(struct trace_settings, relay),
     {.name = "store",
@@ -183,6 +226,7 @@ static const struct option_rule rules[] = {
 
 static const char *const synopsis[] = {
     "show [-r RELAY | --store FILE] [OPTION]... ID... | --key KEY",
+    "list [-r RELAY | --store FILE] [OPTION]...",
     "stats [-r RELAY | --store FILE] [OPTION]...",
     "graph [-r RELAY | --store FILE] [OPTION]...",
     "tail [-r RELAY | --store FILE] [OPTION]...",
@@ -191,10 +235,8 @@ static const char *const synopsis[] = {
 
 static const struct option_example examples[] = {
     {"mtrace show 3f2a", "the message whose id begins so, and all that came of it"},
-    {"mtrace show orders.new@4711", "the message at an offset of a topic"},
+    {"mtrace list --failed --since 1h -t 'orders.*'", "what failed in the last hour"},
     {"mtrace stats -t orders.new --since 5m", "how many there were, and how long they took"},
-    {"mtrace tail -t 'orders.*' --kind retried --kind dead", "failures, as they happen"},
-    {"mtrace show --key customer-17 --store copy.db", "those with a key, in a store whose relay does not run"},
     {0},
 };
 

@@ -9,6 +9,13 @@
 
 #include "cli/options.h"
 
+struct trace_list_settings {
+    struct option_list states;
+    bool failed, retried;
+    int64_t slower; /* microseconds; 0: no matter */
+    int sort;       /* enum trace_sort */
+};
+
 struct trace_settings {
     const char *relay; /* a name or a URL; NULL: the default one */
     const char *store; /* its file; NULL: as the relay or its name says */
@@ -24,11 +31,15 @@ struct trace_settings {
     int format;      /* enum draw_format (cli/draw.h) */
     const char *svg; /* draw into this file */
     bool body;       /* bodies too */
-    uint64_t count;  /* so many lines, and no more; 0: no end */
+    uint64_t count;  /* so many lines, and no more; 0: no end, or as many as is usual */
+    struct trace_list_settings list;
 };
 
 /* The life of messages, and of all that came of them: their ids, topic@offset, or --key. */
 int trace_show(const struct trace_settings *settings, const struct options *options);
+
+/* Messages that are meant, each as it went through a group: the newest, the slowest, what failed. */
+int trace_list(const struct trace_settings *settings, const struct options *options);
 
 /* How much, and how long it took. */
 int trace_stats(const struct trace_settings *settings, const struct options *options);

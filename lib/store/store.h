@@ -322,12 +322,14 @@ struct store_event_filter {
     const uint32_t *groups;
     size_t groups_count;
     uint64_t session; /* 0: any */
-    bool covers;      /* only those whose span has `offset` in it, and moves of a group */
+    bool covers;      /* only those whose span meets `offset` to `to`, and moves of a group */
     uint64_t offset;
+    uint64_t to;       /* below `offset`: that one alone */
+    size_t note_above; /* only those whose note has more bytes; 0: all */
     bool newest_first;
     /*
-     * For walks over very many: of an event only id, kind, topic, group, session, request, first, count, time, due and
-     * note are told, and checksums are not looked at: what is found is read again, or of no weight.
+     * For walks over very many: of an event only id, kind, topic, first, count and note are told, and checksums are not
+     * looked at: what is found is read again (store_find_event()), or of no weight.
      */
     bool light;
 };

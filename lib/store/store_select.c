@@ -4,8 +4,9 @@
 #include <string.h>
 
 /*
- * Walks over the events that are meant. What does not match is passed over inside SQLite, which then looks at the first
- * columns of a row only; each walk has a statement of its own, since its text follows from what is asked for.
+ * Walks over the events that are meant. What does not match is passed over
+ * inside SQLite, which then looks at the first columns of a row only; each walk
+ * has a statement of its own, since its text follows from what is asked for.
  */
 
 enum { TEXT_BYTES = 4096, LISTED_MOST = 256 };
@@ -25,7 +26,8 @@ static void add(struct text *text, const char *format, ...)
     text->size += size > 0 ? (size_t)size : 0;
 }
 
-/* COLUMN is one of NUMBERS, or 0: it concerns none. More of them than fit are left to the caller's look. */
+/* COLUMN is one of NUMBERS, or 0: it concerns none. More of them than fit are
+ * left to the caller's look. */
 static void add_list(struct text *text, const char *column, const uint32_t *numbers, size_t count)
 {
     if (count == 0 || count > LISTED_MOST)
@@ -36,7 +38,8 @@ static void add_list(struct text *text, const char *column, const uint32_t *numb
     add(text, ")");
 }
 
-/* Few kinds have an index: with its condition, word by word, SQLite takes it. */
+/* Few kinds have an index: with its condition, word by word, SQLite takes it.
+ */
 static void add_kinds(struct text *text, const struct store_event_filter *filter)
 {
     const char *separator = "";
@@ -56,14 +59,16 @@ static void add_kinds(struct text *text, const struct store_event_filter *filter
 static void make_text(struct text *text, const struct store_event_filter *filter)
 {
     add(text, "SELECT %s FROM events WHERE id > ?1 AND id < ?2",
-        filter->light ? "id, kind, topic, grp, session, request, first, count, time, due, note" : store_event_columns);
+        filter->light ? "id, kind, topic, first, count, note" : store_event_columns);
     add_kinds(text, filter);
     add_list(text, "topic", filter->topics, filter->topics_count);
     add_list(text, "grp", filter->groups, filter->groups_count);
     if (filter->session)
         add(text, " AND session = ?3");
     if (filter->covers)
-        add(text, " AND (first <= ?4 AND first + max(span, count) > ?4 OR kind = %d)", EVENT_GRANTED);
+        add(text, " AND (first <= ?5 AND first + max(span, count) > ?4 OR kind = %d)", EVENT_GRANTED);
+    if (filter->note_above)
+        add(text, " AND length(note) > %zu", filter->note_above);
     add(text, " ORDER BY id%s", filter->newest_first ? " DESC" : "");
 }
 
@@ -92,26 +97,24 @@ static enum mp_error prepare(struct store *store, const struct store_event_filte
     sqlite3_bind_int64(row->statement, 2, filter->below ? (sqlite3_int64)filter->below : INT64_MAX);
     if (filter->session)
         sqlite3_bind_int64(row->statement, 3, (sqlite3_int64)filter->session);
-    if (filter->covers)
+    if (filter->covers) {
+        uint64_t to = filter->to > filter->offset ? filter->to : filter->offset;
         sqlite3_bind_int64(row->statement, 4, (sqlite3_int64)filter->offset);
+        sqlite3_bind_int64(row->statement, 5, (sqlite3_int64)to);
+    }
     return MP_OK;
 }
 
 static void take_light(sqlite3_stmt *statement, struct store_event *event)
 {
     *event = (struct store_event){.id = (uint64_t)sqlite3_column_int64(statement, 0),
-                                  .kind = (enum store_event_kind)sqlite3_column_int64(statement, 1),
+                                  .kind = (enum store_event_kind)sqlite3_column_int(statement, 1),
                                   .topic = (uint32_t)sqlite3_column_int64(statement, 2),
-                                  .group = (uint32_t)sqlite3_column_int64(statement, 3),
-                                  .session = (uint64_t)sqlite3_column_int64(statement, 4),
-                                  .request = (uint64_t)sqlite3_column_int64(statement, 5),
-                                  .first = (uint64_t)sqlite3_column_int64(statement, 6),
-                                  .count = (uint32_t)sqlite3_column_int64(statement, 7),
-                                  .time = sqlite3_column_int64(statement, 8),
-                                  .due = sqlite3_column_int64(statement, 9)};
+                                  .first = (uint64_t)sqlite3_column_int64(statement, 3),
+                                  .count = (uint32_t)sqlite3_column_int64(statement, 4)};
     event->span = event->count;
-    event->note = sqlite3_column_blob(statement, 10);
-    event->note_size = (size_t)sqlite3_column_bytes(statement, 10);
+    event->note = sqlite3_column_blob(statement, 5);
+    event->note_size = (size_t)sqlite3_column_bytes(statement, 5);
 }
 
 enum mp_error store_select_events(struct store *store, const struct store_event_filter *filter,

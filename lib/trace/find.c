@@ -30,7 +30,9 @@ struct trace_wanted trace_wanted_value(enum lineage_column column, const struct 
     return (struct trace_wanted){column, *value, *value};
 }
 
-/* ---- matches -------------------------------------------------------------------------------------------------- */
+/* ---- matches
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static bool is_same_place(const struct trace_match *one, const struct trace_match *other)
 {
@@ -63,7 +65,8 @@ static void describe(struct trace_match *match, const struct lineage *lineage, u
     match->correlation = lineage_value(lineage, LINEAGE_CORRELATION, index);
 }
 
-/* A search under way, and the row that is looked at: MATCH is of its first message. */
+/* A search under way, and the row that is looked at: MATCH is of its first
+ * message. */
 struct searching {
     struct trace_log *log;
     const struct trace_search *search;
@@ -71,10 +74,13 @@ struct searching {
     struct trace_match match;
     size_t before;      /* matches that were there before, */
     size_t row;         /* and before this row */
+    bool is_light;      /* of `match` only the place is known */
+    bool met;           /* a message that is meant, also one that was there before */
     struct buffer note; /* where a lineage is made of a frame */
 };
 
-/* A message is met twice only in one row, by several wanted things; or it was there before. */
+/* A message is met twice only in one row, by several wanted things; or it was
+ * there before. */
 static bool is_there(const struct searching *searching, const struct trace_match *match)
 {
     const struct trace_matches *matches = searching->matches;
@@ -99,12 +105,38 @@ static void forget_oldest(struct searching *searching, size_t left)
     searching->row = searching->row > surplus ? searching->row - surplus : 0;
 }
 
+static struct trace_match match_of(const struct store_event *event)
+{
+    return (struct trace_match){.topic = event->topic,
+                                .offset = event->first,
+                                .event = event->id,
+                                .time = event->time,
+                                .due = event->due,
+                                .session = event->session,
+                                .request = event->request,
+                                .target = event->group,
+                                .together = event->count};
+}
+
+/* Reads what a light event did not tell. */
+static enum mp_error complete(struct searching *searching)
+{
+    struct store_event event;
+    enum mp_error error = store_find_event(trace_log_store(searching->log), searching->match.event, &event, NULL);
+    if (!error && event.id == searching->match.event)
+        searching->match = match_of(&event);
+    searching->is_light = false;
+    return error;
+}
+
 static enum mp_error take_match(struct searching *searching, const struct lineage *lineage, uint32_t index)
 {
+    enum mp_error error = searching->is_light ? complete(searching) : MP_OK;
+    searching->met = true;
     struct trace_match match = searching->match;
     match.offset += index;
-    if (is_there(searching, &match))
-        return MP_OK;
+    if (error || is_there(searching, &match))
+        return error;
     if (searching->search->newest && searching->matches->count >= 2 * searching->search->most)
         forget_oldest(searching, searching->search->most);
     if (!searching->search->newest && searching->matches->count >= searching->search->most) {
@@ -129,21 +161,12 @@ static enum mp_error search_lineage(struct searching *searching, const struct li
     return error;
 }
 
-/* ---- in the log ----------------------------------------------------------------------------------------------- */
+/* ---- in the log
+ * -----------------------------------------------------------------------------------------------
+ */
 
-static struct trace_match match_of(const struct store_event *event)
-{
-    return (struct trace_match){.topic = event->topic,
-                                .offset = event->first,
-                                .event = event->id,
-                                .time = event->time,
-                                .due = event->due,
-                                .session = event->session,
-                                .request = event->request,
-                                .target = event->group,
-                                .together = event->count};
-}
-
+/* EVENT is a light one: what it does not tell is read when something of it is
+ * meant. */
 static enum mp_error search_event(void *context, const struct store_event *event)
 {
     struct searching *searching = context;
@@ -151,22 +174,88 @@ static enum mp_error search_event(void *context, const struct store_event *event
     if (lineage_open(&lineage, event->note, event->note_size, event->count))
         return MP_OK; /* the audit tells of what is damaged */
     searching->match = match_of(event);
-    return search_lineage(searching, &lineage);
+    searching->is_light = true;
+    enum mp_error error = search_lineage(searching, &lineage);
+    searching->is_light = false;
+    return error;
+}
+
+/* Looks into EVENT, and ends the walk when it had what is meant. */
+static enum mp_error take_first(void *context, const struct store_event *event)
+{
+    struct searching *searching = context;
+    enum mp_error error = search_event(context, event);
+    return !error && searching->met ? ENOUGH : error;
+}
+
+enum { BARE = 24 }; /* bytes of a lineage that says nothing of its messages but who they are */
+
+/* Whether what COLUMN says can follow from who a message is. */
+static bool can_follow(const struct trace_wanted *wanted)
+{
+    return wanted->from.kind == LINEAGE_EXACT &&
+           (wanted->column == LINEAGE_ORIGIN || wanted->column == LINEAGE_ID || wanted->column == LINEAGE_TRACE);
+}
+
+/*
+ * A client's messages are derived from its session, whose lower half is the
+ * second in which it was made by the relay's wall clock: so its publications
+ * are looked for from there on, up to the one that is meant.
+ */
+static enum mp_error search_session(struct searching *searching, const struct trace_wanted *wanted, struct fault *fault)
+{
+    enum { MARGIN = 60 };
+    struct trace_log *log = searching->log;
+    const struct trace_search *whole = searching->search;
+    int64_t made = (int64_t)(wanted->from.high & UINT32_MAX), now = trace_log_wall(log, trace_log_now(log)) / 1000000;
+    size_t before = searching->matches->count;
+    struct trace_search one = {.wanted = wanted, .wanted_count = 1, .most = before + 1};
+    struct store_event_filter filter = {
+        .below = whole->below, .kinds = 1u << EVENT_PUBLISHED, .session = wanted->from.high, .light = true};
+    if (made > now + MARGIN || before >= whole->most) /* nobody's session */
+        return MP_OK;
+    enum mp_error error = trace_log_at(log, trace_log_time(log, (made - MARGIN) * 1000000), &filter.after, fault);
+    if (error)
+        return error;
+    filter.after = filter.after > 0 ? filter.after - 1 : 0;
+    if (whole->after > filter.after)
+        filter.after = whole->after;
+    searching->search = &one;
+    searching->met = false;
+    error = trace_log_each(log, &filter, take_first, searching, fault);
+    searching->search = whole;
+    return error == ENOUGH ? MP_OK : error;
 }
 
 static enum mp_error search_log(struct searching *searching, struct fault *fault)
 {
     const struct trace_search *search = searching->search;
-    const struct store_event_filter filter = {.after = search->after,
-                                              .below = search->below,
-                                              .kinds = 1u << EVENT_PUBLISHED,
-                                              .topics = search->topics,
-                                              .topics_count = search->topics_count,
-                                              .light = true};
-    return trace_log_each(searching->log, &filter, search_event, searching, fault);
+    struct store_event_filter filter = {.after = search->after,
+                                        .below = search->below,
+                                        .kinds = 1u << EVENT_PUBLISHED,
+                                        .topics = search->topics,
+                                        .topics_count = search->topics_count,
+                                        .light = true};
+    bool is_bare_meant = false;
+    enum mp_error error = MP_OK;
+    for (size_t i = 0; !error && i < search->wanted_count; i++) {
+        const struct trace_wanted *wanted = &search->wanted[i];
+        bool is_one = wanted->from.high == wanted->to.high && wanted->from.low == wanted->to.low;
+        if (!can_follow(wanted))
+            continue;
+        if (search->quick && is_one)
+            error = search_session(searching, wanted, fault);
+        else
+            is_bare_meant = true;
+    }
+    if (!is_bare_meant)
+        filter.note_above = BARE;
+    return error ? error : trace_log_each(searching->log, &filter, search_event, searching, fault);
 }
 
-/* ---- among messages ------------------------------------------------------------------------------------------- */
+/* ---- among messages
+ * -------------------------------------------------------------------------------------------
+ */
 
 /* Looks into SIZE bytes at DATA, a frame, whose row is searching->match. */
 static enum mp_error search_frame(struct searching *searching, const uint8_t *data, size_t size)
@@ -232,7 +321,8 @@ static struct trace_match match_of_frame(const struct store_frame *row)
                                 .due = row->session == 0 && row->request > 0 ? row->time - (int64_t)row->request : 0};
 }
 
-/* Messages of before the oldest event that are still there: they wait for long, or are retained. */
+/* Messages of before the oldest event that are still there: they wait for long,
+ * or are retained. */
 static enum mp_error search_old(struct searching *searching, uint32_t topic, struct fault *fault)
 {
     struct store *store = trace_log_store(searching->log);
@@ -274,19 +364,28 @@ enum mp_error trace_search(struct trace_log *log, const struct trace_search *sea
     return error == ENOUGH ? MP_OK : error;
 }
 
-/* ---- places --------------------------------------------------------------------------------------------------- */
+enum mp_error trace_match_read(const struct store_event *event, uint64_t offset, struct trace_match *match)
+{
+    struct lineage lineage;
+    enum mp_error error = lineage_open(&lineage, event->note, event->note_size, event->count);
+    if (error)
+        return error;
+    *match = match_of(event);
+    match->offset = offset;
+    describe(match, &lineage, (uint32_t)(offset - event->first));
+    return MP_OK;
+}
+
+/* ---- places
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static enum mp_error take_place(void *context, const struct store_event *event)
 {
     struct searching *searching = context;
-    struct lineage lineage;
-    uint64_t offset = searching->match.offset;
-    if (lineage_open(&lineage, event->note, event->note_size, event->count))
-        return MP_OK;
-    searching->match = match_of(event);
-    searching->match.offset = offset;
-    describe(&searching->match, &lineage, (uint32_t)(offset - event->first));
-    return ENOUGH;
+    return event->kind == EVENT_PUBLISHED && !trace_match_read(event, searching->match.offset, &searching->match)
+               ? ENOUGH
+               : MP_OK;
 }
 
 enum mp_error trace_find_place(struct trace_log *log, uint32_t topic, uint64_t offset, struct trace_match *match,
@@ -332,9 +431,12 @@ enum mp_error trace_find_place(struct trace_log *log, uint32_t topic, uint64_t o
     return error;
 }
 
-/* ---- ids ------------------------------------------------------------------------------------------------------ */
+/* ---- ids
+ * ------------------------------------------------------------------------------------------------------
+ */
 
-/* SIZE hex digits at TEXT as the beginning of 32: the lowest and the highest of those. */
+/* SIZE hex digits at TEXT as the beginning of 32: the lowest and the highest of
+ * those. */
 static bool read_prefix(const char *text, size_t size, struct lineage_value *from, struct lineage_value *to)
 {
     static const char digits[] = "0123456789abcdef";
@@ -360,7 +462,8 @@ static enum mp_error nothing_found(const struct trace_log *log, const char *what
                          trace_log_path(log), what, quoted);
     units_time_text(trace_log_wall(log, trace_log_since(log)), since);
     return fault_set(fault, MP_ERR_NOT_FOUND,
-                     "no message with %s %s: looked in the log of %s, which has events since %s, among the messages "
+                     "no message with %s %s: looked in the log of %s, which has "
+                     "events since %s, among the messages "
                      "that are kept there, and in its schedule",
                      what, quoted, trace_log_path(log), since);
 }
@@ -371,7 +474,8 @@ enum mp_error trace_read_message(struct trace_log *log, const struct trace_match
                             : trace_log_message(log, match->topic, match->offset, message, NULL);
 }
 
-/* Ids that are no hex digits are kept as hashes: their beginnings are looked for among the messages that are there. */
+/* Ids that are no hex digits are kept as hashes: their beginnings are looked
+ * for among the messages that are there. */
 struct beginning {
     struct searching searching;
     const char *text;
@@ -406,7 +510,10 @@ static enum mp_error take_beginning(void *context, const struct store_event *eve
     if (lineage_open(&lineage, event->note, event->note_size, event->count))
         return MP_OK;
     beginning->searching.match = match_of(event);
-    return search_beginnings(beginning, &lineage);
+    beginning->searching.is_light = true;
+    enum mp_error error = search_beginnings(beginning, &lineage);
+    beginning->searching.is_light = false;
+    return error;
 }
 
 static enum mp_error schedule_beginnings(struct beginning *beginning, struct fault *fault)
@@ -500,7 +607,12 @@ enum mp_error trace_find(struct trace_log *log, const char *text, size_t most, s
     struct trace_search search = {.wanted = wanted, .wanted_count = 1, .most = most};
     if (exact.kind == LINEAGE_HASH && read_prefix(text, size, &from, &to))
         wanted[search.wanted_count++] = (struct trace_wanted){LINEAGE_ID, from, to};
+    search.quick = search.log_only = exact.kind == LINEAGE_EXACT;
     enum mp_error error = trace_search(log, &search, matches, fault);
+    if (!error && matches->count == 0 && search.quick) {
+        search.quick = search.log_only = false;
+        error = trace_search(log, &search, matches, fault);
+    }
     if (error || matches->count > 0)
         return error;
     if (read_prefix(text, size, &from, &to)) {
@@ -518,7 +630,9 @@ enum mp_error trace_find(struct trace_log *log, const char *text, size_t most, s
     return matches->count == 0 ? nothing_found(log, "the id", text, fault) : MP_OK;
 }
 
-/* ---- keys ----------------------------------------------------------------------------------------------------- */
+/* ---- keys
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 enum mp_error trace_find_key(struct trace_log *log, const char *text, size_t most, struct trace_matches *matches,
                              struct fault *fault)
@@ -530,7 +644,9 @@ enum mp_error trace_find_key(struct trace_log *log, const char *text, size_t mos
     return !error && matches->count == 0 ? nothing_found(log, "the key", text, fault) : error;
 }
 
-/* ---- what was found ------------------------------------------------------------------------------------------- */
+/* ---- what was found
+ * -------------------------------------------------------------------------------------------
+ */
 
 bool trace_is_one(const struct trace_matches *matches)
 {

@@ -17,11 +17,16 @@ void trace_history_free(struct trace_history *history)
     *history = (struct trace_history){0};
 }
 
-/* ---- the walk ------------------------------------------------------------------------------------------------- */
+/* ---- the walk
+ * -------------------------------------------------------------------------------------------------
+ */
 
 struct following {
     struct trace_log *log;
-    struct trace_history *history;
+    struct trace_history **histories; /* in the order of topics and offsets */
+    size_t count;
+    size_t open; /* of them, that something can still happen to */
+    bool moves;  /* groups were moved: then what is settled may be given again */
 };
 
 static struct trace_passage *passage_of(struct trace_history *history, uint32_t group)
@@ -47,7 +52,8 @@ static enum mp_error add_passage(struct trace_history *history, uint32_t group, 
     return MP_OK;
 }
 
-/* Whether EVENT's mask has the message; events without one mean all of their span, or what their lease holds. */
+/* Whether EVENT's mask has the message; events without one mean all of their
+ * span, or what their lease holds. */
 static bool is_meant(const struct store_event *event, uint64_t offset)
 {
     uint64_t index = offset - event->first;
@@ -163,32 +169,80 @@ static enum mp_error apply(struct trace_passage *passage, const struct store_eve
 }
 
 /* Whether all groups that there are have settled it. */
-static bool is_over(const struct following *following)
+static bool is_over(const struct following *following, const struct trace_history *history)
 {
-    const struct trace_history *history = following->history;
     for (size_t i = 0; i < history->count; i++)
         if (!trace_is_settled(&history->passages[i]) && trace_log_group(following->log, history->passages[i].group))
             return false;
     return history->count > 0;
 }
 
+static enum mp_error follow_one(struct following *following, struct trace_history *history,
+                                const struct store_event *event)
+{
+    struct trace_passage *passage = passage_of(history, event->group);
+    enum mp_error error = passage ? MP_OK : add_passage(history, event->group, &passage);
+    bool was_over = !error && is_over(following, history);
+    if (!error)
+        error = apply(passage, event, history->match.offset);
+    if (!error && is_over(following, history) != was_over)
+        following->open += was_over ? 1 : SIZE_MAX; /* one less */
+    return error;
+}
+
+/* Its publication, of which nothing was known but the place. */
+static void publish(struct trace_history *history, const struct store_event *event)
+{
+    if (history->match.time != 0 || trace_match_read(event, history->match.offset, &history->match))
+        return;
+    for (size_t i = 0; i < history->count; i++) {
+        history->passages[i].known = true;
+        if (history->passages[i].since < event->time)
+            history->passages[i].since = event->time;
+    }
+}
+
+static bool is_below(const struct trace_history *history, uint32_t topic, uint64_t offset)
+{
+    return history->match.topic < topic || (history->match.topic == topic && history->match.offset < offset);
+}
+
+/* The first history at or behind OFFSET of TOPIC. */
+static size_t find_history(const struct following *following, uint32_t topic, uint64_t offset)
+{
+    size_t low = 0, high = following->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (is_below(following->histories[middle], topic, offset))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static enum mp_error follow(void *context, const struct store_event *event)
 {
     struct following *following = context;
-    struct trace_history *history = following->history;
-    uint64_t offset = history->match.offset;
-    if (event->group == 0 || event->kind == EVENT_PUBLISHED)
-        return MP_OK;
-    if (event->kind != EVENT_GRANTED && !is_meant(event, offset))
-        return MP_OK;
-    struct trace_passage *passage = passage_of(history, event->group);
-    enum mp_error error = passage ? MP_OK : add_passage(history, event->group, &passage);
-    if (!error)
-        error = apply(passage, event, offset);
-    return error ? error : is_over(following) ? OVER : MP_OK;
+    bool every = event->kind == EVENT_GRANTED;
+    enum mp_error error = MP_OK;
+    for (size_t i = find_history(following, event->topic, every ? 0 : event->first); !error && i < following->count;
+         i++) {
+        struct trace_history *history = following->histories[i];
+        const struct trace_match *match = &history->match;
+        if (match->topic != event->topic || (!every && match->offset >= event->first + event->span))
+            break;
+        if (event->kind == EVENT_PUBLISHED)
+            publish(history, event);
+        else if (event->group != 0 && event->id > match->event && (every || is_meant(event, match->offset)))
+            error = follow_one(following, history, event);
+    }
+    return error ? error : following->open == 0 && !following->moves ? OVER : MP_OK;
 }
 
-/* ---- groups --------------------------------------------------------------------------------------------------- */
+/* ---- groups
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* A passage for each group of the topic that there is. */
 static enum mp_error add_groups(struct trace_history *history, struct trace_log *log)
@@ -209,13 +263,23 @@ static enum mp_error add_groups(struct trace_history *history, struct trace_log 
     return MP_OK;
 }
 
-static int compare(const void *one, const void *two)
+static int compare_groups(const void *one, const void *two)
 {
     uint32_t first = ((const struct trace_passage *)one)->group, second = ((const struct trace_passage *)two)->group;
     return (first > second) - (first < second);
 }
 
-/* What no event tells: the group began behind it, or settled it before the oldest event that is kept. */
+static int compare_places(const void *one, const void *two)
+{
+    const struct trace_match *first = &(*(struct trace_history *const *)one)->match;
+    const struct trace_match *second = &(*(struct trace_history *const *)two)->match;
+    if (first->topic != second->topic)
+        return first->topic < second->topic ? -1 : 1;
+    return (first->offset > second->offset) - (first->offset < second->offset);
+}
+
+/* What no event tells: the group began behind it, or settled it before the
+ * oldest event that is kept. */
 static void fill_in(struct trace_history *history, const struct trace_log *log)
 {
     for (size_t i = 0; i < history->count; i++) {
@@ -234,31 +298,91 @@ static void fill_in(struct trace_history *history, const struct trace_log *log)
     }
 }
 
+/* The topics of the histories, which are in order, each once; LIST has room. */
+static size_t list_topics(const struct following *following, uint32_t *list)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < following->count; i++)
+        if (count == 0 || list[count - 1] != following->histories[i]->match.topic)
+            list[count++] = following->histories[i]->match.topic;
+    return count;
+}
+
+static enum mp_error note_move(void *context, const struct store_event *event)
+{
+    struct following *following = context;
+    (void)event;
+    following->moves = true;
+    return OVER;
+}
+
+static enum mp_error walk(struct following *following, struct fault *fault)
+{
+    uint32_t *topics = memory_allocate_array(following->count + 1, sizeof *topics);
+    if (!topics)
+        return MP_ERR_MEMORY;
+    struct store_event_filter filter = {.after = UINT64_MAX,
+                                        .topics = topics,
+                                        .topics_count = list_topics(following, topics),
+                                        .covers = true,
+                                        .offset = UINT64_MAX};
+    for (size_t i = 0; i < following->count; i++) {
+        const struct trace_match *match = &following->histories[i]->match;
+        if (match->event < filter.after)
+            filter.after = match->event;
+        following->open += !is_over(following, following->histories[i]);
+        if (match->offset < filter.offset)
+            filter.offset = match->offset;
+        if (match->offset > filter.to)
+            filter.to = match->offset;
+    }
+    const struct store_event_filter moved = {
+        .after = filter.after, .kinds = 1u << EVENT_GRANTED, .topics = topics, .topics_count = filter.topics_count};
+    enum mp_error error = trace_log_each(following->log, &moved, note_move, following, fault);
+    if ((!error || error == OVER) && (following->open > 0 || following->moves))
+        error = trace_log_each(following->log, &filter, follow, following, fault);
+    memory_release(topics);
+    return error == OVER ? MP_OK : error;
+}
+
+enum mp_error trace_history_follow(struct trace_history **histories, size_t count, struct trace_log *log,
+                                   struct fault *fault)
+{
+    struct following following = {.log = log, .histories = histories, .count = count};
+    enum mp_error error = MP_OK;
+    if (count == 0)
+        return MP_OK;
+    qsort(histories, count, sizeof(*histories), compare_places);
+    for (size_t i = 0; !error && i < count; i++)
+        error = add_groups(histories[i], log);
+    if (!error)
+        error = walk(&following, fault);
+    for (size_t i = 0; !error && i < count; i++) {
+        fill_in(histories[i], log);
+        if (histories[i]->count > 0)
+            qsort(histories[i]->passages, histories[i]->count, sizeof(struct trace_passage), compare_groups);
+    }
+    return error == MP_ERR_MEMORY ? fault_memory(fault) : error;
+}
+
 enum mp_error trace_history_open(struct trace_history *history, struct trace_log *log, const struct trace_match *match,
                                  struct fault *fault)
 {
     *history = (struct trace_history){.match = *match};
-    struct following following = {.log = log, .history = history};
-    const struct store_event_filter filter = {
-        .after = match->event, .topics = &match->topic, .topics_count = 1, .covers = true, .offset = match->offset};
-    enum mp_error error = add_groups(history, log);
-    if (!error && (history->count > 0 || match->topic))
-        error = trace_log_each(log, &filter, follow, &following, fault);
-    if (error && error != OVER) {
+    enum mp_error error = trace_history_follow(&history, 1, log, fault);
+    if (error)
         trace_history_free(history);
-        return error == MP_ERR_MEMORY ? fault_memory(fault) : error;
-    }
-    fill_in(history, log);
-    if (history->count > 0)
-        qsort(history->passages, history->count, sizeof *history->passages, compare);
-    return MP_OK;
+    return error;
 }
 
-/* ---- waiting -------------------------------------------------------------------------------------------------- */
+/* ---- waiting
+ * --------------------------------------------------------------------------------------------------
+ */
 
 enum { BEFORE_MOST = 256 }; /* messages of the same key that are looked at */
 
-/* The nearest message of the key before it that the group has not settled; with HELD a dead one counts. */
+/* The nearest message of the key before it that the group has not settled; with
+ * HELD a dead one counts. */
 static enum mp_error find_before(struct trace_log *log, const struct trace_history *history, uint32_t group, bool held,
                                  struct trace_wait *wait, struct fault *fault)
 {

@@ -8,6 +8,7 @@ noinst_LTLIBRARIES += %D%/libtrace.la
 	%D%/find.c %D%/find.h \
 	%D%/flow.c %D%/flow.h \
 	%D%/history.c %D%/history.h \
+	%D%/list.c %D%/list.h \
 	%D%/log.c %D%/log.h \
 	%D%/pair.c %D%/pair.h \
 	%D%/select.c %D%/select.h \

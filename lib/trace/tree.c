@@ -24,7 +24,9 @@ void trace_tree_free(struct trace_tree *tree)
     *tree = (struct trace_tree){0};
 }
 
-/* ---- what belongs together ------------------------------------------------------------------------------------- */
+/* ---- what belongs together
+ * -------------------------------------------------------------------------------------
+ */
 
 struct gathering {
     struct trace_log *log;
@@ -52,7 +54,8 @@ static bool is_searched(const struct gathering *gathering, enum lineage_column c
     return false;
 }
 
-/* What belongs to MATCH: its trace; what names it as its cause or its request; its own cause and request. */
+/* What belongs to MATCH: its trace; what names it as its cause or its request;
+ * its own cause and request. */
 static void want_around(struct gathering *gathering, const struct trace_match *match, bool asked)
 {
     bool is_new = !is_searched(gathering, LINEAGE_TRACE, &match->trace);
@@ -65,10 +68,22 @@ static void want_around(struct gathering *gathering, const struct trace_match *m
     }
 }
 
+/* Where what belongs to the message begins: with itself, when it began its
+ * trace. */
+static uint64_t begins(const struct trace_match *match)
+{
+    bool is_first = trace_value_is(&match->trace, &match->origin) && match->cause.kind == LINEAGE_NONE &&
+                    match->correlation.kind == LINEAGE_NONE;
+    return is_first && match->event > 0 ? match->event - 1 : 0;
+}
+
 static enum mp_error gather(struct trace_log *log, struct trace_matches *matches, size_t most, struct fault *fault)
 {
     struct gathering gathering = {.log = log};
     size_t asked = matches->count, done = 0;
+    uint64_t after = asked ? UINT64_MAX : 0;
+    for (size_t i = 0; i < asked; i++)
+        after = begins(&matches->items[i]) < after ? begins(&matches->items[i]) : after;
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (; done < matches->count; done++)
             want_around(&gathering, &matches->items[done], done < asked);
@@ -76,6 +91,8 @@ static enum mp_error gather(struct trace_log *log, struct trace_matches *matches
             return MP_OK;
         const struct trace_search search = {.wanted = gathering.wanted + gathering.searched,
                                             .wanted_count = gathering.wanted_count - gathering.searched,
+                                            .after = round > 0 ? 0 : after,
+                                            .quick = true,
                                             .log_only = round > 0,
                                             .most = most};
         enum mp_error error = trace_search(log, &search, matches, fault);
@@ -86,7 +103,9 @@ static enum mp_error gather(struct trace_log *log, struct trace_matches *matches
     return MP_OK;
 }
 
-/* ---- who came of whom ------------------------------------------------------------------------------------------ */
+/* ---- who came of whom
+ * ------------------------------------------------------------------------------------------
+ */
 
 /* The order of publication; what waits in the schedule comes last. */
 static bool is_before(const struct trace_match *one, const struct trace_match *other)
@@ -123,7 +142,8 @@ static bool is_settled_with(const struct trace_node *node, const struct trace_no
     return false;
 }
 
-/* How the message at AT can have come of the one at OTHER, which was before it. */
+/* How the message at AT can have come of the one at OTHER, which was before it.
+ */
 static enum trace_relation relate(const struct trace_log *log, const struct trace_node *node,
                                   const struct trace_node *other)
 {
@@ -140,7 +160,8 @@ static enum trace_relation relate(const struct trace_log *log, const struct trac
     return TRACE_ROOT;
 }
 
-/* A kinship that is nearer goes before one that is less so; of the same, together with a settlement, then the latest. */
+/* A kinship that is nearer goes before one that is less so; of the same,
+ * together with a settlement, then the latest. */
 static unsigned rank(enum trace_relation relation, const struct trace_node *node, const struct trace_node *other)
 {
     static const unsigned ranks[] = {[TRACE_LETTER] = 6, [TRACE_REPLAY] = 6, [TRACE_EFFECT] = 3, [TRACE_REPLY] = 1};
@@ -163,9 +184,11 @@ static void find_parent(struct trace_tree *tree, const struct trace_log *log, si
     }
 }
 
-/* ---- the order in which they are shown -------------------------------------------------------------------------- */
+/* ---- the order in which they are shown
+ * -------------------------------------------------------------------------- */
 
-/* Appends to ORDER what came of the node at AT, depth first. It was before what came of it, so this ends. */
+/* Appends to ORDER what came of the node at AT, depth first. It was before what
+ * came of it, so this ends. */
 static void put_below(struct trace_tree *tree, size_t at, size_t *order, size_t *count)
 {
     size_t last = SIZE_MAX;
@@ -187,7 +210,8 @@ static size_t root_of(const struct trace_tree *tree, size_t at)
     return at;
 }
 
-/* Puts the nodes of the trees whose ROOTS are marked into order, and gives back the others. */
+/* Puts the nodes of the trees whose ROOTS are marked into order, and gives back
+ * the others. */
 static enum mp_error arrange(struct trace_tree *tree, const bool *roots)
 {
     size_t *order = memory_allocate_array(tree->count + 1, sizeof *order);
@@ -237,20 +261,21 @@ static enum mp_error choose(struct trace_tree *tree, bool whole)
 static enum mp_error make_nodes(struct trace_tree *tree, struct trace_log *log, const struct trace_matches *matches,
                                 size_t asked, struct fault *fault)
 {
-    if (!(tree->nodes = memory_allocate_array(matches->count + 1, sizeof *tree->nodes)))
-        return fault_memory(fault);
-    for (size_t i = 0; i < matches->count; i++) {
-        struct trace_node *node = &tree->nodes[tree->count];
-        node->match = matches->items[i];
+    struct trace_history **histories = memory_allocate_array(matches->count + 1, sizeof *histories);
+    tree->nodes = memory_allocate_array(matches->count + 1, sizeof *tree->nodes);
+    size_t count = 0;
+    enum mp_error error = histories && tree->nodes ? MP_OK : fault_memory(fault);
+    for (size_t i = 0; !error && i < matches->count; i++) {
+        struct trace_node *node = &tree->nodes[tree->count++];
+        node->match = node->history.match = matches->items[i];
         node->asked = i < asked;
-        if (!node->match.scheduled) {
-            enum mp_error error = trace_history_open(&node->history, log, &node->match, fault);
-            if (error)
-                return error;
-        }
-        tree->count++;
+        if (!node->match.scheduled)
+            histories[count++] = &node->history;
     }
-    return MP_OK;
+    if (!error)
+        error = trace_history_follow(histories, count, log, fault);
+    memory_release(histories);
+    return error;
 }
 
 enum mp_error trace_tree_open(struct trace_tree *tree, struct trace_log *log, const struct trace_matches *asked,
@@ -279,7 +304,9 @@ enum mp_error trace_tree_open(struct trace_tree *tree, struct trace_log *log, co
     return error;
 }
 
-/* ---- times ----------------------------------------------------------------------------------------------------- */
+/* ---- times
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void widen(int64_t time, int64_t *from, int64_t *to)
 {
