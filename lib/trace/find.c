@@ -224,6 +224,7 @@ static enum mp_error search_session(struct searching *searching, const struct tr
     searching->met = false;
     error = trace_log_each(log, &filter, take_first, searching, fault);
     searching->search = whole;
+    searching->before = searching->matches->count; /* the walks that follow can meet it again */
     return error == ENOUGH ? MP_OK : error;
 }
 

@@ -36,6 +36,7 @@ bats_tests += %D%/mretry_relay.bats
 bats_tests += %D%/msend.bats
 bats_tests += %D%/msend_spool.bats
 bats_tests += %D%/msend_when.bats
+bats_tests += %D%/mtrace.bats
 bats_tests += %D%/mtrace_stats.bats
 bats_tests += %D%/mtrace_tail.bats
 bats_tests += %D%/options.bats
