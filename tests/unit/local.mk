@@ -302,6 +302,14 @@ unit_tests += %D%/test_trace_pair
 %C%_test_trace_pair_SOURCES = %D%/test_trace_pair.c %D%/time_rig.c %D%/time_rig.h
 %C%_test_trace_pair_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_trace_find
+%C%_test_trace_find_SOURCES = %D%/test_trace_find.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_trace_find_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_trace_history
+%C%_test_trace_history_SOURCES = %D%/test_trace_history.c %D%/time_rig.h
+%C%_test_trace_history_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_trace_log
 %C%_test_trace_log_SOURCES = %D%/test_trace_log.c %D%/time_rig.c %D%/time_rig.h
 %C%_test_trace_log_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
