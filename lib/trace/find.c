@@ -65,8 +65,7 @@ static void describe(struct trace_match *match, const struct lineage *lineage, u
     match->correlation = lineage_value(lineage, LINEAGE_CORRELATION, index);
 }
 
-/* A search under way, and the row that is looked at: MATCH is of its first
- * message. */
+/* A search under way, and the row that is looked at: MATCH is of its first message. */
 struct searching {
     struct trace_log *log;
     const struct trace_search *search;
@@ -79,8 +78,7 @@ struct searching {
     struct buffer note; /* where a lineage is made of a frame */
 };
 
-/* A message is met twice only in one row, by several wanted things; or it was
- * there before. */
+/* A message is met twice only in one row, by several wanted things; or it was there before. */
 static bool is_there(const struct searching *searching, const struct trace_match *match)
 {
     const struct trace_matches *matches = searching->matches;
@@ -165,8 +163,7 @@ static enum mp_error search_lineage(struct searching *searching, const struct li
  * -----------------------------------------------------------------------------------------------
  */
 
-/* EVENT is a light one: what it does not tell is read when something of it is
- * meant. */
+/* EVENT is a light one: what it does not tell is read when something of it is meant. */
 static enum mp_error search_event(void *context, const struct store_event *event)
 {
     struct searching *searching = context;
@@ -198,9 +195,8 @@ static bool can_follow(const struct trace_wanted *wanted)
 }
 
 /*
- * A client's messages are derived from its session, whose lower half is the
- * second in which it was made by the relay's wall clock: so its publications
- * are looked for from there on, up to the one that is meant.
+ * A client's messages are derived from its session, whose lower half is the second in which it was made by the relay's
+ * wall clock: so its publications are looked for from there on, up to the one that is meant.
  */
 static enum mp_error search_session(struct searching *searching, const struct trace_wanted *wanted, struct fault *fault)
 {
@@ -322,8 +318,7 @@ static struct trace_match match_of_frame(const struct store_frame *row)
                                 .due = row->session == 0 && row->request > 0 ? row->time - (int64_t)row->request : 0};
 }
 
-/* Messages of before the oldest event that are still there: they wait for long,
- * or are retained. */
+/* Messages of before the oldest event that are still there: they wait for long, or are retained. */
 static enum mp_error search_old(struct searching *searching, uint32_t topic, struct fault *fault)
 {
     struct store *store = trace_log_store(searching->log);
@@ -436,8 +431,7 @@ enum mp_error trace_find_place(struct trace_log *log, uint32_t topic, uint64_t o
  * ------------------------------------------------------------------------------------------------------
  */
 
-/* SIZE hex digits at TEXT as the beginning of 32: the lowest and the highest of
- * those. */
+/* SIZE hex digits at TEXT as the beginning of 32: the lowest and the highest of those. */
 static bool read_prefix(const char *text, size_t size, struct lineage_value *from, struct lineage_value *to)
 {
     static const char digits[] = "0123456789abcdef";
@@ -475,8 +469,7 @@ enum mp_error trace_read_message(struct trace_log *log, const struct trace_match
                             : trace_log_message(log, match->topic, match->offset, message, NULL);
 }
 
-/* Ids that are no hex digits are kept as hashes: their beginnings are looked
- * for among the messages that are there. */
+/* Ids that are no hex digits are kept as hashes: their beginnings are looked for among the messages that are there. */
 struct beginning {
     struct searching searching;
     const char *text;

@@ -1,11 +1,9 @@
 /*
  * find.h: where messages are, or were, by what is known of them.
  *
- * What a message was is told by the lineage of its publication
- * (message/lineage.h) for as long as the log keeps that; by the message itself
- * while it is in its topic or in the schedule. A message can be in several
- * places: a dead letter and a replay have the origin of the message that they
- * were.
+ * What a message was is told by the lineage of its publication (message/lineage.h) for as long as the log keeps that;
+ * by the message itself while it is in its topic or in the schedule. A message can be in several places: a dead letter
+ * and a replay have the origin of the message that they were.
  */
 #ifndef TRACE_FIND_H
 #define TRACE_FIND_H
@@ -16,8 +14,7 @@
 struct trace_match {
     uint32_t topic;
     uint64_t offset;    /* of one that is scheduled: its number among those of its row */
-    uint64_t scheduled; /* the id of its row in the schedule; 0: it is in its
-                         topic, or was */
+    uint64_t scheduled; /* the id of its row in the schedule; 0: it is in its topic, or was */
     uint64_t event;     /* of its publication; 0: the log does not have it */
     int64_t time;       /* relay time: when it was stored; scheduled: when it is due */
     int64_t due;        /* of one that was delayed: when it was taken by the relay; 0 */
@@ -37,8 +34,7 @@ struct trace_matches {
 };
 void trace_matches_free(struct trace_matches *matches);
 
-/* One of the things that messages are looked for by: COLUMN says something from
- * FROM to TO of them (of one kind). */
+/* One of the things that messages are looked for by: COLUMN says something from FROM to TO of them (of one kind). */
 struct trace_wanted {
     enum lineage_column column;
     struct lineage_value from, to;
@@ -54,8 +50,7 @@ struct trace_search {
     uint64_t after; /* publications whose events have higher ids, */
     uint64_t below; /* and lower ones; 0: all */
     bool quick;     /* see below */
-    bool log_only;  /* neither in the schedule nor among messages of before the
-                     oldest event */
+    bool log_only;  /* neither in the schedule nor among messages of before the oldest event */
     bool newest;    /* the newest of them, else the oldest */
     size_t most;    /* matches, with those that are there already */
 };
@@ -63,23 +58,20 @@ struct trace_search {
 /*
  * Adds to MATCHES what SEARCH finds; what is there already is not added again.
  *
- * A quick one passes over publications of which nothing is said but the
- * identity that their sender's count gives them: they are told by the session
- * that published them, as nearly all are, since a client's session is what its
- * messages are derived from. What somebody else derived (an outbox) is missed.
+ * A quick one passes over publications of which nothing is said but the identity that their sender's count gives them:
+ * they are told by the session that published them, as nearly all are, since a client's session is what its messages
+ * are derived from. What somebody else derived (an outbox) is missed.
  */
 enum mp_error trace_search(struct trace_log *log, const struct trace_search *search, struct trace_matches *matches,
                            struct fault *fault);
 
-/* The message at OFFSET of TOPIC. MP_ERR_NOT_FOUND: it was never there, or is
- * neither kept nor remembered. */
+/* The message at OFFSET of TOPIC. MP_ERR_NOT_FOUND: it was never there, or is neither kept nor remembered. */
 enum mp_error trace_find_place(struct trace_log *log, uint32_t topic, uint64_t offset, struct trace_match *match,
                                struct fault *fault);
 
 /*
- * What TEXT means: TOPIC@OFFSET; an id, or the beginning of one; a trace id, or
- * the beginning of one. Ids go before traces. MP_ERR_NOT_FOUND says where it
- * was looked for, and since when events are kept. Several messages with
+ * What TEXT means: TOPIC@OFFSET; an id, or the beginning of one; a trace id, or the beginning of one. Ids go before
+ * traces. MP_ERR_NOT_FOUND says where it was looked for, and since when events are kept. Several messages with
  * different ids: TEXT does not tell which (trace_is_one() is false).
  */
 enum mp_error trace_find(struct trace_log *log, const char *text, size_t most, struct trace_matches *matches,
@@ -89,24 +81,20 @@ enum mp_error trace_find(struct trace_log *log, const char *text, size_t most, s
 enum mp_error trace_find_key(struct trace_log *log, const char *text, size_t most, struct trace_matches *matches,
                              struct fault *fault);
 
-/* Whether all matches are the same message, in one place or several; those of
- * one trace are not. */
+/* Whether all matches are the same message, in one place or several; those of one trace are not. */
 bool trace_is_one(const struct trace_matches *matches);
 
-/* The message itself, as trace_log_message() and trace_log_scheduled() give it.
- * MP_ERR_NOT_FOUND: it is gone. */
+/* The message itself, as trace_log_message() and trace_log_scheduled() give it. MP_ERR_NOT_FOUND: it is gone. */
 enum mp_error trace_read_message(struct trace_log *log, const struct trace_match *match, struct trace_message *message);
 
-/* What EVENT, a publication with its note, tells of the message at OFFSET, one
- * of its. MP_ERR_DAMAGED. */
+/* What EVENT, a publication with its note, tells of the message at OFFSET, one of its. MP_ERR_DAMAGED. */
 enum mp_error trace_match_read(const struct store_event *event, uint64_t offset, struct trace_match *match);
 
 bool trace_value_is(const struct lineage_value *one, const struct lineage_value *other);
 
 /*
- * The id of a match as text: itself while the message is there or its id is 32
- * hex digits, else "" (of other ids only a hash is kept). OUT gets it in the
- * place of what it had, terminated.
+ * The id of a match as text: itself while the message is there or its id is 32 hex digits, else "" (of other ids only a
+ * hash is kept). OUT gets it in the place of what it had, terminated.
  */
 enum mp_error trace_id_text(struct trace_log *log, const struct trace_match *match, struct buffer *out);
 

@@ -52,8 +52,7 @@ static enum mp_error add_passage(struct trace_history *history, uint32_t group, 
     return MP_OK;
 }
 
-/* Whether EVENT's mask has the message; events without one mean all of their
- * span, or what their lease holds. */
+/* Whether EVENT's mask has the message; events without one mean all of their span, or what their lease holds. */
 static bool is_meant(const struct store_event *event, uint64_t offset)
 {
     uint64_t index = offset - event->first;
@@ -278,8 +277,7 @@ static int compare_places(const void *one, const void *two)
     return (first->offset > second->offset) - (first->offset < second->offset);
 }
 
-/* What no event tells: the group began behind it, or settled it before the
- * oldest event that is kept. */
+/* What no event tells: the group began behind it, or settled it before the oldest event that is kept. */
 static void fill_in(struct trace_history *history, const struct trace_log *log)
 {
     for (size_t i = 0; i < history->count; i++) {
@@ -381,8 +379,7 @@ enum mp_error trace_history_open(struct trace_history *history, struct trace_log
 
 enum { BEFORE_MOST = 256 }; /* messages of the same key that are looked at */
 
-/* The nearest message of the key before it that the group has not settled; with
- * HELD a dead one counts. */
+/* The nearest message of the key before it that the group has not settled; with HELD a dead one counts. */
 static enum mp_error find_before(struct trace_log *log, const struct trace_history *history, uint32_t group, bool held,
                                  struct trace_wait *wait, struct fault *fault)
 {

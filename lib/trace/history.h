@@ -1,9 +1,8 @@
 /*
- * history.h: what happened to a message: its passage through each group,
- * attempt by attempt, and where it is now.
+ * history.h: what happened to a message: its passage through each group, attempt by attempt, and where it is now.
  *
- * It follows from the events by the rules by which the engine's states follow
- * from them (queue/local_apply.c), for one offset alone.
+ * It follows from the events by the rules by which the engine's states follow from them (queue/local_apply.c), for one
+ * offset alone.
  */
 #ifndef TRACE_HISTORY_H
 #define TRACE_HISTORY_H
@@ -16,19 +15,15 @@ enum { TRACE_NOTE = 256 };
 
 /* One delivery to a consumer. Times are relay time. */
 struct trace_attempt {
-    int64_t from; /* since when it waited: its publication, or the end of the
-                   attempt before */
+    int64_t from; /* since when it waited: its publication, or the end of the attempt before */
     int64_t due;  /* of a retry with a delay: before that it could not be given; 0 */
     int64_t leased;
     int64_t ended;                 /* 0: it is under way */
-    enum store_event_kind outcome; /* EVENT_ACKED, _RETRIED, _RELEASED, _LAPSED,
-                                    _DEAD; 0: under way */
-    uint32_t number;               /* of the attempt, from 1; those that were given back do not
-                       count */
+    enum store_event_kind outcome; /* EVENT_ACKED, _RETRIED, _RELEASED, _LAPSED, _DEAD; 0: under way */
+    uint32_t number;               /* of the attempt, from 1; those that were given back do not count */
     uint64_t session;              /* the consumer's, */
     uint64_t lease;                /* and its fetch's number */
-    uint64_t request;              /* of the settlement: publications with the same pair went
-                       with it */
+    uint64_t request;              /* of the settlement: publications with the same pair went with it */
     int32_t code;                  /* exit code; -1: none */
     char note[TRACE_NOTE + 1];     /* what was said of a failure: any bytes but NUL */
 };
@@ -36,8 +31,7 @@ struct trace_attempt {
 /* Through one group. */
 struct trace_passage {
     uint32_t group;
-    bool known;       /* what happened before the oldest event is not: then it may have
-                 been settled */
+    bool known;       /* what happened before the oldest event is not: then it may have been settled */
     enum state state; /* now */
     int64_t since;    /* when it came into that state */
     int64_t due;      /* delayed: until when */
@@ -56,9 +50,8 @@ struct trace_history {
 };
 
 /*
- * Follows COUNT messages in one walk over the log. Of each `match` is set, all
- * of it or topic and offset alone: then the rest is set as far as the log tells
- * it. What is scheduled has no history. Free each with trace_history_free(),
+ * Follows COUNT messages in one walk over the log. Of each `match` is set, all of it or topic and offset alone: then
+ * the rest is set as far as the log tells it. What is scheduled has no history. Free each with trace_history_free(),
  * also after an error.
  */
 enum mp_error trace_history_follow(struct trace_history **histories, size_t count, struct trace_log *log,
@@ -69,8 +62,7 @@ void trace_history_free(struct trace_history *history);
 enum mp_error trace_history_open(struct trace_history *history, struct trace_log *log, const struct trace_match *match,
                                  struct fault *fault);
 
-/* Whether a message of the group, in that state, still has something before it.
- */
+/* Whether a message of the group, in that state, still has something before it. */
 static inline bool trace_is_settled(const struct trace_passage *passage)
 {
     return passage->skipped || state_is_settled(passage->state);

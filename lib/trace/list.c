@@ -297,8 +297,7 @@ static void cut(struct trace_list *list, const struct trace_list_wanted *wanted)
  * -----------------------------------------------------------------------------------------------
  */
 
-/* Histories of a chunk that mean the same message come of two failures: one is
- * enough. */
+/* Histories of a chunk that mean the same message come of two failures: one is enough. */
 static size_t drop_doubles(struct trace_history **order, size_t count)
 {
     size_t left = 0;

@@ -1,10 +1,8 @@
 /*
- * list.h: messages that are meant, each as it went through a group: the newest
- * ones, the slowest ones.
+ * list.h: messages that are meant, each as it went through a group: the newest ones, the slowest ones.
  *
- * Candidates come from the log, newest first: what failed from its events of
- * failures, which have an index, all else from publications; their histories
- * are followed together, in one walk for many.
+ * Candidates come from the log, newest first: what failed from its events of failures, which have an index, all else
+ * from publications; their histories are followed together, in one walk for many.
  */
 #ifndef TRACE_LIST_H
 #define TRACE_LIST_H
@@ -15,21 +13,19 @@
 /* What comes first. */
 enum trace_sort {
     TRACE_BY_TIME,    /* the newest */
-    TRACE_BY_TOOK,    /* what took, or takes, the longest from its publication to its
-                    end */
+    TRACE_BY_TOOK,    /* what took, or takes, the longest from its publication to its end */
     TRACE_BY_WAITED,  /* what waited the longest before its first attempt */
     TRACE_BY_WORKED,  /* what was worked on the longest in all its attempts */
     TRACE_BY_ATTEMPTS /* what was tried most often */
 };
 
 struct trace_list_wanted {
-    const struct trace_select *select; /* topics, groups, key, trace, attributes;
-                                        time: of publications, or of failures */
-    unsigned states;                   /* 1 << enum state, joined by |; 0: any */
-    bool failed;                       /* an attempt failed, or it expired or was dropped */
-    bool retried;                      /* it was tried more than once */
-    int64_t slower;                    /* from publication to its end, or until now, at least so many
-                     microseconds; 0 */
+    const struct trace_select
+        *select;     /* topics, groups, key, trace, attributes; time: of publications, or of failures */
+    unsigned states; /* 1 << enum state, joined by |; 0: any */
+    bool failed;     /* an attempt failed, or it expired or was dropped */
+    bool retried;    /* it was tried more than once */
+    int64_t slower;  /* from publication to its end, or until now, at least so many microseconds; 0 */
     enum trace_sort sort;
     size_t most;
 };

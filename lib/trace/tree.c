@@ -54,8 +54,7 @@ static bool is_searched(const struct gathering *gathering, enum lineage_column c
     return false;
 }
 
-/* What belongs to MATCH: its trace; what names it as its cause or its request;
- * its own cause and request. */
+/* What belongs to MATCH: its trace; what names it as its cause or its request; its own cause and request. */
 static void want_around(struct gathering *gathering, const struct trace_match *match, bool asked)
 {
     bool is_new = !is_searched(gathering, LINEAGE_TRACE, &match->trace);
@@ -68,8 +67,7 @@ static void want_around(struct gathering *gathering, const struct trace_match *m
     }
 }
 
-/* Where what belongs to the message begins: with itself, when it began its
- * trace. */
+/* Where what belongs to the message begins: with itself, when it began its trace. */
 static uint64_t begins(const struct trace_match *match)
 {
     bool is_first = trace_value_is(&match->trace, &match->origin) && match->cause.kind == LINEAGE_NONE &&
@@ -142,8 +140,7 @@ static bool is_settled_with(const struct trace_node *node, const struct trace_no
     return false;
 }
 
-/* How the message at AT can have come of the one at OTHER, which was before it.
- */
+/* How the message at AT can have come of the one at OTHER, which was before it. */
 static enum trace_relation relate(const struct trace_log *log, const struct trace_node *node,
                                   const struct trace_node *other)
 {
@@ -160,8 +157,9 @@ static enum trace_relation relate(const struct trace_log *log, const struct trac
     return TRACE_ROOT;
 }
 
-/* A kinship that is nearer goes before one that is less so; of the same,
- * together with a settlement, then the latest. */
+/*
+ * A kinship that is nearer goes before one that is less so; of the same, together with a settlement, then the latest.
+ */
 static unsigned rank(enum trace_relation relation, const struct trace_node *node, const struct trace_node *other)
 {
     static const unsigned ranks[] = {[TRACE_LETTER] = 6, [TRACE_REPLAY] = 6, [TRACE_EFFECT] = 3, [TRACE_REPLY] = 1};
@@ -187,8 +185,7 @@ static void find_parent(struct trace_tree *tree, const struct trace_log *log, si
 /* ---- the order in which they are shown
  * -------------------------------------------------------------------------- */
 
-/* Appends to ORDER what came of the node at AT, depth first. It was before what
- * came of it, so this ends. */
+/* Appends to ORDER what came of the node at AT, depth first. It was before what came of it, so this ends. */
 static void put_below(struct trace_tree *tree, size_t at, size_t *order, size_t *count)
 {
     size_t last = SIZE_MAX;
@@ -210,8 +207,7 @@ static size_t root_of(const struct trace_tree *tree, size_t at)
     return at;
 }
 
-/* Puts the nodes of the trees whose ROOTS are marked into order, and gives back
- * the others. */
+/* Puts the nodes of the trees whose ROOTS are marked into order, and gives back the others. */
 static enum mp_error arrange(struct trace_tree *tree, const bool *roots)
 {
     size_t *order = memory_allocate_array(tree->count + 1, sizeof *order);

@@ -1,11 +1,9 @@
 /*
- * tree.h: messages and what came of them: what a stage made of a message, its
- * dead letter and the replay of that, the reply to a request, what a command
- * sent while it worked on it.
+ * tree.h: messages and what came of them: what a stage made of a message, its dead letter and the replay of that, the
+ * reply to a request, what a command sent while it worked on it.
  *
- * All that stage and command send is in their input's trace, so a trace is what
- * is looked through: once for all that is in it, and again only for causes that
- * are in another one.
+ * All that stage and command send is in their input's trace, so a trace is what is looked through: once for all that is
+ * in it, and again only for causes that are in another one.
  */
 #ifndef TRACE_TREE_H
 #define TRACE_TREE_H
@@ -38,16 +36,14 @@ struct trace_tree {
 };
 
 /*
- * The trees that the messages of ASKED stand in, MOST messages at most. WHOLE:
- * of their traces all messages, not only those that came of one another with
- * them. Free it with trace_tree_free().
+ * The trees that the messages of ASKED stand in, MOST messages at most. WHOLE: of their traces all messages, not only
+ * those that came of one another with them. Free it with trace_tree_free().
  */
 enum mp_error trace_tree_open(struct trace_tree *tree, struct trace_log *log, const struct trace_matches *asked,
                               bool whole, size_t most, struct fault *fault);
 void trace_tree_free(struct trace_tree *tree);
 
-/* When the first thing happened to its messages, and the last (or now, when
- * something is under way): relay time. */
+/* When the first thing happened to its messages, and the last (or now, when something is under way): relay time. */
 void trace_tree_span(const struct trace_tree *tree, const struct trace_log *log, int64_t *from, int64_t *to);
 
 #endif
