@@ -76,6 +76,20 @@ static void the_starting_process_hears_in_words(void **state)
     close(ends[0]);
 }
 
+static void what_was_said_is_read(void **state)
+{
+    (void)state;
+    struct fault fault;
+    assert_true(notify_read("ready", &fault));
+    assert_int_equal(fault.code, MP_OK);
+    assert_true(notify_read("17 another relay has it", &fault));
+    assert_int_equal(fault.code, MP_ERR_BUSY);
+    assert_string_equal(fault_text(&fault), "another relay has it");
+    static const char *const nothing[] = {"", "17", "0 x", "-1 x", "1000 x", "readyy", "x 17"};
+    for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++)
+        assert_false(notify_read(nothing[i], &fault));
+}
+
 static void drop(void *context, struct server_message *message)
 {
     (void)context;
@@ -133,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(systemd_hears_when_the_relay_serves),
         cmocka_unit_test(the_starting_process_hears_in_words),
+        cmocka_unit_test(what_was_said_is_read),
         cmocka_unit_test(sockets_of_systemd_are_taken),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -19,22 +19,12 @@
 
 static struct rig rig;
 
-/* A rig whose commands are SCRIPT for sh. */
-static void open_script(enum stage_mode mode, const char *script)
-{
-    static char *argv[4];
-    argv[0] = (char *)(uintptr_t) "sh";
-    argv[1] = (char *)(uintptr_t) "-c";
-    argv[2] = (char *)(uintptr_t)script;
-    rig_open(&rig, mode, argv);
-}
-
 /* ---- each ----------------------------------------------------------------------------------------------------- */
 
 static void each_message_has_a_process(void **state)
 {
     (void)state;
-    open_script(STAGE_EACH, "printf '%s: ' \"$MSG_OFFSET\"; cat");
+    rig_open_shell(&rig, STAGE_EACH, "printf '%s: ' \"$MSG_OFFSET\"; cat");
     rig.settings.workers = 3;
     rig_start(&rig);
     struct rig_task *first = rig_message(&rig, "one\ntwo");
@@ -58,8 +48,7 @@ static void each_message_has_a_process(void **state)
 static void exit_codes_settle(void **state)
 {
     (void)state;
-    open_script(STAGE_EACH, "read code; echo out; echo why >&2; exit $code");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_EACH, "read code; echo out; echo why >&2; exit $code");
     struct rig_task *done = rig_message(&rig, "0\n");
     struct rig_task *rejected = rig_message(&rig, "65\n");
     struct rig_task *failed = rig_message(&rig, "3\n");
@@ -79,8 +68,7 @@ static void exit_codes_settle(void **state)
 static void a_signal_is_a_failure_with_its_name(void **state)
 {
     (void)state;
-    open_script(STAGE_EACH, "echo bye >&2; kill -KILL $$");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_EACH, "echo bye >&2; kill -KILL $$");
     struct rig_task *task = rig_message(&rig, "");
     rig_work(&rig);
     rig_assert(task, STAGE_FAILED, "was ended by signal 9 (Killed)\nbye\n");
@@ -102,7 +90,7 @@ static void formats_frame_the_message(void **state)
         {FORMAT_JSON, "\"data\":\"a b\""},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        open_script(STAGE_EACH, "cat -v");
+        rig_open_shell(&rig, STAGE_EACH, "cat -v");
         rig.settings.format = cases[i].format;
         rig_start(&rig);
         struct rig_task *task = rig_message(&rig, "a b");
@@ -116,7 +104,7 @@ static void formats_frame_the_message(void **state)
 static void a_body_with_the_separator_has_no_process(void **state)
 {
     (void)state;
-    open_script(STAGE_EACH, "cat");
+    rig_open_shell(&rig, STAGE_EACH, "cat");
     rig.settings.format = FORMAT_NULL;
     rig_start(&rig);
     struct rig_task *bad = rig_message_of(&rig, "a\0b", 3);
@@ -136,7 +124,7 @@ static void large_messages_go_through(void **state)
     static uint8_t body[5 * 1024 * 1024 + 3];
     for (size_t i = 0; i < sizeof(body); i++)
         body[i] = (uint8_t)(i * 31 ^ i >> 7);
-    open_script(STAGE_EACH, "cat");
+    rig_open_shell(&rig, STAGE_EACH, "cat");
     rig.keeps_whole = true;
     rig_start(&rig);
     struct rig_task *task = rig_message_of(&rig, body, sizeof(body));
@@ -150,7 +138,7 @@ static void large_messages_go_through(void **state)
 static void too_much_output_is_a_failure_that_says_so(void **state)
 {
     (void)state;
-    open_script(STAGE_EACH, "head -c $(cat) /dev/zero; :");
+    rig_open_shell(&rig, STAGE_EACH, "head -c $(cat) /dev/zero; :");
     rig.settings.output_limit = 100000;
     rig_start(&rig);
     struct rig_task *exactly = rig_message(&rig, "100000");
@@ -168,8 +156,7 @@ static void too_much_output_is_a_failure_that_says_so(void **state)
 static void stderr_comes_by_line(void **state)
 {
     (void)state;
-    open_script(STAGE_EACH, "printf 'one\\ntw' >&2; printf 'o\\n\\n' >&2; head -c 5000 /dev/zero | tr '\\0' x >&2");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_EACH, "printf 'one\\ntw' >&2; printf 'o\\n\\n' >&2; head -c 5000 /dev/zero | tr '\\0' x >&2");
     struct rig_task *task = rig_message(&rig, "");
     rig_work(&rig);
     assert_int_equal(task->end, STAGE_SUCCEEDED);
@@ -189,7 +176,7 @@ static void a_timeout_ends_the_whole_group(void **state)
     assert_int_equal(pipe(ends), 0);
     snprintf(script, sizeof(script), "trap '' TERM; sh -c 'while :; do sleep 9; done' >&%d & echo up >&2; wait",
              ends[1]);
-    open_script(STAGE_EACH, script);
+    rig_open_shell(&rig, STAGE_EACH, script);
     rig.settings.timeout = 600000;
     rig.settings.grace = 100000;
     rig_start(&rig);
@@ -208,7 +195,7 @@ static void a_timeout_ends_the_whole_group(void **state)
 static void end_gives_back_what_runs(void **state)
 {
     (void)state;
-    open_script(STAGE_EACH, "echo up >&2; exec sleep 100");
+    rig_open_shell(&rig, STAGE_EACH, "echo up >&2; exec sleep 100");
     rig.settings.workers = 2;
     rig_start(&rig);
     for (unsigned i = 0; i < 4; i++)
@@ -239,8 +226,7 @@ static void end_gives_back_what_runs(void **state)
 static void what_waits_can_be_had_back(void **state)
 {
     (void)state;
-    open_script(STAGE_EACH, "read go; echo done");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_EACH, "read go; echo done");
     struct rig_task *runs = rig_message(&rig, "go\n");
     struct rig_task *waits = rig_message(&rig, "go\n");
     rig_give(&rig);
@@ -264,8 +250,7 @@ static void free_kills_what_runs(void **state)
     char script[64];
     assert_int_equal(pipe(ends), 0);
     snprintf(script, sizeof(script), "echo up >&2; exec sleep 100 >&%d", ends[1]);
-    open_script(STAGE_EACH, script);
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_EACH, script);
     rig_message(&rig, "");
     rig_give(&rig);
     while (rig.said_count == 0)
@@ -341,7 +326,7 @@ static void a_command_that_is_not_there_charges_nothing(void **state)
 static void a_directory_that_is_not_there_says_so(void **state)
 {
     (void)state;
-    open_script(STAGE_EACH, "pwd");
+    rig_open_shell(&rig, STAGE_EACH, "pwd");
     rig.settings.directory = "/nowhere/at/all";
     rig_start(&rig);
     struct rig_task *task = rig_message(&rig, "one");
@@ -412,7 +397,7 @@ static void commands_have_their_surroundings(void **state)
 static void a_batch_is_one_process(void **state)
 {
     (void)state;
-    open_script(STAGE_BATCH, "echo $MSG_COUNT $MSG_TOPIC $MSG_ATTEMPT $MSG_ID; cat");
+    rig_open_shell(&rig, STAGE_BATCH, "echo $MSG_COUNT $MSG_TOPIC $MSG_ATTEMPT $MSG_ID; cat");
     rig.settings.workers = 2;
     rig_start(&rig);
     struct rig_task *three = rig_message(&rig, "one");
@@ -429,8 +414,7 @@ static void a_batch_is_one_process(void **state)
 static void a_batch_tells_only_what_holds_for_all(void **state)
 {
     (void)state;
-    open_script(STAGE_BATCH, "echo $MSG_COUNT ${MSG_TOPIC-none} ${MSG_ATTEMPT-none}; cat >/dev/null");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_BATCH, "echo $MSG_COUNT ${MSG_TOPIC-none} ${MSG_ATTEMPT-none}; cat >/dev/null");
     struct rig_task *topics = rig_message(&rig, "one");
     rig_join(topics, "two");
     topics->items[1].topic = "orders.old";
@@ -446,8 +430,7 @@ static void a_batch_tells_only_what_holds_for_all(void **state)
 static void a_batch_leaves_out_what_its_format_cannot_hold(void **state)
 {
     (void)state;
-    open_script(STAGE_BATCH, "echo $MSG_COUNT; cat; exit $(grep -c fail)");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_BATCH, "echo $MSG_COUNT; cat; exit $(grep -c fail)");
     struct rig_task *mixed = rig_message(&rig, "bad\nlines");
     rig_join(mixed, "good");
     rig_join(mixed, "bad\n");
@@ -467,8 +450,7 @@ static void a_batch_leaves_out_what_its_format_cannot_hold(void **state)
 static void a_batch_has_one_exit_code(void **state)
 {
     (void)state;
-    open_script(STAGE_BATCH, "echo $(wc -l) lines >&2; exit 9");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_BATCH, "echo $(wc -l) lines >&2; exit 9");
     struct rig_task *task = rig_message(&rig, "a");
     rig_join(task, "b");
     rig_work(&rig);
@@ -482,8 +464,7 @@ static void a_batch_larger_than_any_pipe_goes_through(void **state)
     (void)state;
     static char body[100 * 1024];
     memset(body, 'x', sizeof(body) - 1);
-    open_script(STAGE_BATCH, "cat");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_BATCH, "cat");
     struct rig_task *task = rig_message(&rig, body);
     for (unsigned i = 1; i < RIG_ITEMS; i++)
         rig_join(task, body);

@@ -20,12 +20,6 @@
 static struct rig rig;
 static char texts[RIG_MAX][24];
 
-static void open_shell(const char *script)
-{
-    rig_open(&rig, STAGE_STREAM, NULL);
-    rig.settings.shell = script;
-}
-
 /* The next COUNT messages: their numbers. */
 static void number_messages(unsigned count)
 {
@@ -48,8 +42,7 @@ static void assert_echoed(const struct rig_task *except)
 static void each_line_is_answered_in_order(void **state)
 {
     (void)state;
-    open_shell("exec cat -u");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "exec cat -u");
     number_messages(4000);
     rig_work(&rig);
     assert_echoed(NULL);
@@ -65,8 +58,7 @@ static void each_line_is_answered_in_order(void **state)
 static void an_empty_line_is_an_answer(void **state)
 {
     (void)state;
-    open_shell("exec sed -u 's/^drop.*//'");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "exec sed -u 's/^drop.*//'");
     struct rig_task *dropped = rig_message(&rig, "drop this");
     struct rig_task *kept = rig_message(&rig, "keep this");
     struct rig_task *empty = rig_message(&rig, "");
@@ -87,7 +79,7 @@ static void all_workers_work(void **state)
     snprintf(script, sizeof(script),
              "read line; cd %s && mkdir $line && while [ $(ls | wc -l) -lt 3 ]; do :; done; echo $line; exec cat -u",
              directory);
-    open_shell(script);
+    rig_open_shell(&rig, STAGE_STREAM, script);
     rig.settings.workers = 3;
     rig_start(&rig);
     number_messages(300);
@@ -103,8 +95,7 @@ static void large_messages_never_lock_the_pipes(void **state)
     (void)state;
     static char body[200 * 1024];
     memset(body, 'x', sizeof(body) - 1);
-    open_shell("exec cat -u");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "exec cat -u");
     for (unsigned i = 0; i < 100; i++)
         rig_message(&rig, body);
     rig_work(&rig);
@@ -118,7 +109,7 @@ static void formats_frame_both_ways(void **state)
     (void)state;
     static const enum format formats[] = {FORMAT_NULL, FORMAT_LENGTH};
     for (size_t i = 0; i < sizeof(formats) / sizeof(*formats); i++) {
-        open_shell("exec cat -u");
+        rig_open_shell(&rig, STAGE_STREAM, "exec cat -u");
         rig.settings.format = formats[i];
         rig_start(&rig);
         struct rig_task *two = rig_message(&rig, "one\ntwo");
@@ -142,8 +133,7 @@ static void a_body_with_the_separator_is_malformed(void **state)
     (void)state;
     static const unsigned places[] = {0, 1, 9, 19};
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-        open_shell("exec cat -u");
-        rig_start(&rig);
+        rig_begin(&rig, STAGE_STREAM, "exec cat -u");
         number_messages(20);
         struct rig_task *bad = &rig.tasks[places[i]];
         bad->items[0].record.body = (const uint8_t *)"two\nlines";
@@ -159,7 +149,7 @@ static void whole_is_no_format_of_a_stream(void **state)
 {
     (void)state;
     struct fault fault = {0};
-    open_shell("exec cat -u");
+    rig_open_shell(&rig, STAGE_STREAM, "exec cat -u");
     rig.settings.format = FORMAT_WHOLE;
     assert_int_equal(stage_work_open(&rig.settings, &rig.work, &fault), MP_ERR_INVALID);
     assert_non_null(strstr(fault.text, "whole"));
@@ -171,8 +161,8 @@ static void whole_is_no_format_of_a_stream(void **state)
 static void only_the_one_that_kills_is_charged(void **state)
 {
     (void)state;
-    open_shell("while read -r line; do case $line in die) echo why >&2; exit 3; esac; echo $line; done");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM,
+              "while read -r line; do case $line in die) echo why >&2; exit 3; esac; echo $line; done");
     number_messages(600);
     struct rig_task *poison = &rig.tasks[357];
     poison->items[0].record.body = (const uint8_t *)"die";
@@ -220,7 +210,8 @@ static void retry(struct rig *now, struct rig_task *task)
 static void it_may_come_again_and_again(void **state)
 {
     (void)state;
-    open_shell("while read -r line; do case $line in die) kill -KILL $$; esac; echo $line; done");
+    rig_open_shell(&rig, STAGE_STREAM,
+                   "while read -r line; do case $line in die) kill -KILL $$; esac; echo $line; done");
     rig.settings.workers = 2;
     rig.on_finished = retry;
     rig_start(&rig);
@@ -239,8 +230,7 @@ static void it_may_come_again_and_again(void **state)
 static void exit_code_65_rejects_it(void **state)
 {
     (void)state;
-    open_shell("while read -r line; do [ $line = bad ] && exit 65; echo $line; done");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "while read -r line; do [ $line = bad ] && exit 65; echo $line; done");
     number_messages(50);
     struct rig_task *bad = &rig.tasks[30];
     bad->items[0].record.body = (const uint8_t *)"bad";
@@ -254,7 +244,8 @@ static void exit_code_65_rejects_it(void **state)
 static void an_answer_that_takes_too_long_is_a_timeout(void **state)
 {
     (void)state;
-    open_shell("trap '' TERM; while read -r line; do [ $line = slow ] && sleep 100; echo $line; done");
+    rig_open_shell(&rig, STAGE_STREAM,
+                   "trap '' TERM; while read -r line; do [ $line = slow ] && sleep 100; echo $line; done");
     rig.settings.timeout = 1000000;
     rig.settings.grace = 50000;
     rig_start(&rig);
@@ -278,8 +269,7 @@ static bool has_broken(const struct rig *now)
 static void one_that_does_not_flush_is_told(void **state)
 {
     (void)state;
-    open_shell("exec sed s/^/x/");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "exec sed s/^/x/");
     number_messages(3);
     rig_until(&rig, has_broken);
     assert_int_equal(rig.came, 0);
@@ -310,8 +300,7 @@ static void a_process_that_leaves_by_right_charges_nobody(void **state)
 static void one_that_never_answers_is_started_less_and_less_often(void **state)
 {
     (void)state;
-    open_shell("exec true");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "exec true");
     number_messages(4);
     int64_t from = clock_monotonic();
     rig_work(&rig);
@@ -325,15 +314,13 @@ static void one_that_never_answers_is_started_less_and_less_often(void **state)
 static void part_of_an_answer_is_none(void **state)
 {
     (void)state;
-    open_shell("read -r line; echo $line; read -r line; printf part");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "read -r line; echo $line; read -r line; printf part");
     number_messages(2);
     rig_work(&rig);
     rig_assert(&rig.tasks[0], STAGE_SUCCEEDED, "0");
     rig_close(&rig);
 
-    open_shell("read -r line; printf part");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "read -r line; printf part");
     number_messages(1);
     rig_work(&rig);
     rig_assert(&rig.tasks[0], STAGE_FAILED, "exited with 0 within an answer");
@@ -343,8 +330,7 @@ static void part_of_an_answer_is_none(void **state)
 static void two_answers_to_the_first_are_none(void **state)
 {
     (void)state;
-    open_shell("while read -r line; do printf '%s\\nagain\\n' $line; done");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "while read -r line; do printf '%s\\nagain\\n' $line; done");
     number_messages(3);
     rig_work(&rig);
     for (unsigned i = 0; i < rig.count; i++)
@@ -355,8 +341,7 @@ static void two_answers_to_the_first_are_none(void **state)
 static void a_later_surplus_answer_is_noticed(void **state)
 {
     (void)state;
-    open_shell("while read -r line; do [ $line = twice ] && printf 'a\\na\\n' || echo $line; done");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "while read -r line; do [ $line = twice ] && printf 'a\\na\\n' || echo $line; done");
     number_messages(1);
     rig_work(&rig);
     struct rig_task *twice = rig_message(&rig, "twice");
@@ -381,7 +366,9 @@ static void a_busy_stream_is_listened_to(void **state)
 {
     (void)state;
     /* From some message on each answer is to the one before. */
-    open_shell("while read -r line; do echo $line; [ $line = 100 ] && [ -z $extra ] && extra=1 && echo surplus; done");
+    rig_open_shell(
+        &rig, STAGE_STREAM,
+        "while read -r line; do echo $line; [ $line = 100 ] && [ -z $extra ] && extra=1 && echo surplus; done");
     rig.on_finished = keep_busy;
     rig_start(&rig);
     number_messages(2000);
@@ -393,7 +380,7 @@ static void a_busy_stream_is_listened_to(void **state)
 static void an_answer_has_its_limit(void **state)
 {
     (void)state;
-    open_shell("while read -r size; do head -c $size /dev/zero | tr '\\0' x; echo; done");
+    rig_open_shell(&rig, STAGE_STREAM, "while read -r size; do head -c $size /dev/zero | tr '\\0' x; echo; done");
     rig.settings.output_limit = 100000;
     rig_start(&rig);
     struct rig_task *exactly = rig_message(&rig, "100000");
@@ -410,7 +397,7 @@ static void an_answer_has_its_limit(void **state)
 static void one_that_stops_reading_is_ended(void **state)
 {
     (void)state;
-    open_shell("read -r line; echo $line; exec <&-; exec sleep 100");
+    rig_open_shell(&rig, STAGE_STREAM, "read -r line; echo $line; exec <&-; exec sleep 100");
     rig.settings.grace = 50000;
     rig_start(&rig);
     number_messages(3);
@@ -460,7 +447,7 @@ static void whatever_processes_do_each_message_is_answered_once(void **state)
 static void an_id_proves_the_answer(void **state)
 {
     (void)state;
-    open_shell("exec cat -u");
+    rig_open_shell(&rig, STAGE_STREAM, "exec cat -u");
     rig.settings.format = FORMAT_JSON;
     rig_start(&rig);
     number_messages(100);
@@ -482,7 +469,7 @@ static void an_id_proves_the_answer(void **state)
 static void another_id_is_a_fault(void **state)
 {
     (void)state;
-    open_shell("exec sed -u '/\"data\":[0-9]*3}/s/\"id\":\"[^\"]*\"/\"id\":\"other\"/'");
+    rig_open_shell(&rig, STAGE_STREAM, "exec sed -u '/\"data\":[0-9]*3}/s/\"id\":\"[^\"]*\"/\"id\":\"other\"/'");
     rig.settings.format = FORMAT_JSON;
     rig_start(&rig);
     number_messages(50);
@@ -498,7 +485,9 @@ static void another_id_is_a_fault(void **state)
 static void an_answer_that_is_not_json_is_malformed(void **state)
 {
     (void)state;
-    open_shell("exec sed -u '/\"data\":3,*}*$/s/.*/oops/; /\"data\":4}*$/s/.*//; /\"data\":5}*$/s/.*/{\"data\":5}/'");
+    rig_open_shell(
+        &rig, STAGE_STREAM,
+        "exec sed -u '/\"data\":3,*}*$/s/.*/oops/; /\"data\":4}*$/s/.*//; /\"data\":5}*$/s/.*/{\"data\":5}/'");
     rig.settings.format = FORMAT_JSON;
     rig_start(&rig);
     number_messages(20);
@@ -520,8 +509,7 @@ static void an_answer_that_is_not_json_is_malformed(void **state)
 static void stop_lets_it_answer_what_it_has(void **state)
 {
     (void)state;
-    open_shell("while read -r line; do echo $line; done; echo end >&2");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "while read -r line; do echo $line; done; echo end >&2");
     number_messages(200);
     while (rig.came < 20) {
         rig_give(&rig);
@@ -548,8 +536,7 @@ static void stop_lets_it_answer_what_it_has(void **state)
 static void end_charges_the_one_that_is_due(void **state)
 {
     (void)state;
-    open_shell("read -r line; echo $line; while read -r line; do echo up >&2; sleep 100; done");
-    rig_start(&rig);
+    rig_begin(&rig, STAGE_STREAM, "read -r line; echo $line; while read -r line; do echo up >&2; sleep 100; done");
     number_messages(5);
     rig_give(&rig);
     while (rig.said_count == 0)
@@ -588,7 +575,8 @@ static void a_stream_that_cannot_start_charges_nothing(void **state)
     rig_until(&rig, is_ready);
     rig_close(&rig);
 
-    open_shell("exec /nowhere/command");
+    rig_open(&rig, STAGE_STREAM, NULL);
+    rig.settings.shell = "exec /nowhere/command";
     rig_start(&rig);
     number_messages(5);
     rig_work(&rig);
@@ -604,7 +592,7 @@ static void no_memory_loses_nothing(void **state)
     (void)state;
     for (unsigned long nth = 1;; nth++) {
         struct fault fault = {0};
-        open_shell("exec cat -u");
+        rig_open_shell(&rig, STAGE_STREAM, "exec cat -u");
         memory_fail(nth);
         if (stage_work_open(&rig.settings, &rig.work, &fault) == MP_OK) {
             number_messages(10);

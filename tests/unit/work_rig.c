@@ -111,6 +111,21 @@ void rig_open(struct rig *rig, enum stage_mode mode, char *const *command)
     };
 }
 
+void rig_open_shell(struct rig *rig, enum stage_mode mode, const char *line)
+{
+    rig_open(rig, mode, NULL);
+    rig->line[0] = "sh";
+    rig->line[1] = "-c";
+    rig->line[2] = line;
+    rig->settings.argv = (char *const *)(uintptr_t)rig->line;
+}
+
+void rig_begin(struct rig *rig, enum stage_mode mode, const char *line)
+{
+    rig_open_shell(rig, mode, line);
+    rig_start(rig);
+}
+
 void rig_start(struct rig *rig)
 {
     struct fault fault = {0};

@@ -30,6 +30,7 @@ struct rig {
     struct event_base *base;
     struct stage_children *children;
     struct stage_work_settings settings;
+    const char *line[4]; /* of rig_open_shell(): ends with NULL */
     struct stage_work *work;
     struct rig_task *tasks;
     unsigned count; /* of tasks */
@@ -49,7 +50,11 @@ struct rig {
 
 /* A rig for COMMAND, ends with NULL; the settings may be changed before rig_start(). */
 void rig_open(struct rig *rig, enum stage_mode mode, char *const *command);
+/* The same for `sh -c LINE`. */
+void rig_open_shell(struct rig *rig, enum stage_mode mode, const char *line);
 void rig_start(struct rig *rig);
+/* Both at once, where nothing is to be changed. */
+void rig_begin(struct rig *rig, enum stage_mode mode, const char *line);
 void rig_close(struct rig *rig);
 
 /* The next task, of one message; the bytes of BODY stay the caller's. */
