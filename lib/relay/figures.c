@@ -12,9 +12,13 @@ enum {
 const char *const core_stage_states[CORE_STAGE_STATES] = {"starting", "running", "waiting", "full",     "paused",
                                                           "open",     "failed",  "ended",   "stopping", "stopped"};
 
-static const char *const count_names[CORE_STAGE_COUNTS] = {
-    [CORE_STAGE_IN] = "in",         [CORE_STAGE_DONE] = "done", [CORE_STAGE_OUT] = "out",
-    [CORE_STAGE_FAILED] = "failed", [CORE_STAGE_DEAD] = "dead", [CORE_STAGE_SKIPPED] = "skipped"};
+static const char *const count_names[CORE_STAGE_COUNTS] = {[CORE_STAGE_IN] = "in",
+                                                           [CORE_STAGE_DONE] = "done",
+                                                           [CORE_STAGE_OUT] = "out",
+                                                           [CORE_STAGE_FAILED] = "failed",
+                                                           [CORE_STAGE_DEAD] = "dead",
+                                                           [CORE_STAGE_SKIPPED] = "skipped",
+                                                           [CORE_STAGE_RETRACED] = "retraced"};
 
 /* A stage with its names, which lie behind it: the key of the map. */
 struct measured_stage {

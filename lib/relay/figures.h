@@ -42,6 +42,7 @@ enum core_stage_count {
     CORE_STAGE_FAILED,
     CORE_STAGE_DEAD,
     CORE_STAGE_SKIPPED,
+    CORE_STAGE_RETRACED, /* had a trace's name that is none, which was replaced */
     CORE_STAGE_COUNTS
 };
 enum { CORE_STAGE_STATES = 10 };

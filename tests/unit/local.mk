@@ -26,6 +26,10 @@ unit_tests += %D%/test_figures
 %C%_test_figures_SOURCES = %D%/test_figures.c %D%/core_rig.c %D%/core_rig.h
 %C%_test_figures_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_web_metrics
+%C%_test_web_metrics_SOURCES = %D%/test_web_metrics.c %D%/core_rig.c %D%/core_rig.h
+%C%_test_web_metrics_LDADD = lib/web/libweb.la $(EVENT_HTTP_LIBS) $(RELAY_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_web_text
 %C%_test_web_text_SOURCES = %D%/test_web_text.c
 %C%_test_web_text_LDADD = lib/web/libweb.la $(BASE_LIBS) $(CMOCKA_LIBS)
