@@ -160,3 +160,18 @@ undone_once() {
     run -0 --separate-stderr mrecv -t numbers -g work -n 5 --wait 20s
     assert_output "$(seq 5)"
 }
+
+@test "on a disk that is nearly full the relay is well, and not ready" {
+    command -v curl >/dev/null || skip "no curl"
+    small_disk 160m
+    start_relay --store disk/store.db --http "unix:$PWD/w"
+    get() { curl --silent --fail-with-body --max-time 20 --unix-socket w "http://relay$1"; }
+    run -0 get /readyz
+    fill_up_to 40000
+    run -22 get /readyz
+    assert_output "the disk of the relay's store is nearly full: less than 64 MiB are free"
+    run -0 get /healthz
+    assert_equal "$(get /metrics | awk '$1 == "msgpipe_store_free_disk_bytes" { print ($2 < 64 * 1024 * 1024) }')" 1
+    rm disk/filler
+    until_true get /readyz
+}
