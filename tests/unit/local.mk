@@ -128,6 +128,11 @@ unit_tests += %D%/test_flusher
 %C%_test_flusher_SOURCES = %D%/test_flusher.c
 %C%_test_flusher_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_runner_commit
+%C%_test_runner_commit_SOURCES = %D%/test_runner_commit.c %D%/client_actor.c %D%/client_actor.h \
+	%D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
+%C%_test_runner_commit_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_sink_file
 %C%_test_sink_file_SOURCES = %D%/test_sink_file.c %D%/sink_rig.c %D%/sink_rig.h $(folder)
 %C%_test_sink_file_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
@@ -212,6 +217,11 @@ unit_tests += %D%/test_client
 %C%_test_client_SOURCES = %D%/test_client.c %D%/client_actor.c %D%/client_actor.h \
 	%D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
 %C%_test_client_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_client_link
+%C%_test_client_link_SOURCES = %D%/test_client_link.c %D%/server_rig.c %D%/server_rig.h \
+	%D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
+%C%_test_client_link_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_client_settle
 %C%_test_client_settle_SOURCES = %D%/test_client_settle.c %D%/client_actor.c %D%/client_actor.h \
