@@ -7,7 +7,6 @@
 #ifndef RUNNER_RUNNER_H
 #define RUNNER_RUNNER_H
 
-#include "base/buffer.h"
 #include "base/fault.h"
 #include "pipeline/model.h"
 
@@ -63,12 +62,5 @@ void runner_drain(struct runner *runner);
 uint64_t runner_dead(const struct runner *runner);
 /* Sources that have ended without having done what they should, such as a file that is not there. */
 unsigned runner_failed_sources(const struct runner *runner);
-
-/*
- * What its parts did, as a JSON object: {"stages":[{"name","kind":"source|stage|sink","in","done","out","failed","dead",
- * "running","p50_us","p99_us","state":"running|paused|open|full|waiting|stopping|ended|failed","why","breaker",
- * "to":{TOPIC:MESSAGES…}}]}. MP_ERR_MEMORY.
- */
-enum mp_error runner_describe(const struct runner *runner, struct buffer *out);
 
 #endif

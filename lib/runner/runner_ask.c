@@ -47,7 +47,11 @@ static json_t *describe_absent(const struct member *member)
                      "state", member->why ? "failed" : "starting", "why", member->why ? member->why : "", "to");
 }
 
-/* {"stages":[…]}; NULL: no memory. */
+/*
+ * {"stages":[{"name","kind":"source|stage|sink","in","done","out","failed","dead","running","p50_us","p99_us",
+ * "state":"running|paused|open|full|waiting|stopping|ended|failed","why","to":{TOPIC:MESSAGES…}}]}; of stages also
+ * "breaker", "times", "steps" and "retraced", where there is something to say. NULL: no memory.
+ */
 static json_t *describe(const struct runner *runner)
 {
     json_t *stages = json_array();
@@ -59,20 +63,6 @@ static json_t *describe(const struct runner *runner)
             break;
     }
     return json_pack("{s:o}", "stages", stages);
-}
-
-static enum mp_error put_json(json_t *json, struct buffer *out)
-{
-    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    enum mp_error error = text ? buffer_append_string(out, text) : MP_ERR_MEMORY;
-    free(text);
-    json_decref(json);
-    return error;
-}
-
-enum mp_error runner_describe(const struct runner *runner, struct buffer *out)
-{
-    return put_json(describe(runner), out);
 }
 
 static enum mp_error put_report(const struct runner *runner, struct buffer *out)
@@ -88,7 +78,11 @@ static enum mp_error put_report(const struct runner *runner, struct buffer *out)
         json_object_set_new(report, "uptime_us", json_integer(clock_monotonic() - runner->started));
         json_object_set_new(report, "pipeline", json_string(runner->generation->pipeline->name));
     }
-    return put_json(report, out);
+    char *text = report ? json_dumps(report, JSON_COMPACT) : NULL;
+    enum mp_error error = text ? buffer_append_string(out, text) : MP_ERR_MEMORY;
+    free(text);
+    json_decref(report);
+    return error;
 }
 
 /* ---- whether all is done -------------------------------------------------------------------------------------- */

@@ -269,6 +269,19 @@ static uint64_t changes_of(const struct member *member)
     return report.in + report.out + report.skipped + report.rejected + report.missed + (uint64_t)report.state;
 }
 
+/* Messages that died in MEMBER, or that it could not send. */
+static uint64_t dead_of(const struct member *member)
+{
+    return member->stage    ? runner_stage_dead(member->stage)
+           : member->source ? source_report(member->source).rejected
+                            : 0;
+}
+
+static bool has_failed(const struct member *member)
+{
+    return member->source && source_report(member->source).state == SOURCE_FAILED;
+}
+
 enum mp_error runner_members_look(struct runner *runner, int64_t now, struct fault *fault)
 {
     bool gone = false;
@@ -286,7 +299,8 @@ enum mp_error runner_members_look(struct runner *runner, int64_t now, struct fau
             return fault->code;
         }
         if (member->leaving && has_stopped(member)) {
-            runner->dead += member->stage ? runner_stage_dead(member->stage) : 0;
+            runner->dead += dead_of(member);
+            runner->failed_sources += has_failed(member);
             *at = member->next;
             free_member(member);
             gone = true;
@@ -364,17 +378,15 @@ uint64_t runner_members_dead(const struct runner *runner)
 {
     uint64_t dead = 0;
     for (const struct member *member = runner->members; member; member = member->next)
-        dead += member->stage    ? runner_stage_dead(member->stage)
-                : member->source ? source_report(member->source).rejected
-                                 : 0;
+        dead += dead_of(member);
     return dead;
 }
 
 unsigned runner_failed_sources(const struct runner *runner)
 {
-    unsigned failed = 0;
+    unsigned failed = runner->failed_sources;
     for (const struct member *member = runner->members; member; member = member->next)
-        failed += member->source && source_report(member->source).state == SOURCE_FAILED;
+        failed += has_failed(member);
     return failed;
 }
 

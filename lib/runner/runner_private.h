@@ -52,8 +52,9 @@ struct runner {
     bool began; /* all members were opened once: what cannot be opened after a reload does not end the others */
     struct fault failure;
     bool failed;
-    uint64_t dead;      /* of members that have gone */
-    uint64_t dead_told; /* what changed() was called with */
+    uint64_t dead;           /* of members that have gone */
+    unsigned failed_sources; /* of these */
+    uint64_t dead_told;      /* what changed() was called with */
 
     struct generation *generation; /* what it runs */
     struct generation *coming;     /* of a reload, while the relay is asked */

@@ -22,9 +22,10 @@
 #include <unistd.h>
 
 enum {
-    FRAMES_MAX = 2,         /* frames that wait, past which nothing is taken in */
-    AT_ONCE = 65536,        /* messages that are taken in one turn */
-    LEAVE_PATIENCE = 500000 /* microseconds for the good-bye */
+    FRAMES_MAX = 2,          /* frames that wait, past which nothing is taken in */
+    AT_ONCE = 65536,         /* messages that are taken in one turn */
+    LEAVE_PATIENCE = 500000, /* microseconds for the good-bye */
+    NO_MEMORY_WAIT = 100000  /* microseconds */
 };
 
 struct source {
@@ -293,12 +294,18 @@ static bool take(struct source *source, int64_t now, int64_t *due)
         *due = result.due < *due ? result.due : *due;
         return false;
     }
+    if (error == MP_ERR_MEMORY && !source->emitted) {
+        *due = now + NO_MEMORY_WAIT;
+        return false;
+    }
     source->has_item = false;
     source->mark = source->item_mark;
     if (error || verdict == STAGE_DEAD) {
         source_warn(source, "message rejected", error ? mp_error_text(error) : result.note);
         if (!source->emitted)
             drop(source, &source->report.rejected);
+        else
+            source->report.rejected++; /* some of what came of it */
     } else if (!source->emitted) {
         drop(source, &source->report.skipped);
     }

@@ -376,11 +376,6 @@ const struct fault *runner_stage_failure(const struct runner_stage *stage)
     return stage->broken ? &stage->fault : NULL;
 }
 
-const struct pipeline_stage *runner_stage_model(const struct runner_stage *stage)
-{
-    return stage->model;
-}
-
 uint64_t runner_stage_dead(const struct runner_stage *stage)
 {
     return stage->counters.dead;

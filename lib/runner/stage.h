@@ -52,13 +52,12 @@ bool runner_stage_is_idle(const struct runner_stage *stage);
 
 /* Why it cannot go on at all: the relay refuses it; NULL: it can. */
 const struct fault *runner_stage_failure(const struct runner_stage *stage);
-const struct pipeline_stage *runner_stage_model(const struct runner_stage *stage);
 /* Messages that died in it. */
 uint64_t runner_stage_dead(const struct runner_stage *stage);
 /* Grows with everything that its report says. */
 uint64_t runner_stage_changes(const struct runner_stage *stage);
 
-/* What there is to say of it: one of "stages" of runner_describe(). NULL: no memory. */
+/* What there is to say of it, for the runner's report. NULL: no memory. */
 json_t *runner_stage_describe(const struct runner_stage *stage);
 
 #endif

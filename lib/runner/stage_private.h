@@ -214,7 +214,6 @@ void stage_emit(struct runner_stage *stage, struct feed *feed, const struct part
 /* All that is staged goes to destination NUMBER. */
 void stage_emit_to(struct runner_stage *stage, struct feed *feed, const struct part *parts, uint32_t count,
                    uint32_t number);
-/* COUNT parts are dead for REASON. */
 /*
  * PART's messages die, for a REASON, with WORDS (SIZE bytes, or NULL): counted, and told in the log, which has the first
  * hundred of a stage: that is the list that `mrelay once` refers to.
@@ -222,6 +221,7 @@ void stage_emit_to(struct runner_stage *stage, struct feed *feed, const struct p
 enum { STAGE_DEATHS_TOLD = 100 };
 void stage_count_dead(struct runner_stage *stage, const struct part *part, enum protocol_reason reason,
                       const char *words, size_t size);
+/* COUNT parts are dead for REASON. */
 void stage_bury(struct runner_stage *stage, struct feed *feed, const struct part *parts, uint32_t count,
                 enum protocol_reason reason, const char *words);
 

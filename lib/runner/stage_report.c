@@ -1,5 +1,6 @@
 /* What there is to say of a stage. */
 #include "runner/stage_private.h"
+#include "stage/steps.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -61,6 +62,25 @@ static json_t *times_of(const struct runner_stage *stage)
     return json_pack("{s:I,s:o}", "sum_us", (json_int_t)stage->worked_for.sum, "cells", cells);
 }
 
+/* What steps did with messages that no counter of the stage tells. */
+static json_t *steps_of(const struct runner_stage *stage)
+{
+    struct stage_counts all = {0};
+    for (const struct feed *feed = stage->feeds; feed; feed = feed->next) {
+        const struct stage_counts *counts = feed->steps ? stage_steps_counts(feed->steps) : NULL;
+        if (!counts || (!stage->has_windows && feed != stage->feeds))
+            continue; /* without windows all feeds have the same steps */
+        all.skipped += counts->skipped;
+        all.duplicates += counts->duplicates;
+        all.forgotten += counts->forgotten;
+        all.windows += counts->windows;
+        all.early += counts->early;
+    }
+    return json_pack("{s:I,s:I,s:I,s:I,s:I}", "skipped", (json_int_t)all.skipped, "duplicates",
+                     (json_int_t)all.duplicates, "forgotten", (json_int_t)all.forgotten, "windows",
+                     (json_int_t)all.windows, "early", (json_int_t)all.early);
+}
+
 json_t *runner_stage_describe(const struct runner_stage *stage)
 {
     const struct stage_counters *counters = &stage->counters;
@@ -79,6 +99,8 @@ json_t *runner_stage_describe(const struct runner_stage *stage)
     const char *breaker = stage_breaker_state(stage);
     if (said && stage->hands.operations)
         json_object_set_new(said, "times", times_of(stage));
+    if (said && stage->has_steps)
+        json_object_set_new(said, "steps", steps_of(stage));
     if (said && breaker)
         json_object_set_new(said, "breaker", json_string(breaker));
     return said;

@@ -274,11 +274,4 @@ enum mp_error step_aggregate_tick(struct step *step, int64_t now, int64_t wall, 
     return MP_OK;
 }
 
-void step_aggregate_relieve(struct step *step)
-{
-    struct state *state = step->state;
-    windows_relieve(&state->windows);
-    step->steps->counts.early = state->windows.early;
-}
-
 const struct step_type step_aggregate = {.open = aggregate_open, .close = aggregate_close, .apply = aggregate_apply};

@@ -20,11 +20,6 @@ static const struct {
     [STAGE_STEP_AGGREGATE] = {"aggregate", &step_aggregate},
 };
 
-const char *stage_step_name(enum stage_step_kind kind)
-{
-    return types[kind].name;
-}
-
 /* ---- making ready --------------------------------------------------------------------------- */
 
 void stage_steps_free(struct stage_steps *steps)
@@ -208,12 +203,6 @@ int64_t stage_steps_due(const struct stage_steps *steps)
 enum mp_error stage_steps_tick(struct stage_steps *steps, int64_t now, int64_t wall, bool all)
 {
     return steps->aggregate != NULL ? step_aggregate_tick(steps->aggregate, now, wall, all) : MP_OK;
-}
-
-void stage_steps_relieve(struct stage_steps *steps)
-{
-    if (steps->aggregate != NULL)
-        step_aggregate_relieve(steps->aggregate);
 }
 
 static enum mp_error emit_nothing(struct passage *passage, const struct format_item *item)

@@ -74,9 +74,6 @@ struct stage_step {
     bool array;         /* SPLIT: the body is a JSON array. AGGREGATE: it becomes one */
 };
 
-/* The word for a kind in a pipeline's file. */
-const char *stage_step_name(enum stage_step_kind kind);
-
 enum stage_verdict {
     STAGE_DONE, /* what there was to emit was emitted; with it the message is done */
     STAGE_DEAD, /* it is dead for a reason; nothing was emitted */
@@ -166,12 +163,6 @@ enum mp_error stage_steps_apply(struct stage_steps *steps, const struct format_i
 int64_t stage_steps_due(const struct stage_steps *steps);
 /* Ends the windows that are over at NOW; ALL: every one (the stage drains). The error of a callback: the window stays. */
 enum mp_error stage_steps_tick(struct stage_steps *steps, int64_t now, int64_t wall, bool all);
-
-/*
- * The largest window is over, and counted as one that ended early: for an owner who can lease no more, and everything
- * leased is held. stage_steps_due() is in the past then, if there is a window.
- */
-void stage_steps_relieve(struct stage_steps *steps);
 
 /*
  * A message is not held by its owner any more, or was not done with: its lease was lost, it is retried, or died behind

@@ -86,6 +86,5 @@ enum mp_error step_check_name(const char *name, struct fault *fault);
 /* The end of those windows that are over. */
 int64_t step_aggregate_due(const struct step *step);
 enum mp_error step_aggregate_tick(struct step *step, int64_t now, int64_t wall, bool all);
-void step_aggregate_relieve(struct step *step);
 
 #endif

@@ -122,10 +122,9 @@ void windows_end(struct windows *windows, struct held_window *window)
     link_age(&windows->over, &windows->last_over, window);
 }
 
-void windows_relieve(struct windows *windows)
+/* The heaviest one is over, and counted as early. */
+static void relieve(struct windows *windows)
 {
-    if (windows->messages == 0)
-        return;
     const unsigned weight = 63 - (unsigned)__builtin_clzll(windows->weights);
     windows->early++;
     windows_end(windows, windows->by_weight[weight]);
@@ -164,7 +163,7 @@ static void spare_held(struct windows *windows, struct held *held)
 static void keep_bounds(struct windows *windows)
 {
     while (windows->messages >= windows->messages_max || windows->bytes > windows->bytes_max)
-        windows_relieve(windows);
+        relieve(windows);
 }
 
 enum mp_error windows_add(struct windows *windows, struct held_window *window, uint64_t ticket, size_t size,

@@ -68,8 +68,6 @@ enum mp_error windows_add(struct windows *windows, struct held_window *window, u
 
 /* WINDOW, an open one, is over; one without messages is gone. */
 void windows_end(struct windows *windows, struct held_window *window);
-/* The heaviest one is over, and counted as early. */
-void windows_relieve(struct windows *windows);
 /* All that are over at NOW are over. */
 void windows_expire(struct windows *windows, int64_t now, bool all);
 /* When windows_expire() has something to do; CLOCK_NEVER. INT64_MIN: windows are over. */

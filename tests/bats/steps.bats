@@ -24,6 +24,11 @@ in_windows() {
     mrecv -r steps -t sums -e --template '%{body}' | sort -n
 }
 
+# stage_says STAGE WHAT: in the runner's report.
+stage_says() {
+    mrelay status -r steps --json | jq -r ".runners[].stages[] | select(.name == \"$1\") | $2"
+}
+
 # Whether so many messages have died.
 letters() {
     [[ $(mrecv -r steps -t dead -e --template '%{id}\n' | wc -l) -ge $1 ]]
@@ -132,6 +137,8 @@ YAML
     assert_output $'a 1\na 1\nb 1\nb 2'
     run in_windows
     assert_output $'0\n1\n2'
+    duplicates_are() { [[ $(stage_says work .steps.duplicates) == 2 && $(stage_says sum .steps.duplicates) == 2 ]]; }
+    until_true duplicates_are
 }
 
 @test "what comes of a window fits into what the relay takes" {

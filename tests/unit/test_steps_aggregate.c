@@ -234,15 +234,6 @@ static void past_its_bounds_the_largest_window_ends_early(void **state)
     steps_tick(&rig);
     steps_expect(&rig, "window 2,3,4,5: new partitionkey=b count=4 " TIMES "|2\n2\n2\n2\n\n");
     assert_int_equal(stage_steps_counts(rig.steps)->early, 1);
-    /* The owner can lease no more. */
-    stage_steps_relieve(rig.steps);
-    assert_true(stage_steps_due(rig.steps) <= rig.now);
-    stage_steps_relieve(rig.steps);
-    stage_steps_relieve(rig.steps);
-    stage_steps_relieve(rig.steps); /* there is none any more */
-    assert_int_equal(stage_steps_counts(rig.steps)->early, 4);
-    steps_tick(&rig);
-    rig.out.size = 0;
     steps_rig_free(&rig);
 
     memset(long_body, 'x', sizeof(long_body) - 1);
