@@ -9,6 +9,7 @@ noinst_LTLIBRARIES += %D%/libstore.la
 	%D%/store.c %D%/store.h \
 	%D%/store_backup.c \
 	%D%/store_delete.c \
+	%D%/store_digest.c \
 	%D%/store_events.c \
 	%D%/store_file.c \
 	%D%/store_frames.c \

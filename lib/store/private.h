@@ -41,6 +41,7 @@ enum statement {
     SQL_HASHES_AT,
     SQL_HASHES_TOPIC,
     SQL_FIRST_EVENT,
+    SQL_SUM_EVENTS,
     SQL_LAST_EVENT,
     SQL_COUNT_SCHEDULED,
     SQL_LAST_SCHEDULED,
@@ -59,6 +60,15 @@ enum statement {
     SQL_DELETE_GROUP,
     SQL_DELETE_SESSION,
     SQL_DELETE_SCHEDULED,
+    SQL_SUM_NUMBERS, /* from here on in the order of enum digest */
+    SQL_SUM_TOPICS,
+    SQL_SUM_PATTERNS,
+    SQL_SUM_GROUPS,
+    SQL_SUM_SESSIONS,
+    SQL_SUM_BLOCKS,
+    SQL_SUM_SCHEDULE,
+    SQL_SUM_HASHES,
+    SQL_BLOCKS_GROUP,
     SQL_COUNT
 };
 const char *store_statement_text(enum statement which);
@@ -77,6 +87,19 @@ void store_take_event(struct row *row, struct store_event *event);
      1u << EVENT_GRANTED | 1u << EVENT_SESSION)
 #define STORE_RARE_CONDITION "kind IN (3, 5, 6, 7, 8, 10, 14)"
 
+/* The tables whose rows are summed up (store_digest.c). */
+enum digest {
+    DIGEST_NUMBERS, /* last when they are written: it covers the others */
+    DIGEST_TOPICS,
+    DIGEST_PATTERNS,
+    DIGEST_GROUPS,
+    DIGEST_SESSIONS,
+    DIGEST_BLOCKS,
+    DIGEST_SCHEDULE,
+    DIGEST_HASHES,
+    DIGEST_COUNT
+};
+
 struct store {
     char *path;
     sqlite3 *database;
@@ -88,6 +111,10 @@ struct store {
     unsigned fail_commit;
     int64_t scheduled_due;  /* the time of the last row of the schedule that was made, */
     int64_t scheduled_next; /* and the key that the next one of that time is tried with */
+    uint64_t digests[DIGEST_COUNT], saved_digests[DIGEST_COUNT]; /* the latter as of the last commit */
+    bool digests_missing;                                        /* no row says them yet */
+    void (*damage)(void *context, const char *table, int64_t key, const char *name);
+    void *damage_context;
 };
 
 /* The prepared statement, reset and without bindings; NULL with FAULT set when it cannot be prepared. */
@@ -102,8 +129,8 @@ enum mp_error store_prepare_schema(struct store *store, bool again, struct fault
 /* Whether the database is a store, and one that can be read: its version. MP_ERR_DAMAGED, MP_ERR_VERSION. */
 enum mp_error store_check_kind(struct store *store, int *version, bool *empty, struct fault *fault);
 
-/* Reads all numbers; MP_ERR_DAMAGED. */
-enum mp_error store_check_numbers(struct store *store, struct fault *fault);
+/* Closes the database, and all statements before it. */
+void store_close_database(struct store *store);
 
 /* Takes the lock beside the file. MP_ERR_BUSY, MP_ERR_IO. */
 /* MP_ERR_DAMAGED when PATH is there and is something else. Nothing is changed. */
@@ -158,6 +185,7 @@ struct row {
     int column;
     unsigned later;
     struct row_hash hash;
+    int64_t checksum; /* that was bound */
 };
 
 /* False when the statement cannot be had: row_unopened() is the error. */
@@ -174,6 +202,8 @@ void bind_later_bytes(struct row *row, const void *data, size_t size);
 void bind_checksum(struct row *row);
 /* Runs a statement that has no rows to give; forgets what was bound. */
 enum mp_error row_run(struct row *row, const char *doing, struct fault *fault);
+/* The same for one that puts a row with KEY into a table with a digest, in place of the one that may be there. */
+enum mp_error row_put(struct row *row, enum digest digest, int64_t key, const char *doing, struct fault *fault);
 
 /* The next row of a walk, to be taken column by column; false at the end, and with *ERROR when it cannot be had. */
 bool row_next(struct row *row, const char *doing, enum mp_error *error, struct fault *fault);
@@ -187,7 +217,22 @@ const uint8_t *take_later_bytes(struct row *row, size_t *size); /* NULL when the
 bool checksum_fits(struct row *row);
 /* Whether the row that was taken fits its checksum, its next column; *ERROR says it otherwise. */
 bool row_fits(struct row *row, const char *table, enum mp_error *error, struct fault *fault);
+/* Tells whoever wants to hear of it that the row KEY (or NAME) of TABLE is damaged; false: nobody does. */
+bool row_damaged(const struct store *store, const char *table, int64_t key, const char *name);
 /* Ends a walk; ERROR. */
 enum mp_error row_end(const struct row *row, enum mp_error error);
+
+/* ---- digests (store_digest.c) --------------------------------------------------------------------------------- */
+
+/* A row with CHECKSUM is new in DIGEST's table. */
+void digest_added(struct store *store, enum digest digest, int64_t checksum);
+/* The rows with keys from LOW to HIGH, both included, are about to go. */
+enum mp_error digest_removing(struct store *store, enum digest digest, int64_t low, int64_t high, struct fault *fault);
+/* A number is about to be put in the place of NAME's. */
+enum mp_error digest_number(struct store *store, const char *name, int64_t checksum, struct fault *fault);
+/* After the tables are there: takes what the rows say; what none says is found by walking over the tables. */
+enum mp_error digests_load(struct store *store, struct fault *fault);
+/* Writes what has changed: part of a commit. */
+enum mp_error digests_save(struct store *store, struct fault *fault);
 
 #endif

@@ -71,7 +71,7 @@ static enum mp_error run_plain(struct store *store, enum statement which, const 
     return result == SQLITE_DONE ? MP_OK : store_failed(store, result, doing, fault);
 }
 
-static void close_database(struct store *store)
+void store_close_database(struct store *store)
 {
     for (unsigned i = 0; i < SQL_COUNT; i++) {
         sqlite3_finalize(store->statements[i]);
@@ -90,12 +90,14 @@ static enum mp_error open_database(struct store *store, bool again, struct fault
     int result = sqlite3_open_v2(store->path, &store->database, flags, NULL);
     if (result != SQLITE_OK) {
         enum mp_error error = store_failed(store, result, "open", fault);
-        close_database(store);
+        store_close_database(store);
         return error;
     }
     enum mp_error error = store_prepare_schema(store, again, fault);
+    if (!error)
+        error = digests_load(store, fault);
     if (error)
-        close_database(store);
+        store_close_database(store);
     return error;
 }
 
@@ -151,7 +153,7 @@ void store_close(struct store *store)
 {
     if (!store)
         return;
-    close_database(store);
+    store_close_database(store);
     if (store->lock >= 0)
         close(store->lock);
     free(store->path);
@@ -177,15 +179,18 @@ enum mp_error store_commit(struct store *store, struct fault *fault)
     /* A full disk ends the transaction by itself; committing "nothing" must not look like success. */
     if (sqlite3_get_autocommit(store->database))
         return fault_set(fault, MP_ERR_IO, "%s: the transaction had ended early", store->path);
-    enum mp_error error = run_plain(store, SQL_COMMIT, "commit", fault);
-    if (!error)
-        store->writing = false;
-    return error;
+    enum mp_error error = digests_save(store, fault);
+    if (error || (error = run_plain(store, SQL_COMMIT, "commit", fault)))
+        return error;
+    store->writing = false;
+    memcpy(store->saved_digests, store->digests, sizeof store->digests);
+    return MP_OK;
 }
 
 enum mp_error store_rollback(struct store *store, struct fault *fault)
 {
     store->writing = false;
+    memcpy(store->digests, store->saved_digests, sizeof store->digests);
     enum mp_error error = MP_OK;
     for (unsigned i = 0; i < SQL_COUNT; i++)
         if (store->statements[i])
@@ -194,7 +199,7 @@ enum mp_error store_rollback(struct store *store, struct fault *fault)
         error = run_plain(store, SQL_ROLLBACK, "roll back", fault);
     if (store->memory || (!store->broken && !error && store->database))
         return error;
-    close_database(store);
+    store_close_database(store);
     error = open_database(store, true, fault);
     store->broken = error != MP_OK;
     return error;

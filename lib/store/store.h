@@ -5,7 +5,8 @@
  * the file (PATH.lock, which holds the writer's process id); others may read while it does.
  *
  * Every row carries a checksum (XXH3-64) over all its columns; a row that does not fit its checksum is MP_ERR_DAMAGED,
- * named by table and key. Offsets are below 2^44, topics below 2^19, groups below 2^31.
+ * named by table and key. What the rows of a table add up to is kept as well (store_each_digest()), so that one that is
+ * missing is known. Offsets are below 2^44, topics below 2^19, groups below 2^31.
  *
  * Any failing call inside a transaction is followed by store_rollback(): SQLite may have ended the transaction by
  * itself (a full disk does that), and nothing that came after it would be part of one.
@@ -42,6 +43,13 @@ enum mp_error store_open(const char *path, struct store **store, struct fault *f
  */
 enum mp_error store_open_reader(const char *path, struct store **store, struct fault *fault);
 
+/*
+ * Rows that do not fit their checksums are passed over from now on by all walks (store_each_…), instead of ending them,
+ * and DAMAGE is told of each: its table and its key (of a row of numbers: its name).
+ */
+void store_on_damage(struct store *store,
+                     void (*damage)(void *context, const char *table, int64_t key, const char *name), void *context);
+
 /* NULL is allowed. A transaction under way is rolled back. */
 void store_close(struct store *store);
 
@@ -52,6 +60,9 @@ enum mp_error store_commit(struct store *store, struct fault *fault);
 /* Rolls back; closes and opens the database again after an error of input or output. */
 enum mp_error store_rollback(struct store *store, struct fault *fault);
 bool store_is_writing(const struct store *store);
+
+/* A number: 1 where not every publication has an event. */
+#define STORE_UNTRACED "untraced"
 
 /* Bytes free on the store's file system; UINT64_MAX for ":memory:". */
 uint64_t store_free_space(const struct store *store);
@@ -69,6 +80,15 @@ void store_fail_commit(struct store *store, unsigned nth);
 /* A whole number under NAME. MP_ERR_NOT_FOUND. */
 enum mp_error store_get_number(struct store *store, const char *name, int64_t *value, struct fault *fault);
 enum mp_error store_put_number(struct store *store, const char *name, int64_t value, struct fault *fault);
+
+/* What is known of all rows of a table together (store_digest.c). */
+struct store_digest {
+    const char *table;
+    bool known;            /* the number that tells it is there */
+    bool fits;             /* the rows are those that were written */
+    uint32_t rows;         /* that are there, */
+    uint32_t rows_written; /* and how many there should be; both modulo 2^24 */
+};
 
 struct store_topic {
     uint32_t id;
@@ -232,6 +252,12 @@ enum mp_error store_add_hashes(struct store *store, const struct store_hashes *h
  * Each calls EACH for every row, in order of its key; what it is given is good during the call. A return of other than
  * MP_OK ends the walk and is returned.
  */
+enum mp_error store_each_number(struct store *store, enum mp_error (*each)(void *, const char *name, int64_t value),
+                                void *context, struct fault *fault);
+/* Reads the checksums of all rows of the tables that have a digest: numbers, topics, patterns, groups, sessions, blocks,
+ * schedule, hashes. */
+enum mp_error store_each_digest(struct store *store, enum mp_error (*each)(void *, const struct store_digest *),
+                                void *context, struct fault *fault);
 enum mp_error store_each_topic(struct store *store, enum mp_error (*each)(void *, const struct store_topic *),
                                void *context, struct fault *fault);
 enum mp_error store_each_pattern(struct store *store, enum mp_error (*each)(void *, const struct store_pattern *),
@@ -283,8 +309,13 @@ enum mp_error store_sum_frames(struct store *store, uint32_t topic, uint64_t fir
  * MP_ERR_NOT_FOUND. */
 enum mp_error store_messages_topic(struct store *store, uint32_t from, uint32_t *topic, struct fault *fault);
 
+/* The lowest number of a group, at or above FROM, of which there are blocks. MP_ERR_NOT_FOUND. */
+enum mp_error store_blocks_group(struct store *store, uint32_t from, uint32_t *group, struct fault *fault);
+
 /* The event ID, or the first one after it, without its mask and its note. MP_ERR_NOT_FOUND. */
 enum mp_error store_find_event(struct store *store, uint64_t id, struct store_event *event, struct fault *fault);
+/* The bytes of the rows of events up to LAST, as store_delete_events() counts them. */
+enum mp_error store_sum_events(struct store *store, uint64_t last, uint64_t *bytes, struct fault *fault);
 /* The id of the newest event; 0 when there is none. */
 enum mp_error store_last_event(struct store *store, uint64_t *id, struct fault *fault);
 
@@ -362,7 +393,8 @@ enum mp_error store_delete_blocks(struct store *store, uint32_t group, uint32_t 
 /* Frames of TOPIC whose messages all lie below the offset BELOW, until BYTES have gone (which the last may exceed). */
 enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t below, uint32_t most, uint64_t bytes,
                                   struct store_deleted *deleted, struct fault *fault);
-/* Events with ids below BELOW: DELETED's end is an id. */
+/* Events with ids below BELOW: DELETED's end is an id. The number that is called so says then which is the first. */
+#define STORE_EVENTS_FIRST "events_first"
 enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t most, struct store_deleted *deleted,
                                   struct fault *fault);
 /* One event; its neighbours stay. */

@@ -16,6 +16,14 @@ static enum mp_error delete_row(struct store *store, enum statement which, uint6
     return row_run(&row, doing, fault);
 }
 
+/* The same in a table with a digest. */
+static enum mp_error delete_summed(struct store *store, enum statement which, enum digest digest, uint64_t id,
+                                   const char *doing, struct fault *fault)
+{
+    enum mp_error error = digest_removing(store, digest, (int64_t)id, (int64_t)id, fault);
+    return error ? error : delete_row(store, which, id, doing, fault);
+}
+
 /* Deletes the rows of WHICH from LOW on to HIGH (the statement says whether that one goes, too). */
 static enum mp_error delete_range(struct store *store, enum statement which, int64_t low, int64_t high,
                                   const char *doing, struct fault *fault)
@@ -30,36 +38,41 @@ static enum mp_error delete_range(struct store *store, enum statement which, int
 
 enum mp_error store_delete_topic(struct store *store, uint32_t id, struct fault *fault)
 {
-    return delete_row(store, SQL_DELETE_TOPIC, id, "delete a topic", fault);
+    return delete_summed(store, SQL_DELETE_TOPIC, DIGEST_TOPICS, id, "delete a topic", fault);
 }
 
 enum mp_error store_delete_pattern(struct store *store, uint32_t id, struct fault *fault)
 {
-    return delete_row(store, SQL_DELETE_PATTERN, id, "delete a pattern", fault);
+    return delete_summed(store, SQL_DELETE_PATTERN, DIGEST_PATTERNS, id, "delete a pattern", fault);
 }
 
 enum mp_error store_delete_session(struct store *store, uint64_t id, struct fault *fault)
 {
-    return delete_row(store, SQL_DELETE_SESSION, id, "delete a session", fault);
+    return delete_summed(store, SQL_DELETE_SESSION, DIGEST_SESSIONS, id, "delete a session", fault);
 }
 
 enum mp_error store_delete_scheduled(struct store *store, uint64_t id, struct fault *fault)
 {
-    return delete_row(store, SQL_DELETE_SCHEDULED, id, "delete a scheduled publication", fault);
+    return delete_summed(store, SQL_DELETE_SCHEDULED, DIGEST_SCHEDULE, id, "delete a scheduled publication", fault);
+}
+
+/* Those with keys from LOW on and below HIGH. */
+static enum mp_error delete_blocks(struct store *store, int64_t low, int64_t high, struct fault *fault)
+{
+    enum mp_error error = digest_removing(store, DIGEST_BLOCKS, low, high - 1, fault);
+    return error ? error : delete_range(store, SQL_DELETE_BLOCKS, low, high, "delete blocks", fault);
 }
 
 enum mp_error store_delete_blocks(struct store *store, uint32_t group, uint32_t block, struct fault *fault)
 {
-    return delete_range(store, SQL_DELETE_BLOCKS, (int64_t)((uint64_t)group << 32),
-                        (int64_t)((uint64_t)group << 32 | block), "delete blocks", fault);
+    return delete_blocks(store, (int64_t)((uint64_t)group << 32), (int64_t)((uint64_t)group << 32 | block), fault);
 }
 
 enum mp_error store_delete_group(struct store *store, uint32_t id, struct fault *fault)
 {
-    enum mp_error error = delete_row(store, SQL_DELETE_GROUP, id, "delete a group", fault);
+    enum mp_error error = delete_summed(store, SQL_DELETE_GROUP, DIGEST_GROUPS, id, "delete a group", fault);
     return error ? error
-                 : delete_range(store, SQL_DELETE_BLOCKS, (int64_t)((uint64_t)id << 32),
-                                (int64_t)(((uint64_t)id + 1) << 32), "delete blocks", fault);
+                 : delete_blocks(store, (int64_t)((uint64_t)id << 32), (int64_t)(((uint64_t)id + 1) << 32), fault);
 }
 
 enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t most, struct store_deleted *deleted,
@@ -80,7 +93,8 @@ enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t 
         deleted->end = last + 1;
     }
     row_end(&row, error);
-    if (error || deleted->rows == 0)
+    if (error || deleted->rows == 0 ||
+        (error = store_put_number(store, STORE_EVENTS_FIRST, (int64_t)deleted->end, fault)))
         return error;
     return delete_row(store, SQL_DELETE_EVENTS, last, "delete events", fault);
 }
@@ -136,7 +150,7 @@ enum mp_error store_delete_hashes(struct store *store, uint32_t topic, int64_t b
         ++*deleted;
     }
     row_end(&row, error);
-    if (error || *deleted == 0)
+    if (error || *deleted == 0 || (error = digest_removing(store, DIGEST_HASHES, store_key(topic, 0), last, fault)))
         return error;
     return delete_range(store, SQL_DELETE_HASHES, store_key(topic, 0), last, "delete hashes", fault);
 }

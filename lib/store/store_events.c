@@ -9,7 +9,7 @@ enum mp_error store_put_block(struct store *store, uint32_t group, uint32_t bloc
     bind_number(&row, (uint64_t)group << 32 | block);
     bind_bytes(&row, data, size);
     bind_checksum(&row);
-    return row_run(&row, "write a block", fault);
+    return row_put(&row, DIGEST_BLOCKS, (int64_t)((uint64_t)group << 32 | block), "write a block", fault);
 }
 
 enum mp_error store_each_block(struct store *store, uint32_t group,
@@ -26,8 +26,24 @@ enum mp_error store_each_block(struct store *store, uint32_t group,
         uint64_t id = take_number(&row);
         size_t size;
         const uint8_t *data = take_bytes(&row, &size);
-        if (!row_fits(&row, "blocks", &error, fault) || (error = each(context, (uint32_t)id, data, size)))
+        if (row_fits(&row, "blocks", &error, fault))
+            error = each(context, (uint32_t)id, data, size);
+        if (error)
             break;
+    }
+    return row_end(&row, error);
+}
+
+enum mp_error store_blocks_group(struct store *store, uint32_t from, uint32_t *group, struct fault *fault)
+{
+    struct row row;
+    if (!row_open(&row, store, SQL_BLOCKS_GROUP, fault))
+        return row_unopened(fault);
+    bind_number(&row, (uint64_t)from << 32);
+    enum mp_error error = MP_ERR_NOT_FOUND;
+    if (row_next(&row, "find blocks", &error, fault)) {
+        error = MP_OK;
+        *group = (uint32_t)(take_number(&row) >> 32);
     }
     return row_end(&row, error);
 }
@@ -91,7 +107,9 @@ enum mp_error store_each_event(struct store *store, uint64_t after,
     while (row_next(&row, "read the events", &error, fault)) {
         struct store_event event;
         store_take_event(&row, &event);
-        if (!row_fits(&row, "events", &error, fault) || (error = each(context, &event)))
+        if (row_fits(&row, "events", &error, fault))
+            error = each(context, &event);
+        if (error)
             break;
     }
     return row_end(&row, error);
@@ -107,10 +125,24 @@ enum mp_error store_find_event(struct store *store, uint64_t id, struct store_ev
     if (row_next(&row, "read an event", &error, fault)) {
         error = MP_OK;
         store_take_event(&row, event);
-        row_fits(&row, "events", &error, fault);
+        if (!row_fits(&row, "events", &error, fault))
+            error = MP_ERR_DAMAGED;
         event->mask = NULL;
         event->note = NULL;
     }
+    return row_end(&row, error);
+}
+
+enum mp_error store_sum_events(struct store *store, uint64_t last, uint64_t *bytes, struct fault *fault)
+{
+    struct row row;
+    if (!row_open(&row, store, SQL_SUM_EVENTS, fault))
+        return row_unopened(fault);
+    bind_number(&row, last);
+    enum mp_error error = MP_OK;
+    *bytes = 0;
+    if (row_next(&row, "count the bytes of events", &error, fault))
+        *bytes = take_number(&row) * STORE_EVENT_BYTES + take_number(&row);
     return row_end(&row, error);
 }
 

@@ -45,6 +45,12 @@ enum mp_error store_add_frame(struct store *store, const struct store_frame *fra
     return row_run(&row, "store a frame", fault);
 }
 
+/* A number that no row has fits no checksum either. */
+static uint32_t narrow(int64_t value)
+{
+    return value < 0 || value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
+}
+
 /* Takes the columns of a row of frames, in the order of the SQL_FRAME statements. */
 static void take_frame(sqlite3_stmt *statement, struct store_frame *frame, int64_t *checksum)
 {
@@ -52,12 +58,12 @@ static void take_frame(sqlite3_stmt *statement, struct store_frame *frame, int64
     *frame = (struct store_frame){
         .topic = (uint32_t)(key >> STORE_OFFSET_BITS),
         .first = key & STORE_OFFSET_MASK,
-        .count = (uint32_t)sqlite3_column_int64(statement, 1),
+        .count = narrow(sqlite3_column_int64(statement, 1)),
         .session = (uint64_t)sqlite3_column_int64(statement, 2),
         .request = (uint64_t)sqlite3_column_int64(statement, 3),
         .time = sqlite3_column_int64(statement, 4),
         .size = (size_t)sqlite3_column_int64(statement, 6),
-        .target = (uint32_t)sqlite3_column_int64(statement, 7),
+        .target = narrow(sqlite3_column_int64(statement, 7)),
         .marks_size = (size_t)sqlite3_column_int64(statement, 8),
     };
     if (checksum)
@@ -91,8 +97,12 @@ enum mp_error store_each_frame(struct store *store, uint32_t topic, uint64_t fir
         const uint8_t *own = sqlite3_column_blob(statement, 10);
         bool whole = frame.size >= FRAME_HEADER && own && sqlite3_column_bytes(statement, 10) == 8;
         if (row_checksum_of(&frame, whole ? load_u64(own) : 0) != checksum)
-            error = frame_damaged(store, &frame, fault);
-        if (error || (error = each(context, &frame)))
+            error = row_damaged(store, "frames", sqlite3_column_int64(statement, 0), NULL)
+                        ? MP_OK
+                        : frame_damaged(store, &frame, fault);
+        else
+            error = each(context, &frame);
+        if (error)
             break;
     }
     sqlite3_reset(statement);

@@ -12,6 +12,7 @@ enum mp_error store_add_hashes(struct store *store, const struct store_hashes *h
     bind_number(&row, hashes->count);
     bind_bytes(&row, hashes->hashes, (size_t)hashes->count * STORE_HASH);
     bind_checksum(&row);
+    digest_added(store, DIGEST_HASHES, row.checksum);
     return row_run(&row, "store the hashes of a frame", fault);
 }
 
@@ -27,6 +28,8 @@ static bool take_hashes(struct row *row, struct store_hashes *hashes, enum mp_er
         return false;
     if (size == (size_t)hashes->count * STORE_HASH)
         return true;
+    if (row_damaged(row->store, "hashes", (int64_t)key, NULL))
+        return false;
     *error = fault_set(fault, MP_ERR_DAMAGED, "%s: row %llu of hashes has the wrong length", row->store->path,
                        (unsigned long long)key);
     return false;
@@ -45,7 +48,9 @@ enum mp_error store_each_hashes(struct store *store, uint32_t topic, int64_t sin
     enum mp_error error = MP_OK;
     while (row_next(&row, "read hashes", &error, fault)) {
         struct store_hashes hashes;
-        if (!take_hashes(&row, &hashes, &error, fault) || (error = each(context, &hashes)))
+        if (take_hashes(&row, &hashes, &error, fault))
+            error = each(context, &hashes);
+        if (error)
             break;
     }
     return row_end(&row, error);
@@ -63,9 +68,11 @@ enum mp_error store_read_hashes(struct store *store, uint32_t topic, uint64_t of
     if (row_next(&row, "read hashes", &error, fault)) {
         error = MP_OK;
         uint8_t *bytes;
-        if (take_hashes(&row, hashes, &error, fault) && offset - hashes->first >= hashes->count) {
+        if (!take_hashes(&row, hashes, &error, fault)) {
+            error = MP_ERR_DAMAGED;
+        } else if (offset - hashes->first >= hashes->count) {
             error = MP_ERR_NOT_FOUND;
-        } else if (!error) {
+        } else {
             size_t size = (size_t)hashes->count * STORE_HASH;
             *blob = blob_make(size, &bytes);
             if (*blob)

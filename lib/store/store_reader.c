@@ -51,3 +51,10 @@ enum mp_error store_open_reader(const char *path, struct store **result, struct 
     *result = store;
     return MP_OK;
 }
+
+void store_on_damage(struct store *store,
+                     void (*damage)(void *context, const char *table, int64_t key, const char *name), void *context)
+{
+    store->damage = damage;
+    store->damage_context = context;
+}

@@ -86,7 +86,8 @@ void bind_later_bytes(struct row *row, const void *data, size_t size)
 
 void bind_checksum(struct row *row)
 {
-    sqlite3_bind_int64(row->statement, ++row->column, row_checksum(&row->hash));
+    row->checksum = row_checksum(&row->hash);
+    sqlite3_bind_int64(row->statement, ++row->column, row->checksum);
 }
 
 enum mp_error row_run(struct row *row, const char *doing, struct fault *fault)
@@ -95,6 +96,15 @@ enum mp_error row_run(struct row *row, const char *doing, struct fault *fault)
     sqlite3_reset(row->statement);
     sqlite3_clear_bindings(row->statement); /* bytes are the caller's: keep no pointer to them */
     return result == SQLITE_DONE ? MP_OK : store_failed(row->store, result, doing, fault);
+}
+
+enum mp_error row_put(struct row *row, enum digest digest, int64_t key, const char *doing, struct fault *fault)
+{
+    enum mp_error error = digest_removing(row->store, digest, key, key, fault);
+    if (error)
+        return error;
+    digest_added(row->store, digest, row->checksum);
+    return row_run(row, doing, fault);
 }
 
 /* ---- taking --------------------------------------------------------------------------------------------------- */
@@ -167,9 +177,18 @@ bool row_fits(struct row *row, const char *table, enum mp_error *error, struct f
 {
     if (checksum_fits(row))
         return true;
+    if (row_damaged(row->store, table, sqlite3_column_int64(row->statement, 0), NULL))
+        return false; /* *ERROR is MP_OK: the walk goes on */
     *error = fault_set(fault, MP_ERR_DAMAGED, "%s: row %lld of %s is damaged: its checksum does not fit",
                        row->store->path, (long long)sqlite3_column_int64(row->statement, 0), table);
     return false;
+}
+
+bool row_damaged(const struct store *store, const char *table, int64_t key, const char *name)
+{
+    if (store->damage)
+        store->damage(store->damage_context, table, key, name);
+    return store->damage != NULL;
 }
 
 enum mp_error row_end(const struct row *row, enum mp_error error)

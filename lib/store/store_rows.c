@@ -30,10 +30,12 @@ enum mp_error store_put_number(struct store *store, const char *name, int64_t va
     bind_text(&row, name);
     bind_number(&row, (uint64_t)value);
     bind_checksum(&row);
-    return row_run(&row, "write a number", fault);
+    enum mp_error error = digest_number(store, name, row.checksum, fault);
+    return error ? error : row_run(&row, "write a number", fault);
 }
 
-enum mp_error store_check_numbers(struct store *store, struct fault *fault)
+enum mp_error store_each_number(struct store *store, enum mp_error (*each)(void *, const char *name, int64_t value),
+                                void *context, struct fault *fault)
 {
     struct row row;
     if (!row_open(&row, store, SQL_EACH_NUMBER, fault))
@@ -41,8 +43,13 @@ enum mp_error store_check_numbers(struct store *store, struct fault *fault)
     enum mp_error error = MP_OK;
     while (row_next(&row, "read the numbers", &error, fault)) {
         const char *name = take_text(&row);
-        take_number(&row);
-        if (checksum_fits(&row))
+        int64_t value = (int64_t)take_number(&row);
+        if (checksum_fits(&row)) {
+            if ((error = each(context, name, value)))
+                break;
+            continue;
+        }
+        if (row_damaged(store, "numbers", 0, name))
             continue;
         error = fault_set(fault, MP_ERR_DAMAGED, "%s: row %s of numbers is damaged: its checksum does not fit",
                           store->path, name);
@@ -65,7 +72,7 @@ enum mp_error store_put_topic(struct store *store, const struct store_topic *top
     bind_later_number(&row, topic->letters);
     bind_later_bytes(&row, topic->counters, topic->counters_size);
     bind_checksum(&row);
-    return row_run(&row, "write a topic", fault);
+    return row_put(&row, DIGEST_TOPICS, topic->id, "write a topic", fault);
 }
 
 enum mp_error store_each_topic(struct store *store, enum mp_error (*each)(void *, const struct store_topic *),
@@ -85,7 +92,9 @@ enum mp_error store_each_topic(struct store *store, enum mp_error (*each)(void *
         topic.settings = take_later_text(&row);
         topic.letters = take_later_number(&row) != 0;
         topic.counters = take_later_bytes(&row, &topic.counters_size);
-        if (!row_fits(&row, "topics", &error, fault) || (error = each(context, &topic)))
+        if (row_fits(&row, "topics", &error, fault))
+            error = each(context, &topic);
+        if (error)
             break;
     }
     return row_end(&row, error);
@@ -102,7 +111,7 @@ enum mp_error store_put_pattern(struct store *store, const struct store_pattern 
     bind_number(&row, (uint64_t)pattern->created);
     bind_later_text(&row, pattern->settings);
     bind_checksum(&row);
-    return row_run(&row, "write a pattern", fault);
+    return row_put(&row, DIGEST_PATTERNS, pattern->id, "write a pattern", fault);
 }
 
 enum mp_error store_each_pattern(struct store *store, enum mp_error (*each)(void *, const struct store_pattern *),
@@ -119,7 +128,9 @@ enum mp_error store_each_pattern(struct store *store, enum mp_error (*each)(void
         pattern.group = take_text(&row);
         pattern.created = (int64_t)take_number(&row);
         pattern.settings = take_later_text(&row);
-        if (!row_fits(&row, "patterns", &error, fault) || (error = each(context, &pattern)))
+        if (row_fits(&row, "patterns", &error, fault))
+            error = each(context, &pattern);
+        if (error)
             break;
     }
     return row_end(&row, error);
@@ -144,7 +155,7 @@ enum mp_error store_put_group(struct store *store, const struct store_group *gro
     bind_later_bytes(&row, group->totals, group->totals_size);
     bind_later_number(&row, (uint64_t)group->used);
     bind_checksum(&row);
-    return row_run(&row, "write a group", fault);
+    return row_put(&row, DIGEST_GROUPS, group->id, "write a group", fault);
 }
 
 enum mp_error store_each_group(struct store *store, enum mp_error (*each)(void *, const struct store_group *),
@@ -169,7 +180,9 @@ enum mp_error store_each_group(struct store *store, enum mp_error (*each)(void *
         group.settings = take_later_text(&row);
         group.totals = take_later_bytes(&row, &group.totals_size);
         group.used = (int64_t)take_later_number(&row);
-        if (!row_fits(&row, "groups", &error, fault) || (error = each(context, &group)))
+        if (row_fits(&row, "groups", &error, fault))
+            error = each(context, &group);
+        if (error)
             break;
     }
     return row_end(&row, error);
@@ -191,7 +204,7 @@ enum mp_error store_put_session(struct store *store, const struct store_session 
         bind_number(&row, session->counts[lane]);
     bind_later_number(&row, session->keep);
     bind_checksum(&row);
-    return row_run(&row, "write a session", fault);
+    return row_put(&row, DIGEST_SESSIONS, (int64_t)session->id, "write a session", fault);
 }
 
 enum mp_error store_each_session(struct store *store, enum mp_error (*each)(void *, const struct store_session *),
@@ -213,7 +226,9 @@ enum mp_error store_each_session(struct store *store, enum mp_error (*each)(void
         for (unsigned lane = 0; lane < 2; lane++)
             session.counts[lane] = (uint32_t)take_number(&row);
         session.keep = (uint32_t)take_later_number(&row);
-        if (!row_fits(&row, "sessions", &error, fault) || (error = each(context, &session)))
+        if (row_fits(&row, "sessions", &error, fault))
+            error = each(context, &session);
+        if (error)
             break;
     }
     return row_end(&row, error);

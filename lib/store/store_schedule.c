@@ -90,6 +90,7 @@ enum mp_error store_add_scheduled(struct store *store, struct store_scheduled *s
     row_number(&row.hash, own_checksum(scheduled->data, scheduled->size));
     bind_checksum(&row);
     sqlite3_bind_blob64(row.statement, row.column + 1, scheduled->data, scheduled->size, SQLITE_STATIC);
+    digest_added(store, DIGEST_SCHEDULE, row.checksum);
     if ((error = row_run(&row, "schedule a publication", fault)))
         return error;
     store->scheduled_due = scheduled->due;
@@ -147,6 +148,8 @@ enum mp_error store_next_scheduled(struct store *store, uint64_t after, struct s
                 scheduled->data = memcpy(bytes, scheduled->data, scheduled->size);
             else
                 error = fault_memory(fault);
+        } else {
+            error = MP_ERR_DAMAGED;
         }
     }
     return row_end(&row, error);
@@ -178,7 +181,9 @@ enum mp_error store_each_scheduled(struct store *store, uint64_t after,
     enum mp_error error = MP_OK;
     while (row_next(&row, "read the schedule", &error, fault)) {
         struct store_scheduled scheduled;
-        if (!take_scheduled(&row, &scheduled, false, &error, fault) || (error = each(context, &scheduled)))
+        if (take_scheduled(&row, &scheduled, false, &error, fault))
+            error = each(context, &scheduled);
+        if (error)
             break;
     }
     return row_end(&row, error);

@@ -120,10 +120,13 @@ static enum mp_error check_journal(struct store *store, struct fault *fault)
                      store->path);
 }
 
-/* Ends the transaction that has made or changed the tables: it and the version become visible together. */
+/* Ends the transaction that has made or changed the tables: they, their digests and the version become visible together. */
 static enum mp_error commit_version(struct store *store, struct fault *fault)
 {
     char text[120];
+    enum mp_error error = digests_load(store, fault);
+    if (error || (error = digests_save(store, fault)))
+        return error;
     snprintf(text, sizeof text, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;", application,
              STORE_VERSION);
     return execute(store, text, "make the tables", fault);
@@ -139,6 +142,16 @@ static enum mp_error make_tables(struct store *store, struct fault *fault)
     return commit_version(store, fault);
 }
 
+/* What later relays say of events: which is the oldest, and that publications have none. */
+static enum mp_error tell_of_events(struct store *store, struct fault *fault)
+{
+    struct store_event event;
+    enum mp_error error = store_put_number(store, STORE_UNTRACED, 1, fault);
+    if (error || (error = store_find_event(store, 0, &event, fault)))
+        return error == MP_ERR_NOT_FOUND ? MP_OK : error;
+    return event.id > 1 ? store_put_number(store, STORE_EVENTS_FIRST, (int64_t)event.id, fault) : MP_OK;
+}
+
 /* A kill in between leaves the file as it was: SQLite rolls back. */
 static enum mp_error bring_up(struct store *store, int version, struct fault *fault)
 {
@@ -148,6 +161,8 @@ static enum mp_error bring_up(struct store *store, int version, struct fault *fa
         error = execute(store, to_2, doing, fault);
     if (!error)
         error = execute(store, to_3, doing, fault);
+    if (!error)
+        error = tell_of_events(store, fault);
     if (error)
         return error;
     return commit_version(store, fault);

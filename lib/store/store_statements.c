@@ -58,6 +58,8 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_HASHES_AT] = "SELECT " HASHES " FROM hashes WHERE id >= ?1 AND id <= ?2 ORDER BY id DESC LIMIT 1",
     [SQL_HASHES_TOPIC] = "SELECT id FROM hashes WHERE id >= ?1 ORDER BY id LIMIT 1",
     [SQL_FIRST_EVENT] = "SELECT " EVENT " FROM events WHERE id >= ?1 ORDER BY id LIMIT 1",
+    [SQL_SUM_EVENTS] = "SELECT count(*), coalesce(sum(ifnull(length(mask), 0) + ifnull(length(note), 0)), 0)"
+                       " FROM events WHERE id <= ?1",
     [SQL_LAST_EVENT] = "SELECT max(id) FROM events",
     [SQL_COUNT_SCHEDULED] = "SELECT count(*), coalesce(sum(count), 0) FROM schedule",
     [SQL_LAST_SCHEDULED] = "SELECT max(id) FROM schedule WHERE id >= ?1 AND id < ?2",
@@ -79,6 +81,15 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_DELETE_GROUP] = "DELETE FROM groups WHERE id = ?1",
     [SQL_DELETE_SESSION] = "DELETE FROM sessions WHERE id = ?1",
     [SQL_DELETE_SCHEDULED] = "DELETE FROM schedule WHERE id = ?1",
+    [SQL_SUM_NUMBERS] = "SELECT checksum FROM numbers WHERE name <> 'rows_numbers'",
+    [SQL_SUM_TOPICS] = "SELECT checksum FROM topics WHERE id >= ?1 AND id <= ?2",
+    [SQL_SUM_PATTERNS] = "SELECT checksum FROM patterns WHERE id >= ?1 AND id <= ?2",
+    [SQL_SUM_GROUPS] = "SELECT checksum FROM groups WHERE id >= ?1 AND id <= ?2",
+    [SQL_SUM_SESSIONS] = "SELECT checksum FROM sessions WHERE id >= ?1 AND id <= ?2",
+    [SQL_SUM_BLOCKS] = "SELECT checksum FROM blocks WHERE id >= ?1 AND id <= ?2",
+    [SQL_SUM_SCHEDULE] = "SELECT checksum FROM schedule WHERE id >= ?1 AND id <= ?2",
+    [SQL_SUM_HASHES] = "SELECT checksum FROM hashes WHERE id >= ?1 AND id <= ?2",
+    [SQL_BLOCKS_GROUP] = "SELECT id FROM blocks WHERE id >= ?1 ORDER BY id LIMIT 1",
 };
 
 const char *store_statement_text(enum statement which)
