@@ -1,7 +1,7 @@
 /* mtrace: shows where messages went, from the log that the relay writes of all that happens. */
 #include "cli/trace_list.h"
 
-enum { SHOW, LIST, STATS, GRAPH, TAIL };
+enum { SHOW, LIST, STATS, GRAPH, TAIL, AUDIT, EXPORT };
 
 static const struct option_verb verbs[] = {
     [SHOW] = {.name = "show",
@@ -29,19 +29,36 @@ static const struct option_verb verbs[] = {
               .man =
                   "Show what happens to messages, as it happens, a line for each step of a range of them.\nWho reads "
                   "slowly loses steps, and is told how many; the relay never waits."},
+    [AUDIT] =
+        {.name = "audit",
+         .help = "check that every message and row is accounted for",
+         .man = "Check that each offset of each topic is in exactly one state for each group, that numbers are dense, "
+                "that frames, letters, hashes, schedule and events agree with each other, and that every row is as "
+                "it was written; with\n.Fl t\nand\n.Fl g\nof some topics and groups.\nWhat is wrong is named, and the "
+                "exit code is then 1.\nA relay may go on meanwhile: what has to agree is read in one moment, while "
+                "which its log grows; that takes as long as it would take to start on the store."},
+    [EXPORT] = {.name = "export",
+                .help = "write what happened as spans, for OpenTelemetry's collectors, Jaeger or Zipkin",
+                .man = "Write what happened to messages as spans of distributed traces, by OpenTelemetry's conventions "
+                       "for messaging.\nA message has a span for its publication, and for each of its deliveries one "
+                       "in which it is received, one in which it is processed and one in which that is settled, when "
+                       "that has come to its end.\nOf more than 64 messages that went together there is one span."},
     {0},
 };
 
 static int (*const run[])(const struct trace_settings *settings, const struct options *options) = {
-    [SHOW] = trace_show, [LIST] = trace_list, [STATS] = trace_stats, [GRAPH] = trace_graph, [TAIL] = trace_tail,
+    [SHOW] = trace_show,   [STATS] = trace_stats,   [GRAPH] = trace_graph, [TAIL] = trace_tail,
+    [AUDIT] = trace_audit, [EXPORT] = trace_export, [LIST] = trace_list,
 };
 
 #define AT(member) offsetof(struct trace_settings, member)
 #define WHICH .section = "Which messages and events"
 #define PRINTING .section = "Printing"
-#define SUMS (OPTION_VERB(STATS) | OPTION_VERB(GRAPH))   /* of ranges: single messages are not looked at */
-#define CHOOSING (OPTION_VERB(LIST) | OPTION_VERB(TAIL)) /* the verbs that go through many messages or events */
+#define SPANS .section = "Exporting", .verbs = OPTION_VERB(EXPORT)
 #define LISTING .section = "Which messages", .verbs = OPTION_VERB(LIST)
+#define SUMS (OPTION_VERB(STATS) | OPTION_VERB(GRAPH)) /* of ranges: single messages are not looked at */
+/* The verbs that go through many messages or events. */
+#define CHOOSING (OPTION_VERB(LIST) | OPTION_VERB(TAIL) | OPTION_VERB(EXPORT))
 
 static const char *const graph_formats[] = {"text", "dot", "mermaid", NULL};
 
@@ -61,7 +78,8 @@ static const struct option_spec specs[] = {
      .at = AT(topics),
      .argument = "TOPIC",
      WHICH,
-     .verbs = CHOOSING | SUMS,
+     .completion = OPTION_COMPLETE_TOPIC,
+     .verbs = CHOOSING | SUMS | OPTION_VERB(AUDIT),
      .help = "this topic, or those of a pattern (repeatable)",
      .man = "Only\n.Ar TOPIC ,\nor the topics of a pattern; it can be given several times."},
     {.name = "group",
@@ -70,7 +88,8 @@ static const struct option_spec specs[] = {
      .at = AT(groups),
      .argument = "GROUP",
      WHICH,
-     .verbs = CHOOSING | SUMS,
+     .completion = OPTION_COMPLETE_GROUP,
+     .verbs = CHOOSING | SUMS | OPTION_VERB(AUDIT),
      .help = "this group, or stage (repeatable)",
      .man = "Only what happens in\n.Ar GROUP ;\na stage's group has its name."},
     {.name = "kind",
@@ -203,8 +222,63 @@ static const struct option_spec specs[] = {
      .kind = OPTION_FLAG,
      .at = AT(json),
      PRINTING,
-     .verbs = OPTION_VERB(SHOW) | OPTION_VERB(LIST) | OPTION_VERB(STATS) | OPTION_VERB(TAIL),
+     .verbs = OPTION_VERB(SHOW) | OPTION_VERB(LIST) | OPTION_VERB(STATS) | OPTION_VERB(TAIL) | OPTION_VERB(AUDIT),
      .help = "print JSON, an object a line"},
+    {.name = "otlp",
+     .kind = OPTION_FLAG,
+     .at = AT(otlp),
+     SPANS,
+     .help = "as OTLP in JSON: a request a line, or a request",
+     .man =
+         "As OTLP in JSON: each line is an\n.Li ExportTraceServiceRequest ,\nas the file receiver of OpenTelemetry's "
+         "collector and Jaeger read it."},
+    {.name = "zipkin",
+     .kind = OPTION_FLAG,
+     .at = AT(zipkin),
+     SPANS,
+     .help = "as Zipkin's JSON, version 2: an array of spans",
+     .man = "As Zipkin's JSON, version 2: an array of spans, or with\n.Fl \\-follow\nan array a line."},
+    {.name = "to",
+     .kind = OPTION_TEXT,
+     .at = AT(to),
+     .argument = "URL|FILE",
+     SPANS,
+     .completion = OPTION_COMPLETE_FILE,
+     .help = "to a collector, http://HOST:PORT, or a file (default: stdout)",
+     .man = "To a file, or to a collector at\n.Li http:// Ns Ar host : Ns Ar port ;\nwhere the URL has no path it is\n"
+            ".Pa /v1/traces\nor\n.Pa /api/v2/spans .\nThe default is stdout."},
+    {.name = "follow",
+     .letter = 'f',
+     .kind = OPTION_FLAG,
+     .at = AT(follow),
+     SPANS,
+     .help = "and what is to come, as it comes",
+     .man = "Go on with what is to come.\nA file is appended to.\nWhile a collector is away it is tried again, and "
+            "nothing is left out as long as the relay keeps it; what it did not keep is counted and told."},
+    {.name = "position",
+     .kind = OPTION_TEXT,
+     .at = AT(position),
+     .argument = "FILE",
+     SPANS,
+     .completion = OPTION_COMPLETE_FILE,
+     .help = "note there how far it has come, and go on from there",
+     .man =
+         "Note in\n.Ar FILE\nhow far it has come, after each answer of the collector, and go on from there: so each "
+         "span is exported once at least, whatever is killed.\nOne that is exported again is the same, with the same "
+         "id."},
+    {.name = "from-event",
+     .kind = OPTION_NUMBER,
+     .at = AT(from_event),
+     .argument = "N",
+     .low = 1,
+     SPANS,
+     .help = "begin at this step, as an export that was interrupted says"},
+    {.name = "timeout",
+     .kind = OPTION_DURATION,
+     .at = AT(timeout),
+     .argument = "TIME",
+     SPANS,
+     .help = "how long to wait for a collector's answer (default: 10s)"},
     OPTION_RELAY(struct trace_settings, relay),
     {.name = "store",
      .kind = OPTION_TEXT,
@@ -220,6 +294,9 @@ static const struct option_spec specs[] = {
 };
 
 static const struct option_rule rules[] = {
+    {OPTION_EXCLUDES, "otlp", {"zipkin"}, "export twice, each with a position of its own"},
+    {OPTION_EXCLUDES, "follow", {"until"}, "what is to come has no end"},
+    {OPTION_EXCLUDES, "position", {"from-event"}, "the position says where to begin"},
     {OPTION_EXCLUDES, "store", {"relay"}, "a store is read without its relay"},
     {0},
 };
@@ -230,6 +307,8 @@ static const char *const synopsis[] = {
     "stats [-r RELAY | --store FILE] [OPTION]...",
     "graph [-r RELAY | --store FILE] [OPTION]...",
     "tail [-r RELAY | --store FILE] [OPTION]...",
+    "audit [-r RELAY | --store FILE] [-t TOPIC]... [-g GROUP]...",
+    "export --otlp | --zipkin [-r RELAY | --store FILE] [OPTION]...",
     NULL,
 };
 
@@ -237,6 +316,10 @@ static const struct option_example examples[] = {
     {"mtrace show 3f2a", "the message whose id begins so, and all that came of it"},
     {"mtrace list --failed --since 1h -t 'orders.*'", "what failed in the last hour"},
     {"mtrace stats -t orders.new --since 5m", "how many there were, and how long they took"},
+    {"mtrace tail -t 'orders.*' --kind retried --kind dead", "failures, as they happen"},
+    {"mtrace export --otlp --to http://localhost:4318 --follow --position spans.pos", "into a collector, from now on"},
+    {"mtrace show --key customer-17 --store copy.db", "those with a key, in a store whose relay does not run"},
+    {"mtrace audit --store backup.db", "whether a backup has every message in exactly one state"},
     {0},
 };
 

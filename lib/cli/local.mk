@@ -76,6 +76,8 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/supervise_part.c %D%/supervise_part.h \
 	%D%/table.c %D%/table.h \
 	%D%/trace.h \
+	%D%/trace_audit.c \
+	%D%/trace_export.c \
 	%D%/trace_list.c %D%/trace_list.h \
 	%D%/trace_show.c %D%/trace_show.h \
 	%D%/trace_show_json.c \

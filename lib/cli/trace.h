@@ -50,4 +50,7 @@ int trace_graph(const struct trace_settings *settings, const struct options *opt
 /* What happens, as it happens. */
 int trace_tail(const struct trace_settings *settings, const struct options *options);
 
+/* Whether everything in the store is accounted for; 1 when it is not. */
+int trace_audit(const struct trace_settings *settings, const struct options *options);
+
 #endif

@@ -71,7 +71,7 @@ static int find_store(struct trace_view *view)
 }
 
 /* A store that cannot be read is no input; what the relay has elsewhere is on its machine. */
-static int tell_unreadable(const struct trace_view *view, const struct fault *fault)
+int trace_view_unreadable(const struct trace_view *view, const struct fault *fault)
 {
     if (is_url(view->settings->relay) && !view->settings->store && fault->code == MP_ERR_NOT_FOUND) {
         tell("the store of that relay, %s, is not on this machine: run mtrace there", view->path);
@@ -81,19 +81,24 @@ static int tell_unreadable(const struct trace_view *view, const struct fault *fa
     return fault->code == MP_ERR_IO ? EXIT_IO : fault->code == MP_ERR_DENIED ? EXIT_DENIED : EXIT_NO_INPUT;
 }
 
-int trace_view_open(struct trace_view *view, const struct trace_settings *settings)
+int trace_view_find(struct trace_view *view, const struct trace_settings *settings)
 {
-    struct fault fault = {0};
-    struct moment now = clock_moment();
     *view = (struct trace_view){.settings = settings,
                                 .terminal = output_is_terminal(STDOUT_FILENO),
                                 .colour = output_colour(STDOUT_FILENO),
                                 .columns = output_columns(STDOUT_FILENO),
-                                .now = now.wall};
-    int code = find_store(view);
+                                .now = clock_wall()};
+    return find_store(view);
+}
+
+int trace_view_open(struct trace_view *view, const struct trace_settings *settings)
+{
+    struct fault fault = {0};
+    struct moment now = clock_moment();
+    int code = trace_view_find(view, settings);
     if (code)
         return code;
-    return trace_log_open(view->path, now, &view->log, &fault) ? tell_unreadable(view, &fault) : EXIT_DONE;
+    return trace_log_open(view->path, now, &view->log, &fault) ? trace_view_unreadable(view, &fault) : EXIT_DONE;
 }
 
 void trace_view_close(struct trace_view *view)

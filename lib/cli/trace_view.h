@@ -30,6 +30,10 @@ struct trace_view {
 int trace_view_open(struct trace_view *view, const struct trace_settings *settings);
 void trace_view_close(struct trace_view *view);
 
+/* Finds the store alone, for those who open it by themselves; and tells why it cannot be read: the exit code. */
+int trace_view_find(struct trace_view *view, const struct trace_settings *settings);
+int trace_view_unreadable(const struct trace_view *view, const struct fault *fault);
+
 /* The settings' filters. Returns 0, or the exit code, told. SELECT is to be freed with trace_select_free(). */
 int trace_view_select(const struct trace_view *view, struct trace_select *select);
 

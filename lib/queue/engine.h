@@ -193,7 +193,7 @@ struct engine_operations {
 
     void (*close)(struct engine *engine);
 
-    /* Reads everything from the disk; once after opening, and again after a rollback. */
+    /* Reads everything from the disk; once after opening, and again after a rollback. LOAD NULL: only to be looked at. */
     enum mp_error (*load)(struct engine *engine, struct moment now, const struct engine_load *load,
                           struct fault *fault);
 
@@ -205,6 +205,8 @@ struct engine_operations {
     /* Forgets the turn. Nothing in memory is valid afterwards until load(). Subscriptions stay, without members; those
      * of groups that were made in the turn are not `known` after the load. */
     enum mp_error (*rollback)(struct engine *engine, struct fault *fault);
+    /* Before the last commit, when nothing comes any more: it will bring all that is in memory to the disk. */
+    enum mp_error (*rest)(struct engine *engine, struct fault *fault);
     /* Whether the turn has changed anything. */
     bool (*changed)(const struct engine *engine);
 
@@ -394,7 +396,13 @@ struct engine_local_settings {
     uint32_t events_step;    /* so many are deleted together; 0: 4,096 */
     bool untraced;           /* nothing is written for traces alone, to see what it costs */
     bool measure;            /* counts what `figures` says of topics and groups: meter.h */
-    bool keep_store;         /* for tests: close() leaves the store open, to be opened again */
+    bool keep_store;         /* close() leaves the store open, to be opened again */
+    /*
+     * Examination (queue/examine.h): load() brings topics and groups to where a start would, of a store that is only read,
+     * tells PROBLEM what does not fit, passes it over, and leaves the rest alone. TOPIC, GROUP: numbers; 0: of none.
+     */
+    void (*problem)(void *context, uint32_t topic, uint32_t group, uint64_t offset, const char *words);
+    void *problem_context;
 };
 
 /* Takes STORE, also when it fails. */

@@ -1,5 +1,7 @@
 #include "queue/local.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -98,6 +100,26 @@ struct loading {
     uint64_t snapshot; /* the last event that the snapshot contains */
 };
 
+/*
+ * What is wrong with the rows: ERROR, with words, ends the load; an examination takes note of it, and goes on.
+ */
+static enum mp_error load_problem(const struct loading *loading, uint32_t topic, uint32_t group, uint64_t offset,
+                                  const char *format, ...) __attribute__((format(printf, 5, 6)));
+static enum mp_error load_problem(const struct loading *loading, uint32_t topic, uint32_t group, uint64_t offset,
+                                  const char *format, ...)
+{
+    const struct engine_local_settings *settings = &loading->local->settings;
+    char words[FAULT_TEXT];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(words, sizeof words, format, arguments);
+    va_end(arguments);
+    if (!settings->problem)
+        return fault_set(loading->fault, MP_ERR_DAMAGED, "%s: %s", store_path(loading->local->store), words);
+    settings->problem(settings->problem_context, topic, group, offset, words);
+    return MP_OK;
+}
+
 static enum mp_error load_session(void *context, const struct store_session *row)
 {
     const struct loading *loading = context;
@@ -124,14 +146,19 @@ static enum mp_error load_frame(void *context, const struct store_frame *row)
 {
     const struct loading *loading = context;
     struct topic *topic = loading->topic;
+    enum mp_error error = MP_OK;
     if (row->first != topic->end)
-        return fault_set(loading->fault, MP_ERR_DAMAGED, "%s: offset %llu of topic %s is missing",
-                         store_path(loading->local->store), (unsigned long long)topic->end, topic->name);
+        error = load_problem(loading, topic->id, 0, topic->end, "offset %llu of topic %s is missing",
+                             (unsigned long long)topic->end, topic->name);
+    if (error)
+        return error;
     topic->end = row->first + row->count;
     topic->dirty = true;
     local_flow_frame(topic, row);
     /* What was published together with a settlement tells its number; how many it settled, its events tell. */
     bool settled = row->request >> 62 != 0;
+    if (!loading->load)
+        return MP_OK;
     return load_applied(loading, row->session, row->request, row->time, settled ? 0 : row->first,
                         settled ? 0 : row->count);
 }
@@ -141,8 +168,13 @@ static enum mp_error load_topic(void *context, const struct store_topic *row)
     struct loading *loading = context;
     struct topic *topic;
     enum mp_error error = local_topic_add(loading->local, row, &topic);
-    if (!error)
-        error = local_topic_settings_read(loading->local, topic, row->settings, loading->fault);
+    if (error)
+        return error == MP_ERR_DAMAGED
+                   ? load_problem(loading, row->id, 0, 0, "topic %u has a name that is too long", row->id)
+                   : error;
+    error = local_topic_settings_read(loading->local, topic, row->settings, loading->fault);
+    if (error == MP_ERR_DAMAGED)
+        error = load_problem(loading, row->id, 0, 0, "the settings of topic %s make no sense", row->name);
     if (!error)
         error = local_counters_read(loading->local, topic, row, loading->fault);
     return error ? error : map_put(&loading->topics, &topic->id, sizeof topic->id, topic);
@@ -151,29 +183,41 @@ static enum mp_error load_topic(void *context, const struct store_topic *row)
 static enum mp_error load_pattern(void *context, const struct store_pattern *row)
 {
     const struct loading *loading = context;
-    return local_pattern_load(loading->local, row, loading->fault);
+    enum mp_error error = local_pattern_load(loading->local, row, loading->fault);
+    return error == MP_ERR_DAMAGED ? load_problem(loading, 0, 0, 0, "the row of pattern %u makes no sense", row->id)
+                                   : error;
 }
 
 static enum mp_error load_group(void *context, const struct store_group *row)
 {
     const struct loading *loading = context;
-    return local_group_load(loading->local, row, map_get(&loading->topics, &row->topic, sizeof row->topic),
-                            loading->fault);
+    enum mp_error error = local_group_load(loading->local, row,
+                                           map_get(&loading->topics, &row->topic, sizeof row->topic), loading->fault);
+    return error == MP_ERR_DAMAGED
+               ? load_problem(loading, row->topic, row->id, 0,
+                              "group %u makes no sense, or its topic or pattern is not there", row->id)
+               : error;
 }
 
 static enum mp_error load_block(void *context, uint32_t block, const uint8_t *data, size_t size)
 {
     const struct loading *loading = context;
-    return states_load(&loading->group->states, local_moment(loading->local), block, data, size);
+    struct group *group = loading->group;
+    enum mp_error error = states_load(&group->states, local_moment(loading->local), block, data, size);
+    return error == MP_ERR_DAMAGED
+               ? load_problem(loading, group->topic->id, group->id, (uint64_t)block << STATES_BLOCK_BITS,
+                              "a block of group %s on topic %s is damaged", group->name, group->topic->name)
+               : error;
 }
 
 static enum mp_error load_event(void *context, const struct store_event *row)
 {
     const struct loading *loading = context;
     struct local *local = loading->local;
-    if (row->id != local->last_event + 1)
-        return fault_set(loading->fault, MP_ERR_DAMAGED, "%s: event %llu is missing", store_path(local->store),
-                         (unsigned long long)local->last_event + 1);
+    enum mp_error error = MP_OK;
+    if (row->id != local->last_event + 1 &&
+        (error = load_problem(loading, 0, 0, 0, "event %llu is missing", (unsigned long long)local->last_event + 1)))
+        return error;
     local->last_event = row->id;
     local_events_added(local, row);
     if (row->kind == EVENT_PUBLISHED || row->kind == EVENT_SESSION)
@@ -182,12 +226,15 @@ static enum mp_error load_event(void *context, const struct store_event *row)
     struct group *group = map_get(&local->groups, &row->group, sizeof row->group);
     if (topic)
         local_flow_event(local, topic, row);
-    enum mp_error error = MP_OK;
     if (group && row->id > group->event)
         error = local_apply(local, group, row);
-    if (error)
-        return fault_set(loading->fault, error, "%s: event %llu does not fit the state of group %s",
-                         store_path(local->store), (unsigned long long)row->id, group->name);
+    if (error == MP_ERR_DAMAGED) {
+        group->event = UINT64_MAX; /* an examination applies no more to it */
+        error = load_problem(loading, row->topic, row->group, row->first,
+                             "event %llu does not fit the state of group %s", (unsigned long long)row->id, group->name);
+    }
+    if (error || !loading->load)
+        return error;
     uint64_t result = row->kind == EVENT_LEASED ? row->first : 0;
     return load_applied(loading, row->session, row->request, row->time, result, row->count);
 }
@@ -247,10 +294,14 @@ static enum mp_error check_groups(const struct loading *loading)
     const struct group *group;
     while ((group = map_next(&local->groups, &at))) {
         struct fault detail = {0};
-        if (states_check(&group->states, &detail) || group->states.frontier > group->topic->end)
-            return fault_set(loading->fault, MP_ERR_DAMAGED, "%s: the state of group %s on topic %s is damaged: %s",
-                             store_path(local->store), group->name, group->topic->name,
-                             detail.code ? fault_text(&detail) : "it is ahead of its topic");
+        if (!states_check(&group->states, &detail) && group->states.frontier <= group->topic->end)
+            continue;
+        enum mp_error error =
+            load_problem(loading, group->topic->id, group->id, group->states.floor,
+                         "the state of group %s on topic %s is damaged: %s", group->name, group->topic->name,
+                         detail.code ? fault_text(&detail) : "it is ahead of its topic");
+        if (error)
+            return error;
     }
     return MP_OK;
 }
@@ -267,16 +318,16 @@ static enum mp_error local_load(struct engine *engine, struct moment now, const 
     if (error && error != MP_ERR_NOT_FOUND)
         return error;
     loading.snapshot = local->last_event = local->snapshot_event = (uint64_t)snapshot;
-    if ((error = local_events_load_bytes(local, fault)))
+    if ((error = local_events_load_bytes(local, fault)) && (load || error != MP_ERR_DAMAGED))
         return error;
-    error = store_each_session(local->store, load_session, &loading, fault);
+    error = load ? store_each_session(local->store, load_session, &loading, fault) : MP_OK;
     if (!error && !(error = load_topics(&loading)) && !(error = load_frames(&loading)) &&
         !(error = load_groups(&loading)))
         error = local_ids_load(local, fault);
     if (!error)
         error = local_retain_load(local, fault);
     map_free(&loading.topics);
-    if (error || (error = check_groups(&loading)))
+    if (error || (error = check_groups(&loading)) || !load)
         return error;
     if ((error = local_schedule_load(local, fault)) || (error = local_dedupe_load(local, fault)))
         return error;
@@ -348,6 +399,7 @@ static const struct engine_operations operations = {
     .begin = local_begin,
     .commit = local_commit,
     .rollback = local_rollback,
+    .rest = local_rest,
     .changed = local_changed,
     .put_session = local_put_session,
     .delete_session = local_delete_session,

@@ -284,6 +284,7 @@ enum mp_error local_topic_save(struct local *local, const struct topic *topic, s
 enum mp_error local_group_save(struct local *local, struct group *group, struct fault *fault);
 /* A snapshot: everything that changed since the last one. */
 enum mp_error local_save(struct local *local, struct fault *fault);
+enum mp_error local_rest(struct engine *engine, struct fault *fault);
 
 /* local_time.c */
 
@@ -355,6 +356,8 @@ enum mp_error local_events_tick(struct local *local, struct fault *fault);
 enum mp_error local_events_load_bytes(struct local *local, struct fault *fault);
 
 /* local_trace.c */
+/* With the first change and each snapshot: whether each publication has its event from then on. */
+enum mp_error local_trace_save(struct local *local, struct fault *fault);
 /* Writes who ORIGIN's session is, if that has to be said. */
 enum mp_error local_trace_session(struct local *local, const struct engine_origin *origin, struct fault *fault);
 /* Writes that ROW, the bytes of FRAME, came to its topic. */

@@ -7,6 +7,7 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 %C%_libqueue_la_SOURCES = \
 	%D%/dedupe.c %D%/dedupe.h \
 	%D%/engine.c %D%/engine.h \
+	%D%/examine.h %D%/local_examine.c \
 	%D%/local.c %D%/local.h \
 	%D%/local_config.c \
 	%D%/local_apply.c \

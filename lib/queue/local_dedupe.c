@@ -2,6 +2,7 @@
 
 #include "message/attributes.h"
 #include "queue/dedupe.h"
+#include "queue/examine.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -25,7 +26,7 @@ enum {
 };
 #define SWEEP_PAUSE (INT64_C(1000000))
 
-static const char secret_name[] = "dedupe_secret";
+static const char secret_name[] = EXAMINE_SECRET;
 
 struct hash128 {
     uint64_t low, high;
@@ -262,13 +263,23 @@ static struct hash128 hash_key(const struct record *record, uint64_t seed)
     return hash_of(key.value, key.value_size, seed);
 }
 
-static void hash_frame(const struct looking *looking, const struct frame *frame)
+static void hash_frame(const struct frame *frame, enum dedupe_by by, uint64_t seed, struct hash128 *hash)
 {
     struct frame_cursor cursor = frame_cursor(frame);
     struct record record;
-    struct hash128 *hash = looking->deduper->hashes;
     while (frame_next(&cursor, &record))
-        *hash++ = looking->by == DEDUPE_ID ? hash_id(&record, looking->seed) : hash_key(&record, looking->seed);
+        *hash++ = by == DEDUPE_ID ? hash_id(&record, seed) : hash_key(&record, seed);
+}
+
+/* What hashes are seeded with: ids and keys are never the same. */
+static uint64_t seed_of(uint64_t secret, enum dedupe_by by)
+{
+    return secret + by;
+}
+
+void examine_hashes(const struct frame *frame, enum dedupe_by by, uint64_t secret, uint8_t *hashes)
+{
+    hash_frame(frame, by, seed_of(secret, by), (struct hash128 *)(void *)hashes);
 }
 
 /* The row with the hash of OFFSET, from the last ones that were read, or the store. MP_ERR_NOT_FOUND. */
@@ -398,14 +409,14 @@ enum mp_error local_dedupe_frame(struct local *local, const struct topic *topic,
         return error;
     if (!(looking.known = topic_of(looking.deduper, topic->id)) && !(looking.known = topic_make(local, topic->id)))
         return fault_memory(fault);
-    looking.seed = looking.deduper->secret + looking.by; /* ids and keys are never the same */
+    looking.seed = seed_of(looking.deduper->secret, looking.by);
     if (looking.known->sweep_due == CLOCK_NEVER) {
         looking.known->sweep_due = sweep_time(time, looking.window);
         if (looking.known->sweep_due < local->dedupe_due)
             local->dedupe_due = looking.known->sweep_due;
     }
     dedupe_expire(&looking.known->index, time - looking.window);
-    hash_frame(&looking, frame);
+    hash_frame(frame, looking.by, looking.seed, looking.deduper->hashes);
     if ((error = look_all(&looking, frame->count, duplicates)) || (error = write_hashes(&looking, frame->count)))
         return error;
     if (*duplicates > 0)

@@ -79,7 +79,9 @@ enum mp_error local_time_save(struct local *local, struct fault *fault)
     enum mp_error error = store_put_number(local->store, boot_name, (int64_t)local->clock.boot, fault);
     if (!error)
         error = store_put_number(local->store, offset_name, local->clock.offset, fault);
-    return error ? error : store_put_number(local->store, snapshot_name, local->time, fault);
+    if (!error)
+        error = store_put_number(local->store, snapshot_name, local->time, fault);
+    return error ? error : local_trace_save(local, fault);
 }
 
 int64_t local_time(const struct engine *engine)

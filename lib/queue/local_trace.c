@@ -7,6 +7,15 @@
  * start. All else that a trace shows are the events by which the states of groups change.
  */
 
+enum mp_error local_trace_save(struct local *local, struct fault *fault)
+{
+    int64_t said = 0, untraced = local->settings.untraced;
+    enum mp_error error = store_get_number(local->store, STORE_UNTRACED, &said, fault);
+    if (error && error != MP_ERR_NOT_FOUND)
+        return error;
+    return said == untraced ? MP_OK : store_put_number(local->store, STORE_UNTRACED, untraced, fault);
+}
+
 enum mp_error local_trace_session(struct local *local, const struct engine_origin *origin, struct fault *fault)
 {
     if (!origin->name || *origin->named || local->settings.untraced)

@@ -540,6 +540,20 @@ void core_turn(struct core *core, struct moment now)
     measure(core, &core->measures.turns, began);
 }
 
+void core_rest(struct core *core, struct moment now)
+{
+    const struct engine_operations *engine = core->engine->operations;
+    struct fault fault = {0};
+    if (core->unloaded)
+        return;
+    core->now = now;
+    engine->begin(core->engine, now);
+    if (!engine->rest(core->engine, &fault) && engine->changed(core->engine))
+        engine->commit(core->engine, core_sessions_save, core, &fault);
+    if (fault.code) /* nothing is lost by it: the next start finds all that was committed */
+        tell_trouble(core, fault.code, fault_text(&fault));
+}
+
 int64_t core_due(const struct core *core)
 {
     int64_t due = core->engine->operations->due(core->engine);

@@ -90,4 +90,7 @@ int64_t core_due(const struct core *core);
 /* No more publications and fetches are accepted: they are told to come again (the relay is about to end). */
 void core_drain(struct core *core);
 
+/* The last turn of a relay that ends in good order: a start will have nothing to replay. Then only core_free(). */
+void core_rest(struct core *core, struct moment now);
+
 #endif

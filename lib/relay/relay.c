@@ -449,6 +449,7 @@ enum mp_error relay_serve(const struct relay_settings *settings, struct fault *f
     notify_ready(settings->ready, MP_OK, "");
     serve(&relay);
     wind_down(&relay);
+    core_rest(relay.core, clock_moment());
     relay_close(&relay);
     struct log_line line;
     log_begin(&line, LOG_INFO, "stopped");

@@ -5,6 +5,13 @@
 #	%D%/name.c %D%/name.h
 noinst_LTLIBRARIES += %D%/libtrace.la
 %C%_libtrace_la_SOURCES = \
+	%D%/audit.c %D%/audit.h %D%/audit_private.h \
+	%D%/audit_events.c \
+	%D%/audit_frames.c \
+	%D%/audit_messages.c \
+	%D%/audit_rows.c \
+	%D%/audit_schedule.c \
+	%D%/audit_states.c \
 	%D%/find.c %D%/find.h \
 	%D%/flow.c %D%/flow.h \
 	%D%/history.c %D%/history.h \

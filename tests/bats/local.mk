@@ -39,6 +39,7 @@ bats_tests += %D%/msend_when.bats
 bats_tests += %D%/mtrace.bats
 bats_tests += %D%/mtrace_stats.bats
 bats_tests += %D%/mtrace_tail.bats
+bats_tests += %D%/mtrace_audit.bats
 bats_tests += %D%/options.bats
 bats_tests += %D%/runner.bats
 

@@ -193,14 +193,22 @@ static void rows_go_into_the_new_columns(void **state)
 static void damage_in_version_1_is_found(void **state)
 {
     static const char *const damages[] = {
-        "UPDATE numbers SET value = 7 WHERE name NOT LIKE 'rows%'",    "UPDATE topics SET end = 91",
-        "UPDATE patterns SET created = 0", "UPDATE groups SET floor = 18",
-        "UPDATE sessions SET number1 = 5", "UPDATE blocks SET ranges = X'0102030000'",
-        "UPDATE frames SET session = 43",  "UPDATE events SET count = 31",
-        "UPDATE topics SET letters = 1",   "UPDATE groups SET used = 1",
-        "UPDATE frames SET target = 1",    "UPDATE frames SET marks = X'01'",
-        "UPDATE events SET span = 1",      "UPDATE events SET mask = X'01'",
-        "UPDATE sessions SET keep = 60",   "UPDATE patterns SET settings = 'rate=1'",
+        "UPDATE numbers SET value = 7 WHERE name NOT LIKE 'rows%'",
+        "UPDATE topics SET end = 91",
+        "UPDATE patterns SET created = 0",
+        "UPDATE groups SET floor = 18",
+        "UPDATE sessions SET number1 = 5",
+        "UPDATE blocks SET ranges = X'0102030000'",
+        "UPDATE frames SET session = 43",
+        "UPDATE events SET count = 31",
+        "UPDATE topics SET letters = 1",
+        "UPDATE groups SET used = 1",
+        "UPDATE frames SET target = 1",
+        "UPDATE frames SET marks = X'01'",
+        "UPDATE events SET span = 1",
+        "UPDATE events SET mask = X'01'",
+        "UPDATE sessions SET keep = 60",
+        "UPDATE patterns SET settings = 'rate=1'",
     };
     struct rig *rig = *state;
     for (unsigned i = 0; i < sizeof damages / sizeof *damages; i++) {
