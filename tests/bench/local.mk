@@ -30,6 +30,7 @@ EXTRA_DIST += \
 	%D%/run \
 	%D%/build.sh \
 	%D%/rows.sh \
+	%D%/trace.sh \
 	%D%/trust.sh \
 	%D%/pipeline.sh \
 	%D%/systems.sh \

@@ -4,7 +4,8 @@
 # Sourced by tests/bench/run.
 
 all_rows=(publish consume end-to-end one-at-a-time start memory direct retry order dedupe schedule replay
-  batch stream each steps rest)
+  batch stream each steps rest
+  trace query tail)
 
 declare -A result=() # the words of the newest result line
 

@@ -87,7 +87,7 @@ start_system() { # SYSTEM
   address=$broker_folder/sock
   case $1 in
   msgpipe)
-    launch "$1" "$tools/mrelay" --listen "ipc://$address" --store "$broker_folder/store.db"
+    launch "$1" "$tools/mrelay" --listen "ipc://$address" --store "$broker_folder/store.db" "${relay_options[@]}"
     await_broker "$1"
     address=ipc://$address
     ;;

@@ -203,6 +203,25 @@ function pipelines() {
   print ""
 }
 
+# What tracing costs and how fast it answers.
+function traces() {
+  print "| traces | | |"
+  print "| --- | ---: | --- |"
+  if (of("trace", "rate"))
+    printf "| end to end, with traces | %s/s | %.1f %% of the flow without (%s/s); relay %.4f µs a message, %.4f without; " \
+      "%.3f bytes a message kept; the aims are 95 %% and 0.2 |\n", amount(of("trace", "rate")), \
+      100 * of("trace", "rate") / of("trace", "plain"), amount(of("trace", "plain")), of("trace", "relay_us"), \
+      of("trace", "plain_us"), of("trace", "bytes")
+  if (of("query", "stats_ms"))
+    printf "| %s messages in the store, a tenth with ids and keys | – | show a place %d ms, an id %d (aim 100); list --failed %d (300); " \
+      "stats %d (1000); graph %d |\n", amount(largest["query,msgpipe,stats_ms"]), of("query", "show_place_ms"), \
+      of("query", "show_id_ms"), of("query", "list_failed_ms"), of("query", "stats_ms"), of("query", "graph_ms")
+  if (of("tail", "rate"))
+    printf "| `mtrace tail` reads | %s/s | events of single messages, formatted; the relay used %d µs meanwhile |\n", \
+      amount(of("tail", "rate")), of("tail", "relay_us")
+  print ""
+}
+
 END {
   if (seen["publish"] || seen["consume"] || seen["end-to-end"])
     throughput()
@@ -214,6 +233,8 @@ END {
     trust()
   if (seen["batch"] || seen["stream"] || seen["each"] || seen["steps"] || seen["rest"])
     pipelines()
+  if (seen["trace"] || seen["query"] || seen["tail"])
+    traces()
   if (("publish,msgpipe,rate" in count) || ("one-at-a-time,msgpipe,p50_us" in count))
     print "In parentheses: how many times better msgpipe does. Its times hold its tools from their start to their end, " \
       "reading and writing files of lines; the peers' begin when their programs are connected."
