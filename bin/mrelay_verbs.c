@@ -29,9 +29,11 @@ const struct option_verb mrelay_verbs[] = {
                .operands = "FILE",
                .operands_most = 1,
                .help = "draw the pipeline in FILE",
-               .man = "Draw the pipeline in\n.Ar FILE\nas a tree, or as\n.Fl \\-format\nand\n.Fl \\-svg\nsay.\n"
-                      "With\n.Fl \\-live\nthe pipeline runs, and the arrows say how many messages went that way, and "
-                      "how many do in a second."},
+               .man =
+                   "Draw the pipeline in\n.Ar FILE\nas a tree, or as\n.Fl \\-format\nand\n.Fl \\-svg\nsay.\n"
+                   "With\n.Fl \\-live\nthe pipeline runs, and the arrows say how many messages went that way "
+                   "since the runner began, and how many do in a second; into a part that takes from several topics, "
+                   "since its group is there."},
     [SANDBOX] = {.name = "sandbox",
                  .operands = "[FILE] -- CMD",
                  .operands_most = 1,

@@ -400,6 +400,7 @@ enum mp_error stage_command_start(const struct stage_command_settings *settings,
         /* Most inputs fit into the pipe: then there is nothing to be waited for. */
         feed(command);
         bool watches = make_events(command) && watch_or_wait(command);
+        command->started = clock_monotonic(); /* on a busy machine it may have ended before we go on */
         number = watches ? start_process(&process, &theirs, &command->pid) : ENOMEM;
     }
     command_pipes_close(&theirs);
@@ -408,7 +409,6 @@ enum mp_error stage_command_start(const struct stage_command_settings *settings,
         return spawn_explain(&process, number, exit_code, fault);
     }
     command->exited = false;
-    command->started = clock_monotonic();
     command->next = settings->children->first;
     command->link = &settings->children->first;
     if (command->next)

@@ -97,3 +97,12 @@ YAML
     assert_success
     assert_output ''
 }
+
+@test "the README's pipeline is good, and does what its test says" {
+    sed -n '/^    # shout.yaml/,/^        expect:/s/^    //p' "$BATS_TEST_DIRNAME/../../README.md" >shout.yaml
+    run mrelay check shout.yaml
+    assert_success
+    assert_output ''
+    run -0 mrelay test shout.yaml
+    assert_output --partial "1 passed, 0 failed"
+}
