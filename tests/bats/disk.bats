@@ -165,7 +165,7 @@ undone_once() {
     command -v curl >/dev/null || skip "no curl"
     small_disk 160m
     start_relay --store disk/store.db --http "unix:$PWD/w"
-    get() { curl --silent --fail-with-body --max-time 20 --unix-socket w "http://relay$1"; }
+    get() { curl --silent --fail-with-body --max-time 60 --unix-socket w "http://relay$1"; }
     run -0 get /readyz
     fill_up_to 40000
     run -22 get /readyz

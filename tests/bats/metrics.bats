@@ -29,7 +29,7 @@ find_url() {
 get() {
     local path=$1
     shift
-    curl --silent --show-error --fail-with-body --max-time 20 "$@" "$url$path"
+    curl --silent --show-error --fail-with-body --max-time 60 "$@" "$url$path"
 }
 
 # sample NAME[{LABELS}]: its value in the file `metrics`, or else as it is now.
@@ -46,7 +46,7 @@ sample_is() {
 status() {
     local code=$1 path=$2
     shift 2
-    assert_equal "$(curl --silent --max-time 20 --output body --write-out '%{http_code}' "$@" "$url$path")" "$code"
+    assert_equal "$(curl --silent --max-time 60 --output body --write-out '%{http_code}' "$@" "$url$path")" "$code"
 }
 
 # What a flow leaves behind: acknowledged, waiting, dead, dropped, a pattern's group.
@@ -150,7 +150,7 @@ stages:
   up: {from: a, command: [tr, a-z, A-Z], to: b}
 END
     start run.log mrelay run p.yaml
-    mrelay status -r p --wait 10s >/dev/null
+    mrelay status -r p --wait 30s >/dev/null
     export MSGPIPE_RELAY=p
     find_url
     local labels='pipeline="p",stage="up",kind="stage"'
