@@ -133,6 +133,11 @@ unit_tests += %D%/test_runner_commit
 	%D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
 %C%_test_runner_commit_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_runner_feed
+%C%_test_runner_feed_SOURCES = %D%/test_runner_feed.c %D%/link_rig.c %D%/link_rig.h \
+	%D%/server_rig.c %D%/server_rig.h %D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
+%C%_test_runner_feed_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_sink_file
 %C%_test_sink_file_SOURCES = %D%/test_sink_file.c %D%/sink_rig.c %D%/sink_rig.h $(folder)
 %C%_test_sink_file_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
@@ -219,8 +224,8 @@ unit_tests += %D%/test_client
 %C%_test_client_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_client_link
-%C%_test_client_link_SOURCES = %D%/test_client_link.c %D%/server_rig.c %D%/server_rig.h \
-	%D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
+%C%_test_client_link_SOURCES = %D%/test_client_link.c %D%/link_rig.c %D%/link_rig.h \
+	%D%/server_rig.c %D%/server_rig.h %D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
 %C%_test_client_link_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_client_settle
