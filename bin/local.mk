@@ -25,4 +25,4 @@ bin_PROGRAMS += %D%/mretry
 
 bin_PROGRAMS += %D%/mtrace
 %C%_mtrace_SOURCES = %D%/mtrace.c
-%C%_mtrace_LDADD = $(CLI_LAYER) $(TRACE_LIBS)
+%C%_mtrace_LDADD = $(CLI_LAYER) lib/web/libweb.la $(EVENT_HTTP_LIBS) $(TRACE_LIBS)

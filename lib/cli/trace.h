@@ -26,7 +26,13 @@ struct trace_settings {
     struct option_list kinds;
     struct option_list attributes;
     const char *key, *trace, *since, *until;
-    bool watch; /* again each second */
+    bool otlp, zipkin;    /* export: in which form, */
+    const char *to;       /* to a URL or a file; NULL: stdout, */
+    bool follow;          /* what is to come as well, */
+    const char *position; /* a file that says how far it has come; NULL: none, */
+    uint64_t from_event;  /* 0: not given, */
+    int64_t timeout;      /* of a collector: microseconds; 0: not given */
+    bool watch;           /* again each second */
     bool histogram;
     int format;      /* enum draw_format (cli/draw.h) */
     const char *svg; /* draw into this file */
@@ -52,5 +58,8 @@ int trace_tail(const struct trace_settings *settings, const struct options *opti
 
 /* Whether everything in the store is accounted for; 1 when it is not. */
 int trace_audit(const struct trace_settings *settings, const struct options *options);
+
+/* What happened, as spans of a distributed trace. */
+int trace_export(const struct trace_settings *settings, const struct options *options);
 
 #endif

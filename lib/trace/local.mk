@@ -15,8 +15,13 @@ noinst_LTLIBRARIES += %D%/libtrace.la
 	%D%/find.c %D%/find.h \
 	%D%/flow.c %D%/flow.h \
 	%D%/history.c %D%/history.h \
+	%D%/follow.c %D%/follow.h \
+	%D%/lineages.c %D%/lineages.h \
 	%D%/list.c %D%/list.h \
 	%D%/log.c %D%/log.h \
+	%D%/otlp.c %D%/otlp.h \
+	%D%/spans.c %D%/spans.h \
+	%D%/zipkin.c \
 	%D%/pair.c %D%/pair.h \
 	%D%/select.c %D%/select.h \
 	%D%/stats.c %D%/stats.h \
