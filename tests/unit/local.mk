@@ -135,7 +135,7 @@ unit_tests += %D%/test_runner_commit
 
 unit_tests += %D%/test_runner_feed
 %C%_test_runner_feed_SOURCES = %D%/test_runner_feed.c %D%/link_rig.c %D%/link_rig.h \
-	%D%/server_rig.c %D%/server_rig.h %D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
+	%D%/server_rig.c %D%/server_rig.h %D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c $(folder)
 %C%_test_runner_feed_LDADD = $(RUNNER_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_sink_file
@@ -225,7 +225,7 @@ unit_tests += %D%/test_client
 
 unit_tests += %D%/test_client_link
 %C%_test_client_link_SOURCES = %D%/test_client_link.c %D%/link_rig.c %D%/link_rig.h \
-	%D%/server_rig.c %D%/server_rig.h %D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c
+	%D%/server_rig.c %D%/server_rig.h %D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c $(folder) $(folder)
 %C%_test_client_link_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_client_settle
