@@ -27,7 +27,9 @@ static void end_sink(struct load *load, const struct yaml_pair *pair, void *into
                 {"shell", PIPELINE_TO_COMMAND}};
     struct pipeline_stage *sink = into;
     const struct yaml_pair *first = NULL;
+    bool meant = false;
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        meant = meant || read_is_meant(load, ends[i].key);
         const struct yaml_pair *found = yaml_get(&pair->value, ends[i].key);
         if (found != NULL && first != NULL && !(ends[i].end == PIPELINE_TO_COMMAND && sink->end == ends[i].end))
             diagnose_error(load->diagnostics, &found->key.place, "'%s' and '%s': a sink is one of them: make two sinks",
@@ -37,7 +39,7 @@ static void end_sink(struct load *load, const struct yaml_pair *pair, void *into
         first = found;
         sink->end = ends[i].end;
     }
-    if (first == NULL)
+    if (first == NULL && !meant)
         diagnose_error(load->diagnostics, &pair->key.place,
                        "sink %s needs one of file, command, shell, push, pub, req, pair, bus or surveyor",
                        pair->key.text);

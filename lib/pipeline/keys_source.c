@@ -46,7 +46,9 @@ static void one_kind(struct load *load, const struct yaml_pair *pair, struct pip
         {"respondent", PIPELINE_SOCKET}, {"command", PIPELINE_COMMAND}, {"shell", PIPELINE_COMMAND},
     };
     const struct yaml_pair *first = NULL;
+    bool meant = false;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        meant = meant || read_is_meant(load, kinds[i].key);
         const struct yaml_pair *found = yaml_get(&pair->value, kinds[i].key);
         bool timed = first != NULL && (source->kind == PIPELINE_EVERY || source->kind == PIPELINE_CRON);
         if (found == NULL || (kinds[i].kind == PIPELINE_COMMAND && timed))
@@ -60,7 +62,7 @@ static void one_kind(struct load *load, const struct yaml_pair *pair, struct pip
                            found->key.text);
         }
     }
-    if (first == NULL)
+    if (first == NULL && !meant)
         diagnose_error(load->diagnostics, &pair->key.place,
                        "source %s needs one of command, shell, every, cron, file, pull, sub, rep, pair, bus or "
                        "respondent",

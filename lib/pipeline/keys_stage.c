@@ -173,8 +173,11 @@ static void end_stage(struct load *load, const struct yaml_pair *pair, void *int
 {
     struct pipeline_stage *stage = into;
     const struct yaml *value = &pair->value;
-    bool command = yaml_get(value, "command") != NULL || yaml_get(value, "shell") != NULL;
-    if (!command && yaml_get(value, "to") == NULL && yaml_get(value, "route") == NULL)
+    static const char *const needed[] = {"command", "shell", "to", "route"};
+    bool has_one = false;
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        has_one = has_one || yaml_get(value, needed[i]) != NULL || read_is_meant(load, needed[i]);
+    if (!has_one)
         diagnose_error(load->diagnostics, &pair->key.place,
                        "stage %s does nothing: it needs command, shell, to or route", pair->key.text);
     keys_end_work(load, pair, stage);

@@ -20,7 +20,8 @@ struct load {
     const char *file;   /* that is read now */
     uint64_t expanded;  /* bytes that variables and data made so far */
     struct map topics;  /* declared and other ones: struct pipeline_topic */
-    bool loose;         /* something that names topics could not be read: who feeds whom is not known */
+    const char *meant; /* the key that a wrong one in the mapping that is read now may stand for; NULL: there is none */
+    bool loose;        /* something that names topics could not be read: who feeds whom is not known */
     bool no_memory;
 };
 
@@ -106,6 +107,9 @@ const char *key_type(const struct key *key);
 
 /* Reads what PAIR's value says by the keys of MAPPING. */
 void read_mapping(struct load *load, const struct mapping *mapping, const struct yaml_pair *pair, void *into);
+
+/* Whether a wrong key in the mapping that is read now was meant to be KEY: that it is missing was said then. */
+bool read_is_meant(const struct load *load, const char *key);
 
 /* Whether a value is nothing at all: `orders.vip:`. */
 bool read_is_nothing(const struct yaml *value);

@@ -426,6 +426,11 @@ static bool elsewhere(char hint[LOAD_HINT], const struct mapping *mapping, const
     return false;
 }
 
+bool read_is_meant(const struct load *load, const char *key)
+{
+    return load->meant != NULL && strcmp(load->meant, key) == 0;
+}
+
 static const struct key *find_key(struct load *load, const struct mapping *mapping, const struct yaml *name)
 {
     const char *names[KEYS_MAX];
@@ -434,8 +439,12 @@ static const struct key *find_key(struct load *load, const struct mapping *mappi
         if (strlen(key->name) == name->size && memcmp(key->name, name->text, name->size) == 0)
             return key;
     load->loose = true;
-    if (!elsewhere(hint, mapping, name))
-        load_hint(hint, name->text, names, key_names(mapping, names));
+    if (!elsewhere(hint, mapping, name)) {
+        size_t count = key_names(mapping, names);
+        const char *near = name_nearest(name->text, names, count);
+        load->meant = near != NULL ? near : load->meant;
+        load_hint(hint, name->text, names, count);
+    }
     diagnose_error(load->diagnostics, &name->place, "unknown key '%s' in %s%s%s",
                    fault_quote(shown, name->text, name->size), mapping->what, hint[0] != '\0' ? ": " : "", hint);
     return NULL;
@@ -463,7 +472,7 @@ static void read_pair(struct load *load, const struct mapping *mapping, const st
 static void check_required(struct load *load, const struct mapping *mapping, const struct yaml_pair *pair)
 {
     for (const struct key *key = mapping->keys; key->name != NULL; key++) {
-        if (!key->required || yaml_get(&pair->value, key->name) != NULL)
+        if (!key->required || yaml_get(&pair->value, key->name) != NULL || read_is_meant(load, key->name))
             continue;
         load->loose = true;
         bool named = mapping->named && pair->key.size > 0;
@@ -494,9 +503,12 @@ static void check_rule(struct load *load, const struct key_rule *rule, const str
     const struct yaml_pair *one = yaml_get(&pair->value, rule->one), *other = NULL;
     if (one == NULL)
         return;
-    for (size_t i = 0; rule->others[i] != NULL && other == NULL; i++)
+    bool meant = false;
+    for (size_t i = 0; rule->others[i] != NULL && other == NULL; i++) {
         other = yaml_get(&pair->value, rule->others[i]);
-    if (rule->needs && other == NULL)
+        meant = meant || read_is_meant(load, rule->others[i]);
+    }
+    if (rule->needs && other == NULL && !meant)
         diagnose_error(load->diagnostics, &one->key.place, "'%s' needs %s: %s", rule->one, listed(words, rule->others),
                        rule->why);
     if (!rule->needs && other != NULL)
@@ -516,6 +528,8 @@ void read_mapping(struct load *load, const struct mapping *mapping, const struct
                        yaml_words(value));
         return;
     }
+    const char *outside = load->meant;
+    load->meant = NULL;
     for (size_t i = 0; value->kind == YAML_MAPPING && i < value->count && !load->no_memory; i++)
         read_pair(load, mapping, &value->pairs[i], into);
     check_required(load, mapping, pair);
@@ -523,4 +537,5 @@ void read_mapping(struct load *load, const struct mapping *mapping, const struct
         check_rule(load, rule, pair);
     if (mapping->end != NULL && !load->no_memory)
         mapping->end(load, pair, into);
+    load->meant = outside;
 }
