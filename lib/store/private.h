@@ -140,6 +140,11 @@ enum mp_error store_take_lock(struct store *store, struct fault *fault);
 /* MP_ERR_DENIED for a network file system. */
 enum mp_error store_check_file_system(const char *path, struct fault *fault);
 
+/* Whether PATH has a log beside it: somebody has it open, or has died with it. */
+bool store_has_log(const char *path);
+/* PATH as a URI; ALONE: nobody else has the file and it has no log, so nothing is made beside it. False: too long. */
+bool store_uri(const char *path, bool alone, char *uri, size_t room);
+
 /* The size of a page, which the schema sets. */
 enum { STORE_PAGE = 16384 };
 

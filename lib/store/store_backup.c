@@ -15,7 +15,7 @@ enum { STEP_PAGES = 256 }; /* 4 MiB at a time */
 /* ---- opening to read ------------------------------------------------------------------------------------------ */
 
 /* A log beside it: somebody has it open, or has died with it. */
-static bool has_log(const char *path)
+bool store_has_log(const char *path)
 {
     char name[4200];
     struct stat status;
@@ -24,7 +24,7 @@ static bool has_log(const char *path)
 }
 
 /* PATH as a URI: what is not plain becomes %XX. */
-static bool uri_of(const char *path, bool alone, char *uri, size_t room)
+bool store_uri(const char *path, bool alone, char *uri, size_t room)
 {
     size_t size = (size_t)snprintf(uri, room, "file:");
     for (const unsigned char *at = (const unsigned char *)path; *at && size + 20 < room; at++) {
@@ -52,7 +52,7 @@ static enum mp_error open_reading(const char *path, bool alone, int *version, st
         return fault_memory(fault);
     }
     store->lock = -1;
-    int code = uri_of(path, alone, uri, sizeof uri)
+    int code = store_uri(path, alone, uri, sizeof uri)
                    ? sqlite3_open_v2(
                          uri, &store->database,
                          SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL)
@@ -235,7 +235,7 @@ static enum mp_error verify(const char *path, bool alone, struct fault *fault)
 
 enum mp_error store_verify(const char *path, struct fault *fault)
 {
-    return verify(path, !has_log(path), fault);
+    return verify(path, !store_has_log(path), fault);
 }
 
 /* ---- copying -------------------------------------------------------------------------------------------------- */
@@ -317,7 +317,7 @@ static enum mp_error copy_beside(const char *from, bool live, const char *to, ch
     if (size < 0 || (size_t)size >= room)
         return fault_set(fault, MP_ERR_TOO_LARGE, "a path of more than %zu bytes", room - 8);
     int version;
-    enum mp_error error = open_reading(from, !live && !has_log(from), &version, &store, fault);
+    enum mp_error error = open_reading(from, !live && !store_has_log(from), &version, &store, fault);
     if (error)
         return error;
     int descriptor = mkstemp(name); /* mode 0600 */
@@ -385,7 +385,7 @@ static enum mp_error put_aside(const char *path, const char *replaced, struct fa
         code = sqlite3_exec(database, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL);
     sqlite3_close_v2(database);
     bool damaged = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
-    if (!damaged && (code != SQLITE_OK || has_log(path)))
+    if (!damaged && (code != SQLITE_OK || store_has_log(path)))
         return fault_set(fault, MP_ERR_BUSY, "%s: another program has it open", path);
     unlink(kept);
     if (rename(log, kept) != 0 && errno != ENOENT)

@@ -20,6 +20,8 @@ teardown() {
     start sent bash -c 'seq 100001 600000 | msend -t t'
     mrelay backup copy.db
     assert_file_permission 600 copy.db
+    mtrace audit --store copy.db
+    mtrace audit
     wait "$started_pid"
     end "$relay_pid"
     start_relay -r copy --store "$PWD/copy.db"

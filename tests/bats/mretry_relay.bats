@@ -125,6 +125,7 @@ setting() {
     wait "$pid" || code=$?
     assert_equal "$code" 65
     assert_equal "$(mretry list -t bad --json | jq -r .data)" $'one\ntwo'
+    mtrace audit
 }
 
 @test "every wrong command line is told" {

@@ -248,6 +248,7 @@ taken_by() {
     until_true replayed_all
     mrecv -t many -g work -e | sort -n >got
     seq 20000 | cmp - got
+    mtrace audit
 }
 
 @test "a relay that is killed during a replay loses and doubles nothing" {
@@ -265,6 +266,7 @@ taken_by() {
     until_true replayed_all
     mrecv -t many -g work -e | sort -n >got
     seq 20000 | cmp - got
+    mtrace audit
 }
 
 @test "discard asks, and --yes does not" {

@@ -71,7 +71,8 @@ second_relay() {
     mrecv -t once -g g -e >/dev/null
     mrecv -t orders -g all -e >/dev/null
     mrecv -t orders -g bill -n 5 -- sh -c 'read -r n; [ "$((n % 7))" != 0 ]' || :
-    start held mrecv -t orders -g ship -- sh -c 'echo began; exec sleep 60'
+    start held mrecv -t orders -g ship -- sh -c 'echo began; exec sleep 5'
+    holder_pid=$started_pid
     until_true grep -q began held
     msend -t orders -d last
 }
@@ -82,6 +83,7 @@ make_store() {
     cp s/msgpipe/default.db early.db
     second_relay
     end "$relay_pid" KILL || true
+    end "$holder_pid" KILL || true
     tools_teardown || :
     cp s/msgpipe/default.db base.db
     cp s/msgpipe/default.db-wal base.db-wal

@@ -103,4 +103,7 @@ YAML
     sed 's/.*/<(&)/' lines | sort | cmp - came
     end "$runner_pid"
     assert_equal "$ended_code" 0
+    mtrace audit
+    kill_one "$relay_pid"
+    mtrace audit
 }

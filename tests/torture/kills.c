@@ -153,6 +153,8 @@ static void load(struct torture *torture)
         kill_one(torture);
         if (i % 4 == 3)
             plan_note_depths(torture);
+        if (i % 8 == 7)
+            end_audit(torture); /* under load, and soon after a kill */
     }
 }
 

@@ -198,6 +198,15 @@ static void note_numbers(struct torture *torture)
     json_decref(topics);
 }
 
+void end_audit(struct torture *torture)
+{
+    char path[TOOL_BYTES];
+    torture_tool(torture, path, "mtrace");
+    char *words[] = {path, "audit", "-r", "torture", "--wait", TORTURE_PATIENCE, NULL};
+    if (torture_run(torture, words, "audit") != 0)
+        torture_give_up(torture, "the audit found something: see audit in the folder");
+}
+
 void end_wind_up(struct torture *torture)
 {
     static const enum role consumers[] = {CONSUMER, MRECV, MRETRY};
@@ -226,5 +235,7 @@ void end_wind_up(struct torture *torture)
     for (unsigned i = 0; i < 3; i++)
         torture_tell(torture, consumers[i]);
     note_numbers(torture);
+    end_audit(torture);
     torture_tell(torture, RELAY);
+    end_audit(torture);
 }
