@@ -350,7 +350,7 @@ static enum mp_error give_published(struct trace_spans *spans, const struct many
     span->id = span_of(&known, span->topic, NULL, 0);
     span->offset = many->first;
     span->count = many->count;
-    span->service = service_of(spans, event->session);
+    span->service = service_of(spans, span->session);
     set_maker(spans, many, event, (uint32_t)(many->first - many->begin));
     span->links_count = 0;
     if (many->count == 1)
@@ -416,6 +416,8 @@ static enum mp_error on_published(struct trace_spans *spans, const struct store_
     span->type = "send";
     span->kind = SPAN_PRODUCER;
     span->session = event->session;
+    if (event->due && many.lineage) /* delayed: its sender has long gone, but its frame has the sender's number */
+        span->session = many.lineage->producer;
     span->end = wall(spans, event->due ? event->due : event->time);
     span->start = start_of(many.lineage, event->session, span->end);
     return each(spans, &many, tell_published, event);

@@ -175,6 +175,14 @@ run_orders() {
 ["publish y","0af7651916cd43dd8448eb211c80319c",false,true]'
 }
 
+@test "a delayed message was published by its sender, and that was over when the relay had taken it" {
+    start_relay
+    msend -t x --delay 200ms -d later
+    mrecv -t x -g g -n 1 --wait 10s >/dev/null
+    run spans 'map(select(.kind == 4))[] | [.name, .service, ((.endTimeUnixNano[:-3] | tonumber) - (.startTimeUnixNano[:-3] | tonumber) < 150000)]' < <(mtrace export --otlp)
+    assert_output '["publish x","msend",true]'
+}
+
 @test "of many messages that went together there is one span, with links to 64" {
     start_relay
     seq 1000 | msend -t x
@@ -276,6 +284,7 @@ run_orders() {
     run -64 mtrace export
     assert_output --partial 'in which form? --otlp or --zipkin'
     run -64 mtrace export --otlp --zipkin
+    run -64 mtrace export --otlp --follow --until 5m
     start_relay
     run mtrace export --otlp --to https://host
     assert_failure

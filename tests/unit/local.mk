@@ -317,6 +317,10 @@ unit_tests += %D%/test_trace_events
 %C%_test_trace_events_SOURCES = %D%/test_trace_events.c %D%/time_rig.c %D%/time_rig.h
 %C%_test_trace_events_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_trace_spans
+%C%_test_trace_spans_SOURCES = %D%/test_trace_spans.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_trace_spans_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_trace_pair
 %C%_test_trace_pair_SOURCES = %D%/test_trace_pair.c %D%/time_rig.c %D%/time_rig.h
 %C%_test_trace_pair_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
