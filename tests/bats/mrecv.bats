@@ -164,10 +164,10 @@ teardown() {
 }
 
 @test "on a terminal control characters are escaped" {
-    type script >/dev/null 2>&1 || skip 'there is no script(1)'
+    need_terminal
     start_relay
     printf 'a\033[31mb\rc' | msend -t x -F whole
-    script -qec 'mrecv -t x -e' /dev/null >typescript </dev/null || skip 'script(1) is another one here'
+    script -qec 'mrecv -t x -e' /dev/null >typescript </dev/null
     run tr -d '\r' <typescript
     assert_output 'a\x1b[31mb\rc'
 }
@@ -313,7 +313,7 @@ teardown() {
 }
 
 @test "a group that makes a topic is told so on a terminal, with the nearest that is there" {
-    command -v script >/dev/null || skip 'script(1) is not here'
+    need_terminal
     start_relay
     msend -t orders.new -d x
     run script -qec 'mrecv -t orders.nwe -g bill -e' /dev/null

@@ -189,7 +189,7 @@ teardown() {
 }
 
 @test "purge asks on a terminal" {
-    type script >/dev/null 2>&1 || skip 'there is no script(1)'
+    need_terminal
     start_relay
     seq 1 100 | msend -t t
     script -qec 'mrelay topics purge t' /dev/null <<<n >answer || true

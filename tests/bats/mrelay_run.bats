@@ -284,7 +284,7 @@ END
 }
 
 @test "status --watch stays within the terminal" {
-    type script >/dev/null 2>&1 || skip 'there is no script(1)'
+    need_terminal
     run_pipeline shout.yaml
     start typescript script -qec 'stty rows 8 cols 30; exec mrelay status --watch' /dev/null
     local watch=$started_pid

@@ -87,7 +87,7 @@ ids() {
 }
 
 @test "what a letter holds is harmless on a terminal" {
-    command -v script >/dev/null || skip 'script(1) is not here'
+    need_terminal
     printf '\033]0;title\007' | mretry -F whole --max-retries 0 --dead-file dead -- \
         sh -c 'printf "\033[31mred" >&2; exit 9' 2>/dev/null || assert_equal $? 65
     run script -qec 'NO_COLOR=1 mretry list --dead-file dead; NO_COLOR=1 mretry show --dead-file dead' /dev/null

@@ -194,7 +194,7 @@ taken_by() {
 }
 
 @test "a terminal is shown how far a replay has come" {
-    command -v script >/dev/null || skip 'script(1) is not here'
+    need_terminal
     start_relay
     mrelay set group many work retry.max_retries=0 2>/dev/null
     seq 100 | msend -t many

@@ -102,3 +102,8 @@ until_true() {
 has_lines() {
     [[ -f $2 && $(wc -l <"$2") -ge $1 ]]
 }
+
+# Skips the test where script(1) is not there, is another one, or has no terminals to give (a bare chroot).
+need_terminal() {
+    script -qec true /dev/null >/dev/null 2>&1 </dev/null || skip 'script(1) makes no terminal here'
+}
