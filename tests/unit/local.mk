@@ -225,7 +225,7 @@ unit_tests += %D%/test_client
 
 unit_tests += %D%/test_client_link
 %C%_test_client_link_SOURCES = %D%/test_client_link.c %D%/link_rig.c %D%/link_rig.h \
-	%D%/server_rig.c %D%/server_rig.h %D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c $(folder) $(folder)
+	%D%/server_rig.c %D%/server_rig.h %D%/fake_relay.c %D%/fake_relay.h %D%/fake_network.c $(folder)
 %C%_test_client_link_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_client_settle
