@@ -95,6 +95,8 @@ static void fill(struct trace_view *view, const struct trace_row *row, struct ce
     char number[TRACE_NAME_TEXT];
     bool has_group = row->passage.group != 0;
     trace_time_text(view, trace_log_wall(view->log, row->match.time), cells->time);
+    if (view->terminal) /* milliseconds will do */
+        cells->time[strlen(cells->time) - 3] = '\0';
     snprintf(cells->place, sizeof cells->place, "%s@%" PRIu64,
              trace_log_topic_name(view->log, row->match.topic, number), row->match.offset);
     snprintf(cells->group, sizeof cells->group, "%s",
@@ -170,7 +172,7 @@ static enum mp_error put_text(struct trace_picture *picture, const struct trace_
     if (picture->view->terminal && list->count > 0) {
         char time[TRACE_TIME_TEXT];
         trace_time_text(picture->view, trace_log_wall(picture->view->log, list->rows[0].match.time), time);
-        error = put_heading(picture, place, group, strlen(time));
+        error = put_heading(picture, place, group, strlen(time) - 3);
     }
     for (size_t i = 0; !error && i < list->count; i++)
         error = put_row(picture, &list->rows[i], place, group);

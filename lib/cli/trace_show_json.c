@@ -1,6 +1,7 @@
 /* The life of messages, for programs: an object a line. */
 #include "cli/trace_show.h"
 
+#include "message/attributes.h"
 #include "message/formats.h"
 #include "message/trace.h"
 
@@ -91,6 +92,22 @@ static json_t *passage_of(struct trace_picture *picture, const struct trace_node
     return object;
 }
 
+/* What is kept as hashes is told while the message is there. */
+static void set_texts(const struct trace_picture *picture, json_t *object, const struct trace_match *match)
+{
+    static const enum attribute_code codes[] = {ATTRIBUTE_PARTITIONKEY, ATTRIBUTE_CAUSATIONID, ATTRIBUTE_CORRELATIONID};
+    static const char *const names[] = {"key", "cause", "correlation"};
+    struct trace_message message;
+    if (trace_read_message(picture->view->log, match, &message))
+        return;
+    for (size_t i = 0; i < sizeof codes / sizeof *codes && message.record.attributes_size > 0; i++) {
+        struct attribute attribute;
+        if (attribute_known(message.record.attributes, message.record.attributes_size, codes[i], &attribute))
+            json_object_set_new(object, names[i], text_of(attribute.value, attribute.value_size));
+    }
+    json_object_set_new(object, "bytes", json_integer((json_int_t)message.record.size));
+}
+
 static json_t *node_of(struct trace_picture *picture, const struct trace_node *node, enum mp_error *error,
                        struct fault *fault)
 {
@@ -106,6 +123,7 @@ static json_t *node_of(struct trace_picture *picture, const struct trace_node *n
     set_value(object, "origin", &match->origin);
     set_value(object, "trace", &match->trace);
     set_value(object, "cause", &match->cause);
+    set_texts(picture, object, match);
     json_object_set_new(object, match->scheduled ? "due_us" : "stored_us", time_of(picture, match->time));
     if (match->due)
         json_object_set_new(object, "taken_us", time_of(picture, match->due));

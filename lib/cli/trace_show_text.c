@@ -243,8 +243,7 @@ static void put_attempt(struct pen *pen, const struct trace_attempt *attempt)
 }
 
 /* What stands behind the bar. */
-static void put_end(struct pen *pen, const struct trace_node *node, const struct trace_passage *passage,
-                    struct fault *fault)
+static void put_end(struct pen *pen, const struct trace_node *node, const struct trace_passage *passage)
 {
     const struct trace_attempt *last = passage->attempts_count ? &passage->attempts[passage->attempts_count - 1] : NULL;
     int64_t now = trace_log_now(pen->picture->view->log);
@@ -267,13 +266,26 @@ static void put_end(struct pen *pen, const struct trace_node *node, const struct
     }
     put(pen, " ");
     put_duration(pen, now - passage->since);
-    if (passage->state == STATE_LEASED) {
+    if (passage->state == STATE_LEASED)
         put_consumer(pen, last ? last->session : 0);
-        return;
-    }
-    put(pen, ", ");
+}
+
+/* What it waits for, on a line of its own. */
+static void put_wait(struct pen *pen, const struct trace_node *node, const struct trace_passage *passage,
+                     struct fault *fault)
+{
+    struct buffer words = {0};
+    size_t start = pen->out->size;
     if (!pen->error)
-        pen->error = trace_wait_words(pen->picture, node, passage, pen->out, fault);
+        pen->error = trace_wait_words(pen->picture, node, passage, &words, fault);
+    if (!pen->error && words.size > 0) {
+        put(pen, pen->indent);
+        put(pen, "    waits ");
+        if (!pen->error)
+            pen->error = buffer_append(pen->out, words.data, words.size);
+        end_line(pen, start);
+    }
+    buffer_free(&words);
 }
 
 static void put_passage(struct pen *pen, const struct trace_node *node, const struct trace_passage *passage,
@@ -289,11 +301,12 @@ static void put_passage(struct pen *pen, const struct trace_node *node, const st
         put(pen, " ");
     put(pen, " ");
     put_bar(pen, passage);
-    put_end(pen, node, passage, fault);
+    put_end(pen, node, passage);
     end_line(pen, start);
     if (passage->attempts_count > 1 || (passage->attempts_count == 1 && mark_of(passage->attempts[0].outcome) == 'x'))
         for (size_t i = 0; i < passage->attempts_count; i++)
             put_attempt(pen, &passage->attempts[i]);
+    put_wait(pen, node, passage, fault);
 }
 
 /* ---- messages ------------------------------------------------------------------------------------------------- */

@@ -44,11 +44,11 @@ static const json_t *find_stage(const struct trace_picture *picture, const char 
 static enum mp_error put_stage(const json_t *stage, struct buffer *out)
 {
     const char *state = admin_string(stage, "state"), *why = admin_string(stage, "why");
-    const char *words = !strcmp(state, "open")     ? "its stage's breaker is open"
-                        : !strcmp(state, "full")   ? "an output of its stage is full"
-                        : !strcmp(state, "paused") ? "its stage pauses"
-                        : !strcmp(state, "failed") ? "its stage has failed"
-                                                   : "its stage does not run";
+    const char *words = !strcmp(state, "open")     ? "for its stage, whose breaker is open"
+                        : !strcmp(state, "full")   ? "for its stage, of which an output is full"
+                        : !strcmp(state, "paused") ? "for its stage, which pauses"
+                        : !strcmp(state, "failed") ? "for its stage, which has failed"
+                                                   : "for its stage, which does not run";
     enum mp_error error = buffer_append_string(out, words);
     if (!error && *why)
         error = buffer_append_string(out, ": ");

@@ -344,6 +344,7 @@ enum mp_error store_read_hashes(struct store *store, uint32_t topic, uint64_t of
  * Which events are meant. What concerns no topic or no group is meant whatever the lists say (a publication concerns no
  * group, a session neither). KINDS: 1 << kind, joined by |; 0 and NULL: all.
  */
+enum { STORE_PREFIXES = 32 };
 struct store_event_filter {
     uint64_t after; /* ids above */
     uint64_t below; /* ids below; 0: all */
@@ -355,8 +356,10 @@ struct store_event_filter {
     uint64_t session; /* 0: any */
     bool covers;      /* only those whose span meets `offset` to `to`, and moves of a group */
     uint64_t offset;
-    uint64_t to;       /* below `offset`: that one alone */
-    size_t note_above; /* only those whose note has more bytes; 0: all */
+    uint64_t to;              /* below `offset`: that one alone */
+    size_t note_above;        /* only those whose note has more bytes, or begins with one of `prefixes`; 0: all */
+    const uint64_t *prefixes; /* little-endian */
+    size_t prefixes_count;    /* STORE_PREFIXES at most */
     bool newest_first;
     /*
      * For walks over very many: of an event only id, kind, topic, first, count and note are told, and checksums are not

@@ -1,5 +1,8 @@
 #include "store/private.h"
 
+#include "base/buffer.h"
+
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +12,7 @@
  * has a statement of its own, since its text follows from what is asked for.
  */
 
-enum { TEXT_BYTES = 4096, LISTED_MOST = 256 };
+enum { TEXT_BYTES = 8192, LISTED_MOST = 256 };
 
 struct text {
     char bytes[TEXT_BYTES];
@@ -56,6 +59,33 @@ static void add_kinds(struct text *text, const struct store_event_filter *filter
         add(text, " AND " STORE_RARE_CONDITION);
 }
 
+/* The notes that begin with PREFIX: from it to what follows it, as bytes. */
+static void add_prefix(struct text *text, uint64_t prefix)
+{
+    uint8_t bytes[8];
+    store_u64(bytes, prefix);
+    add(text, " OR (note >= x'%016" PRIx64 "'", __builtin_bswap64(prefix));
+    for (size_t i = sizeof bytes; i-- > 0;)
+        if (bytes[i]++ != UINT8_MAX) {
+            add(text, " AND note < x'");
+            for (size_t at = 0; at < sizeof bytes; at++)
+                add(text, "%02x", bytes[at]);
+            add(text, "'");
+            break;
+        }
+    add(text, ")");
+}
+
+static void add_notes(struct text *text, const struct store_event_filter *filter)
+{
+    if (filter->note_above == 0)
+        return;
+    add(text, " AND (length(note) > %zu", filter->note_above);
+    for (size_t i = 0; i < filter->prefixes_count; i++)
+        add_prefix(text, filter->prefixes[i]);
+    add(text, ")");
+}
+
 static void make_text(struct text *text, const struct store_event_filter *filter)
 {
     add(text, "SELECT %s FROM events WHERE id > ?1 AND id < ?2",
@@ -67,8 +97,7 @@ static void make_text(struct text *text, const struct store_event_filter *filter
         add(text, " AND session = ?3");
     if (filter->covers)
         add(text, " AND (first <= ?5 AND first + max(span, count) > ?4 OR kind = %d)", EVENT_GRANTED);
-    if (filter->note_above)
-        add(text, " AND length(note) > %zu", filter->note_above);
+    add_notes(text, filter);
     add(text, " ORDER BY id%s", filter->newest_first ? " DESC" : "");
 }
 

@@ -39,7 +39,7 @@ static bool is_same_place(const struct trace_match *one, const struct trace_matc
     return one->topic == other->topic && one->offset == other->offset && one->scheduled == other->scheduled;
 }
 
-static enum mp_error add_match(struct trace_matches *matches, const struct trace_match *match)
+enum mp_error trace_matches_add(struct trace_matches *matches, const struct trace_match *match)
 {
     if (matches->count == matches->capacity) {
         size_t capacity = matches->capacity ? 2 * matches->capacity : 8;
@@ -74,7 +74,6 @@ struct searching {
     size_t before;      /* matches that were there before, */
     size_t row;         /* and before this row */
     bool is_light;      /* of `match` only the place is known */
-    bool met;           /* a message that is meant, also one that was there before */
     struct buffer note; /* where a lineage is made of a frame */
 };
 
@@ -130,7 +129,6 @@ static enum mp_error complete(struct searching *searching)
 static enum mp_error take_match(struct searching *searching, const struct lineage *lineage, uint32_t index)
 {
     enum mp_error error = searching->is_light ? complete(searching) : MP_OK;
-    searching->met = true;
     struct trace_match match = searching->match;
     match.offset += index;
     if (error || is_there(searching, &match))
@@ -142,7 +140,7 @@ static enum mp_error take_match(struct searching *searching, const struct lineag
         return ENOUGH;
     }
     describe(&match, lineage, index);
-    return add_match(searching->matches, &match);
+    return trace_matches_add(searching->matches, &match);
 }
 
 static enum mp_error search_lineage(struct searching *searching, const struct lineage *lineage)
@@ -182,7 +180,7 @@ static enum mp_error take_first(void *context, const struct store_event *event)
 {
     struct searching *searching = context;
     enum mp_error error = search_event(context, event);
-    return !error && searching->met ? ENOUGH : error;
+    return !error && searching->matches->count > 0 ? ENOUGH : error;
 }
 
 enum { BARE = 24 }; /* bytes of a lineage that says nothing of its messages but who they are */
@@ -194,60 +192,51 @@ static bool can_follow(const struct trace_wanted *wanted)
            (wanted->column == LINEAGE_ORIGIN || wanted->column == LINEAGE_ID || wanted->column == LINEAGE_TRACE);
 }
 
-/*
- * A client's messages are derived from its session, whose lower half is the second in which it was made by the relay's
- * wall clock: so its publications are looked for from there on, up to the one that is meant.
- */
-static enum mp_error search_session(struct searching *searching, const struct trace_wanted *wanted, struct fault *fault)
-{
-    enum { MARGIN = 60 };
-    struct trace_log *log = searching->log;
-    const struct trace_search *whole = searching->search;
-    int64_t made = (int64_t)(wanted->from.high & UINT32_MAX), now = trace_log_wall(log, trace_log_now(log)) / 1000000;
-    size_t before = searching->matches->count;
-    struct trace_search one = {.wanted = wanted, .wanted_count = 1, .most = before + 1};
-    struct store_event_filter filter = {
-        .below = whole->below, .kinds = 1u << EVENT_PUBLISHED, .session = wanted->from.high, .light = true};
-    if (made > now + MARGIN || before >= whole->most) /* nobody's session */
-        return MP_OK;
-    enum mp_error error = trace_log_at(log, trace_log_time(log, (made - MARGIN) * 1000000), &filter.after, fault);
-    if (error)
-        return error;
-    filter.after = filter.after > 0 ? filter.after - 1 : 0;
-    if (whole->after > filter.after)
-        filter.after = whole->after;
-    searching->search = &one;
-    searching->met = false;
-    error = trace_log_each(log, &filter, take_first, searching, fault);
-    searching->search = whole;
-    searching->before = searching->matches->count; /* the walks that follow can meet it again */
-    return error == ENOUGH ? MP_OK : error;
-}
-
 static enum mp_error search_log(struct searching *searching, struct fault *fault)
 {
     const struct trace_search *search = searching->search;
+    uint64_t producers[STORE_PREFIXES];
     struct store_event_filter filter = {.after = search->after,
                                         .below = search->below,
                                         .kinds = 1u << EVENT_PUBLISHED,
                                         .topics = search->topics,
                                         .topics_count = search->topics_count,
+                                        .note_above = BARE,
+                                        .prefixes = producers,
                                         .light = true};
-    bool is_bare_meant = false;
-    enum mp_error error = MP_OK;
-    for (size_t i = 0; !error && i < search->wanted_count; i++) {
+    for (size_t i = 0; i < search->wanted_count && filter.note_above; i++) {
         const struct trace_wanted *wanted = &search->wanted[i];
-        bool is_one = wanted->from.high == wanted->to.high && wanted->from.low == wanted->to.low;
         if (!can_follow(wanted))
             continue;
-        if (search->quick && is_one)
-            error = search_session(searching, wanted, fault);
+        if (wanted->from.high != wanted->to.high || filter.prefixes_count == STORE_PREFIXES)
+            filter.note_above = 0; /* all have to be looked at */
         else
-            is_bare_meant = true;
+            producers[filter.prefixes_count++] = wanted->from.high; /* a lineage begins with it */
     }
-    if (!is_bare_meant)
-        filter.note_above = BARE;
-    return error ? error : trace_log_each(searching->log, &filter, search_event, searching, fault);
+    return trace_log_each(searching->log, &filter, search_event, searching, fault);
+}
+
+/*
+ * Nearly all ids are derived from the session that published the message, whose lower half is the second in which it was
+ * made by the relay's wall clock: so ID is looked for among its publications, from there on, up to the one that is meant.
+ */
+static enum mp_error search_session(struct trace_log *log, const struct lineage_value *id,
+                                    struct trace_matches *matches, struct fault *fault)
+{
+    enum { MARGIN = 60 };
+    const struct trace_wanted wanted = trace_wanted_value(LINEAGE_ID, id);
+    const struct trace_search search = {.wanted = &wanted, .wanted_count = 1, .most = 1};
+    struct searching searching = {.log = log, .search = &search, .matches = matches};
+    struct store_event_filter filter = {.kinds = 1u << EVENT_PUBLISHED, .session = id->high, .light = true};
+    int64_t made = (int64_t)(id->high & UINT32_MAX), now = trace_log_wall(log, trace_log_now(log)) / 1000000;
+    if (made > now + MARGIN) /* nobody's session */
+        return MP_OK;
+    enum mp_error error = trace_log_at(log, trace_log_time(log, (made - MARGIN) * 1000000), &filter.after, fault);
+    if (error)
+        return error;
+    filter.after = filter.after > 0 ? filter.after - 1 : 0;
+    error = trace_log_each(log, &filter, take_first, &searching, fault);
+    return error == ENOUGH ? MP_OK : error;
 }
 
 /* ---- among messages
@@ -573,7 +562,7 @@ static enum mp_error find_place(struct trace_log *log, const struct trace_topic 
     uint64_t end;
     enum mp_error error = trace_find_place(log, topic->id, offset, &match, fault);
     if (!error)
-        return add_match(matches, &match) ? fault_memory(fault) : MP_OK;
+        return trace_matches_add(matches, &match) ? fault_memory(fault) : MP_OK;
     if (error != MP_ERR_NOT_FOUND)
         return error;
     if ((error = trace_log_end(log, topic->id, &end, fault)))
@@ -601,12 +590,9 @@ enum mp_error trace_find(struct trace_log *log, const char *text, size_t most, s
     struct trace_search search = {.wanted = wanted, .wanted_count = 1, .most = most};
     if (exact.kind == LINEAGE_HASH && read_prefix(text, size, &from, &to))
         wanted[search.wanted_count++] = (struct trace_wanted){LINEAGE_ID, from, to};
-    search.quick = search.log_only = exact.kind == LINEAGE_EXACT;
-    enum mp_error error = trace_search(log, &search, matches, fault);
-    if (!error && matches->count == 0 && search.quick) {
-        search.quick = search.log_only = false;
+    enum mp_error error = exact.kind == LINEAGE_EXACT ? search_session(log, &exact, matches, fault) : MP_OK;
+    if (!error && matches->count == 0)
         error = trace_search(log, &search, matches, fault);
-    }
     if (error || matches->count > 0)
         return error;
     if (read_prefix(text, size, &from, &to)) {

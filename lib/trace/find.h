@@ -33,6 +33,8 @@ struct trace_matches {
     bool more; /* there were more than were wanted */
 };
 void trace_matches_free(struct trace_matches *matches);
+/* Adds MATCH at the end. MP_ERR_MEMORY. */
+enum mp_error trace_matches_add(struct trace_matches *matches, const struct trace_match *match);
 
 /* One of the things that messages are looked for by: COLUMN says something from FROM to TO of them (of one kind). */
 struct trace_wanted {
@@ -49,19 +51,12 @@ struct trace_search {
     size_t topics_count;
     uint64_t after; /* publications whose events have higher ids, */
     uint64_t below; /* and lower ones; 0: all */
-    bool quick;     /* see below */
     bool log_only;  /* neither in the schedule nor among messages of before the oldest event */
     bool newest;    /* the newest of them, else the oldest */
     size_t most;    /* matches, with those that are there already */
 };
 
-/*
- * Adds to MATCHES what SEARCH finds; what is there already is not added again.
- *
- * A quick one passes over publications of which nothing is said but the identity that their sender's count gives them:
- * they are told by the session that published them, as nearly all are, since a client's session is what its messages
- * are derived from. What somebody else derived (an outbox) is missed.
- */
+/* Adds to MATCHES what SEARCH finds; what is there already is not added again. */
 enum mp_error trace_search(struct trace_log *log, const struct trace_search *search, struct trace_matches *matches,
                            struct fault *fault);
 

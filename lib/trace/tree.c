@@ -1,11 +1,12 @@
 #include "trace/tree.h"
 
 #include "base/memory.h"
+#include "message/trace.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 6, WANTED = 96 };
+enum { ROUNDS = 6, WANTED = 96, COMPANIONS = 64 };
 
 const char *trace_relation_name(enum trace_relation relation)
 {
@@ -67,11 +68,11 @@ static void want_around(struct gathering *gathering, const struct trace_match *m
     }
 }
 
-/* Where what belongs to the message begins: with itself, when it began its trace. */
+/* Where what belongs to the message begins: with itself, when its own client began its trace with it. */
 static uint64_t begins(const struct trace_match *match)
 {
     bool is_first = trace_value_is(&match->trace, &match->origin) && match->cause.kind == LINEAGE_NONE &&
-                    match->correlation.kind == LINEAGE_NONE;
+                    match->correlation.kind == LINEAGE_NONE && match->origin.high == match->session;
     return is_first && match->event > 0 ? match->event - 1 : 0;
 }
 
@@ -90,7 +91,6 @@ static enum mp_error gather(struct trace_log *log, struct trace_matches *matches
         const struct trace_search search = {.wanted = gathering.wanted + gathering.searched,
                                             .wanted_count = gathering.wanted_count - gathering.searched,
                                             .after = round > 0 ? 0 : after,
-                                            .quick = true,
                                             .log_only = round > 0,
                                             .most = most};
         enum mp_error error = trace_search(log, &search, matches, fault);
@@ -140,16 +140,40 @@ static bool is_settled_with(const struct trace_node *node, const struct trace_no
     return false;
 }
 
+/* Whether the parent that NODE's traceparent names is OTHER: what was done with it, at its publication or a delivery. */
+static bool is_parent(const struct trace_log *log, const struct trace_node *node, const struct trace_node *other)
+{
+    char topic[TRACE_NAME_TEXT], group[TRACE_NAME_TEXT];
+    const struct trace_match *match = &other->match;
+    struct trace_place place = {.topic = trace_log_topic_name(log, match->topic, topic), .offset = match->offset};
+    if (node->match.parent.kind == LINEAGE_NONE || match->scheduled)
+        return false;
+    for (size_t i = 0; i < other->history.count; i++) {
+        const struct trace_passage *passage = &other->history.passages[i];
+        place.group = trace_log_group_name(log, passage->group, group);
+        for (size_t at = 0; at < passage->attempts_count; at++) {
+            place.attempt = passage->attempts[at].number;
+            if (trace_span(match->origin.high, match->origin.low, &place) == node->match.parent.low)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* How the message at AT can have come of the one at OTHER, which was before it. */
 static enum trace_relation relate(const struct trace_log *log, const struct trace_node *node,
                                   const struct trace_node *other)
 {
     const struct trace_topic *topic = trace_log_topic(log, node->match.topic);
-    if (trace_value_is(&node->match.origin, &other->match.origin))
-        return topic && topic->letters ? TRACE_LETTER : TRACE_REPLAY;
+    if (trace_value_is(&node->match.origin, &other->match.origin)) {
+        const struct trace_topic *before = trace_log_topic(log, other->match.topic);
+        if (topic && topic->letters)
+            return TRACE_LETTER;
+        return before && before->letters ? TRACE_REPLAY : TRACE_EFFECT; /* a stage can hand it on as it is */
+    }
     if (trace_value_is(&node->match.cause, &other->match.id))
         return TRACE_EFFECT;
-    if (is_settled_with(node, other))
+    if (is_settled_with(node, other) || is_parent(log, node, other))
         return TRACE_EFFECT;
     if (trace_value_is(&node->match.correlation, &other->match.id) ||
         trace_value_is(&node->match.correlation, &other->match.correlation))
@@ -158,12 +182,15 @@ static enum trace_relation relate(const struct trace_log *log, const struct trac
 }
 
 /*
- * A kinship that is nearer goes before one that is less so; of the same, together with a settlement, then the latest.
+ * How near OTHER is: the same message elsewhere is nearest, then a cause, then a request; of two the one that was settled
+ * together with the publication of NODE, then the later one.
  */
 static unsigned rank(enum trace_relation relation, const struct trace_node *node, const struct trace_node *other)
 {
-    static const unsigned ranks[] = {[TRACE_LETTER] = 6, [TRACE_REPLAY] = 6, [TRACE_EFFECT] = 3, [TRACE_REPLY] = 1};
-    return ranks[relation] + (relation == TRACE_EFFECT && is_settled_with(node, other));
+    unsigned nearness = relation == TRACE_REPLY ? 1 : 3;
+    if (trace_value_is(&node->match.origin, &other->match.origin))
+        nearness = 5;
+    return nearness + is_settled_with(node, other);
 }
 
 static void find_parent(struct trace_tree *tree, const struct trace_log *log, size_t at)
@@ -274,6 +301,69 @@ static enum mp_error make_nodes(struct trace_tree *tree, struct trace_log *log, 
     return error;
 }
 
+/* What was published together with a settlement: found among the events of its moment. */
+struct companion {
+    struct trace_matches *matches;
+    uint64_t request;
+};
+
+static enum mp_error take_companion(void *context, const struct store_event *event)
+{
+    struct companion *companion = context;
+    struct trace_match match;
+    for (uint32_t i = 0; event->request == companion->request && i < event->count && i < COMPANIONS; i++) {
+        if (trace_match_read(event, event->first + i, &match))
+            return MP_OK;
+        enum mp_error error = trace_matches_add(companion->matches, &match);
+        if (error)
+            return error;
+    }
+    return MP_OK;
+}
+
+static bool has_companion(const struct trace_tree *tree, const struct trace_attempt *attempt)
+{
+    for (size_t i = 0; i < tree->count; i++)
+        if (tree->nodes[i].match.session == attempt->session && tree->nodes[i].match.request == attempt->request)
+            return true;
+    return false;
+}
+
+static enum mp_error find_companions(const struct trace_tree *tree, struct trace_log *log,
+                                     const struct trace_attempt *attempt, struct trace_matches *matches,
+                                     struct fault *fault)
+{
+    struct companion companion = {matches, attempt->request};
+    struct store_event_filter filter = {.kinds = 1u << EVENT_PUBLISHED, .session = attempt->session};
+    if (attempt->outcome != EVENT_ACKED || attempt->request == 0 || has_companion(tree, attempt))
+        return MP_OK;
+    enum mp_error error = trace_log_at(log, attempt->ended, &filter.after, fault);
+    if (!error)
+        error = trace_log_at(log, attempt->ended + 1, &filter.below, fault);
+    if (error)
+        return error;
+    filter.after = filter.after > 0 ? filter.after - 1 : 0;
+    return trace_log_each(log, &filter, take_companion, &companion, fault);
+}
+
+/*
+ * An aggregate names no cause and begins a trace: what it makes of messages is known by their being settled with it.
+ * Adds such publications to MATCHES.
+ */
+static enum mp_error gather_companions(const struct trace_tree *tree, struct trace_log *log,
+                                       struct trace_matches *matches, struct fault *fault)
+{
+    unsigned looked = 0;
+    enum mp_error error = MP_OK;
+    for (size_t i = 0; i < tree->count; i++)
+        for (size_t at = 0; at < tree->nodes[i].history.count; at++) {
+            const struct trace_passage *passage = &tree->nodes[i].history.passages[at];
+            for (size_t each = 0; !error && each < passage->attempts_count && looked < COMPANIONS; each++, looked++)
+                error = find_companions(tree, log, &passage->attempts[each], matches, fault);
+        }
+    return error == MP_ERR_MEMORY ? fault_memory(fault) : error;
+}
+
 enum mp_error trace_tree_open(struct trace_tree *tree, struct trace_log *log, const struct trace_matches *asked,
                               bool whole, size_t most, struct fault *fault)
 {
@@ -284,9 +374,17 @@ enum mp_error trace_tree_open(struct trace_tree *tree, struct trace_log *log, co
     memcpy(matches.items, asked->items, asked->count * sizeof *matches.items);
     matches.count = asked->count;
     matches.capacity = asked->count + 1;
-    enum mp_error error = gather(log, &matches, most, fault);
-    if (!error)
-        error = make_nodes(tree, log, &matches, asked->count, fault);
+    enum mp_error error = MP_OK;
+    for (unsigned round = 0; !error && round < ROUNDS; round++) {
+        trace_tree_free(tree);
+        if (!(error = gather(log, &matches, most, fault)))
+            error = make_nodes(tree, log, &matches, asked->count, fault);
+        size_t before = matches.count;
+        if (!error)
+            error = gather_companions(tree, log, &matches, fault);
+        if (matches.count == before)
+            break;
+    }
     tree->more = matches.more || asked->more;
     trace_matches_free(&matches);
     if (!error) {

@@ -38,6 +38,7 @@ bats_tests += %D%/msend_spool.bats
 bats_tests += %D%/msend_when.bats
 bats_tests += %D%/mtrace_export.bats
 bats_tests += %D%/mtrace.bats
+bats_tests += %D%/mtrace_pipelines.bats
 bats_tests += %D%/mtrace_stats.bats
 bats_tests += %D%/mtrace_tail.bats
 bats_tests += %D%/mtrace_audit.bats

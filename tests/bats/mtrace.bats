@@ -89,7 +89,7 @@ wait_for_stages() {
     shows '^  first .* dead, rejected after ' in@1
     assert_line --regexp "dead: exit 65: 'zwei' is no number\$"
     assert_line --regexp '^└─ .*  in.dead@0  dead letter$'
-    assert_line --regexp 'for somebody to replay or discard it: mretry$'
+    assert_line --regexp '^ +waits for somebody to replay or discard it: mretry$'
     mretry replay -t in.dead --all
     wait_for_stages
     shows '  in@2  replay$' in@1
@@ -102,15 +102,16 @@ wait_for_stages() {
     make_groups jobs work
     mrelay set group jobs work retry.initial_interval=50s retry.jitter=0 order=key
     msend -t jobs -k k -d one
-    shows '^  work .* waiting .*, for a consumer: none takes messages of this group$' jobs@0
+    shows '^  work .* waiting [0-9]' jobs@0
+    assert_line '    waits for a consumer: none takes messages of this group'
     start work.log mrecv -t jobs -g work --workers 2 -- sh -c 'until [ -e go ]; do sleep 0.05; done; echo no >&2; exit 3'
     timeout 30 bash -c 'until mtrace show jobs@0 | grep -q "working.*by mrecv"; do sleep 0.05; done'
     msend -t jobs -k k -d two
-    shows '^  work .* waiting .*, for the message of its key before it, jobs@0$' jobs@1
+    shows '^    waits for the message of its key before it, jobs@0$' jobs@1
     assert_equal "$(mtrace show --json jobs@1 | jq -r '.groups[0].waits')" \
         'for the message of its key before it, jobs@0'
     touch go
-    timeout 30 bash -c 'until mtrace show jobs@0 | grep -q "delayed .*tried again in [45]"; do sleep 0.05; done'
+    timeout 30 bash -c 'until mtrace show jobs@0 | grep -q "waits for its delay: tried again in [45]"; do sleep 0.05; done'
     shows ': failed: exit 3: no$' jobs@0
 }
 
