@@ -208,7 +208,7 @@ static const struct option_spec specs[] = {
      .low = 1,
      .high = 100000000,
      PRINTING,
-     .verbs = CHOOSING,
+     .verbs = OPTION_VERB(LIST) | OPTION_VERB(TAIL),
      .help = "list N of them (default 20); end a tail after N lines",
      .man = "List\n.Ar N\nmessages at most, 20 unless given; end a tail after\n.Ar N\nlines."},
     {.name = "body",

@@ -285,6 +285,7 @@ run_orders() {
     assert_output --partial 'in which form? --otlp or --zipkin'
     run -64 mtrace export --otlp --zipkin
     run -64 mtrace export --otlp --follow --until 5m
+    run -64 mtrace export --otlp -n 5
     start_relay
     run mtrace export --otlp --to https://host
     assert_failure
