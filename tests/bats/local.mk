@@ -43,7 +43,6 @@ bats_tests += %D%/mtrace_stats.bats
 bats_tests += %D%/mtrace_tail.bats
 bats_tests += %D%/mtrace_audit.bats
 bats_tests += %D%/mtrace_bad.bats
-bats_tests += %D%/mtrace_pipelines.bats
 bats_tests += %D%/options.bats
 bats_tests += %D%/runner.bats
 

@@ -9,6 +9,8 @@ setup() {
     load "$MSGPIPE_SOURCE/share/bats/load"
     cd "$BATS_TEST_TMPDIR" || return
     cp "$MSGPIPE_SOURCE"/pipelines/*.yaml .
+    mkdir -m 700 r s
+    export XDG_RUNTIME_DIR=$PWD/r XDG_STATE_HOME=$PWD/s # also for what runs once, whose store is looked at
 }
 
 teardown() {
