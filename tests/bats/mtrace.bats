@@ -115,6 +115,30 @@ wait_for_stages() {
     shows ': failed: exit 3: no$' jobs@0
 }
 
+@test "what waits for a stage says what is wrong with that" {
+    cat >p.yaml <<'YAML'
+name: default
+topics:
+  in: {external: true}
+  narrow: {external: true, max_messages: 1}
+  fragile: {external: true}
+stages:
+  squeeze: {from: in, command: [cat], to: narrow}
+  break:
+    from: fragile
+    shell: exit 1
+    retry: {initial_interval: 10ms}
+    circuit_breaker: {failures: 2, open: 60s}
+YAML
+    start p.log mrelay run p.yaml
+    timeout 30 sh -c 'until mrelay groups --names 2>/dev/null | grep -q break; do sleep 0.05; done'
+    make_groups narrow nobody
+    seq 9 | msend -t in
+    seq 9 | msend -t fragile
+    timeout 30 bash -c 'until mtrace show in@8 | grep -q "waits for its stage, of which an output is full"; do sleep 0.1; done'
+    timeout 30 bash -c 'until mtrace show fragile@8 | grep -q "waits for its stage, whose breaker is open"; do sleep 0.1; done'
+}
+
 @test "what is scheduled is found, and tells its time" {
     start_relay
     msend -t later --id early --delay 1h -d x
