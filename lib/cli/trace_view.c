@@ -39,6 +39,20 @@ json_t *trace_view_ask(const struct trace_view *view, const char *verb)
     return answer;
 }
 
+/*
+ * A relay that was asked over the network may be another machine's, whose path means another store here, or none: its
+ * process is the one that has the store.
+ */
+static int check_machine(const struct trace_view *view)
+{
+    const char *relay = view->settings->relay;
+    if (!is_url(relay) || strncmp(relay, "ipc:", 4) == 0 ||
+        (uint64_t)store_holder(view->path) == admin_number(view->status, "pid"))
+        return EXIT_DONE;
+    tell("the store of that relay, %s, is not on this machine: run mtrace there", view->path);
+    return EXIT_NO_INPUT;
+}
+
 /* The path of the store: --store, or what the relay says that runs, or what follows from its name. */
 static int find_store(struct trace_view *view)
 {
@@ -65,7 +79,7 @@ static int find_store(struct trace_view *view)
         return EXIT_DONE;
     }
     if (size > 0 && (size_t)size < sizeof view->path)
-        return EXIT_DONE;
+        return view->status ? check_machine(view) : EXIT_DONE;
     tell("the path of the store is too long, or the relay does not say it: give it with --store");
     return EXIT_USAGE;
 }

@@ -50,6 +50,9 @@ enum mp_error store_open_reader(const char *path, struct store **store, struct f
 void store_on_damage(struct store *store,
                      void (*damage)(void *context, const char *table, int64_t key, const char *name), void *context);
 
+/* The process that has the store at PATH for writing, as far as its lock says; 0: none. */
+long store_holder(const char *path);
+
 /* NULL is allowed. A transaction under way is rolled back. */
 void store_close(struct store *store);
 

@@ -92,6 +92,22 @@ refused() {
     refused other.db 66 'not a store: a database of another program'
 }
 
+@test "the store of a relay on another machine is not looked for on this one" {
+    start_relay --listen tcp://127.0.0.1:0
+    local url
+    url=$(mrelay status | grep -o 'tcp://127.0.0.1:[0-9]*')
+    msend -t orders -d one
+    run mtrace show -r "$url" orders@0
+    assert_success
+    assert_output --partial 'orders@0'
+    run mtrace audit -r "$url"
+    assert_success
+    echo 1 >s/msgpipe/default.db.lock # so it is another's
+    run mtrace show -r "$url" orders@0
+    assert_failure 66
+    assert_output "mtrace: the store of that relay, $PWD/s/msgpipe/default.db, is not on this machine: run mtrace there"
+}
+
 @test "a store that may not be read is named" {
     [[ $(id -u) != 0 ]] || skip 'root may read everything'
     make_stores
