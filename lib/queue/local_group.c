@@ -335,6 +335,7 @@ enum mp_error local_subscribe(struct engine *engine, const char *topic, size_t t
     subscription->shared.topic_made = !there;
     subscription->made = subscription->shared.known = subscription->shared.created = true;
     subscription->shared.creator = session;
+    subscription->used = local->time; /* also a pattern's that matches nothing yet: its life begins now */
     return MP_OK;
 }
 
@@ -418,6 +419,8 @@ enum mp_error local_pattern_load(struct local *local, const struct store_pattern
         return fault_memory(fault);
     subscription->pattern_id = row->id;
     subscription->pattern_created = row->created;
+    if (subscription->used < row->created)
+        subscription->used = row->created;
     subscription->made = subscription->shared.known = true;
     if (row->id >= local->next_pattern)
         local->next_pattern = row->id + 1;
