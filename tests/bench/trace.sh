@@ -41,7 +41,7 @@ row_trace() {
 
 # asked NAME COMMAND…: runs it on the store three times, and records the best, in milliseconds.
 asked() {
-  local name=$1 best= took begin
+  local name=$1 best='' took begin
   shift
   for _ in 1 2 3; do
     begin=${EPOCHREALTIME/./}
