@@ -185,7 +185,7 @@ void runner_drain(struct runner *runner)
 {
     runner->draining = true;
     runner->quiet = false;
-    runner->groups_at = 0;
+    runner_moved(runner); /* who asks for it may have sent something just now */
     runner_members_stop_sources(runner);
     turn_soon(&runner->turn);
 }

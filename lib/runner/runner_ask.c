@@ -116,10 +116,11 @@ static void take_groups(struct runner *runner, const char *text, size_t size)
         leased += json_integer_value(json_object_get(group, "leased"));
     }
     uint64_t windowed = runner_members_windowed(runner);
-    runner->quiet = answer && waiting == 0 && leased == 0 && !runner->moved;
+    bool moved = runner->moves != runner->moves_asked;
+    runner->quiet = answer && waiting == 0 && leased == 0 && !moved;
     /* What is left waits for windows to end. Without sources somebody else sends, and may go on. */
     bool ends = runner->draining || runner_members_have_sources(runner);
-    if (answer && ends && waiting == 0 && windowed > 0 && leased == (json_int_t)windowed && !runner->moved)
+    if (answer && ends && waiting == 0 && windowed > 0 && leased == (json_int_t)windowed && !moved)
         runner_members_end_windows(runner);
     json_decref(answer);
 }
@@ -167,6 +168,7 @@ static void ask(struct runner *runner, enum runner_question what, int64_t now)
         break;
     case ASK_GROUPS:
         runner->groups_at = CLOCK_NEVER;
+        runner->moves_asked = runner->moves;
         error = buffer_append_string(&text, "{\"verb\":\"groups\"}");
         break;
     case ASK_REPORT:

@@ -291,7 +291,7 @@ enum mp_error runner_members_look(struct runner *runner, int64_t now, struct fau
         if (changes != member->changes) {
             member->changes = changes;
             runner->changes++;
-            runner->moved = true;
+            runner_moved(runner);
             runner->quiet = false;
         }
         if (member->stage && runner_stage_failure(member->stage)) {

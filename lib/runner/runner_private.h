@@ -69,7 +69,9 @@ struct runner {
     int64_t groups_at;    /* when to ask whether all is done; CLOCK_NEVER */
     int64_t groups_pause; /* the last wait before that */
     bool quiet;           /* the last answer said so, and nothing has moved since */
-    bool moved;           /* since that was asked */
+    bool moved;           /* since it was last thought of asking */
+    uint64_t moves;       /* of messages, and of what is asked for */
+    uint64_t moves_asked; /* when the question was asked that is under way: an answer is as old as its question */
     int64_t report_at;
     int64_t reported;
     uint64_t changes; /* of all members */
@@ -108,5 +110,12 @@ int64_t runner_ask(struct runner *runner, int64_t now);
 void runner_configured(struct runner *runner, enum mp_error error, const char *text);
 /* It cannot go on. */
 void runner_fail(struct runner *runner, const struct fault *fault);
+
+/* Something has happened that an answer to an earlier question cannot tell of. */
+static inline void runner_moved(struct runner *runner)
+{
+    runner->moved = true;
+    runner->moves++;
+}
 
 #endif
