@@ -144,9 +144,10 @@ enum mp_error local_describe(struct engine *engine, struct buffer *out)
     return buffer_append_format(out,
                                 "\"engine\":\"local\",\"store\":\"%s\",\"store_bytes\":%llu,\"commits\":%llu,"
                                 "\"snapshots\":%llu,\"lapsed\":%llu,\"cache_bytes\":%zu,\"scheduled\":%llu,\"schedule_"
-                                "due_us\":%lld,\"dedupe_bytes\":%zu",
+                                "due_us\":%lld,\"dedupe_bytes\":%zu,\"event_bytes\":%llu",
                                 path, (unsigned long long)store_size(local->store), (unsigned long long)local->commits,
                                 (unsigned long long)local->snapshots, (unsigned long long)local->lapsed,
                                 local->cache_bytes, (unsigned long long)local->scheduled,
-                                (long long)local_schedule_due(local), local_dedupe_bytes(local));
+                                (long long)local_schedule_due(local), local_dedupe_bytes(local),
+                                (unsigned long long)local->event_bytes);
 }

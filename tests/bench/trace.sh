@@ -22,7 +22,7 @@ traced_flow() {
   read_result "$work/consumed" || return 1
   flow_rate=$(rate "${result[messages]}" "$begin" "${result[end]}")
   relay_us=$(awk -v n="$count" -v ns="$(($(processor_time "$broker") - before))" 'BEGIN { printf "%.4f", ns / 1000 / n }')
-  trace_bytes=$("$tools/mrelay" status --json -r "$address" | jq .events_kept_bytes)
+  trace_bytes=$("$tools/mrelay" status --json -r "$address" | jq .event_bytes)
   stop_system msgpipe
 }
 
@@ -75,7 +75,7 @@ row_tail() {
   local begin events relay
   start_system msgpipe
   seq "$tailed" | "$tools/msend" -r "$address" -t bench 2>"$work/words" &&
-    "$tools/mrecv" -r "$address" -t bench -g one --max-in-flight 1 -n "$tailed" >"$work/received" 2>"$work/words" ||
+    "$tools/mrecv" -r "$address" -t bench -g one --max-in-flight 1 -n "$tailed" -- true >"$work/received" 2>"$work/words" ||
     failed msgpipe tail || return
   relay=$(processor_time "$broker")
   begin=${EPOCHREALTIME/./}
