@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_BACK (INT64_C(60) * 1000 * 1000)
-
 /* What went one way. */
 struct way {
     uint32_t topic;
@@ -263,13 +261,10 @@ enum mp_error trace_flow(struct trace_log *log, const struct trace_select *selec
 {
     struct flowing flowing = {.log = log, .select = select, .fault = fault};
     const struct trace_pair_calls calls = {.context = &flowing, .passage = on_passage};
-    struct store_event_filter filter = trace_select_filter(select, 0);
-    uint64_t id;
-    filter.groups = NULL; /* publications are of no group */
-    filter.groups_count = 0;
-    enum mp_error error = trace_pair_open(log, &calls, &flowing.pair, fault);
-    if (!error && select->since > 0 && !(error = trace_log_at(log, select->since - LOOK_BACK, &id, fault)))
-        filter.after = id > 0 ? id - 1 : 0;
+    struct store_event_filter filter;
+    enum mp_error error = trace_select_passages(select, &filter, fault);
+    if (!error)
+        error = trace_pair_open(log, &calls, &flowing.pair, fault);
     if (!error)
         error = trace_log_each(log, &filter, on_event, &flowing, fault);
     if (select->since > 0)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { NEAREST_OF = 4096 };
+#define LOOK_BACK (INT64_C(60) * 1000 * 1000)
 
 /* ---- opening -------------------------------------------------------------------------------------------------- */
 
@@ -219,6 +220,21 @@ struct store_event_filter trace_select_filter(const struct trace_select *select,
         filter.groups_count = select->groups_count ? select->groups_count : 1;
     }
     return filter;
+}
+
+enum mp_error trace_select_passages(const struct trace_select *select, struct store_event_filter *filter,
+                                    struct fault *fault)
+{
+    uint64_t id;
+    *filter = trace_select_filter(select, 0);
+    filter->groups = NULL;
+    filter->groups_count = 0;
+    if (select->since == 0)
+        return MP_OK;
+    enum mp_error error = trace_log_at(select->log, select->since - LOOK_BACK, &id, fault);
+    if (!error)
+        filter->after = id > 0 ? id - 1 : 0;
+    return error;
 }
 
 static bool is_among(uint32_t id, const uint32_t *ids, size_t count)

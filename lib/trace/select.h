@@ -60,6 +60,13 @@ enum mp_error trace_select_time(const struct trace_log *log, const char *text, i
 /* What to ask the store for: topics, groups, KINDS (in place of those that were asked for; 0: these), and the times. */
 struct store_event_filter trace_select_filter(const struct trace_select *select, uint32_t kinds);
 
+/*
+ * What to ask for to have the passages (trace/pair.h) of what is meant: all groups, for publications are of none; and some
+ * time before `since`, for what ended in the time may have begun before it.
+ */
+enum mp_error trace_select_passages(const struct trace_select *select, struct store_event_filter *filter,
+                                    struct fault *fault);
+
 bool trace_select_topic(const struct trace_select *select, uint32_t topic);
 bool trace_select_group(const struct trace_select *select, uint32_t group);
 

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_BACK (INT64_C(60) * 1000 * 1000)
-
 struct counting {
     struct trace_stats *stats;
     const struct trace_select *select;
@@ -171,28 +169,13 @@ static int by_group(const void *left, const void *right)
     return a->group < b->group ? -1 : a->group > b->group;
 }
 
-/* What ended in the time may have begun before it. */
-static enum mp_error look_back(struct trace_log *log, const struct trace_select *select,
-                               struct store_event_filter *filter, struct fault *fault)
-{
-    uint64_t id;
-    if (select->since == 0)
-        return MP_OK;
-    enum mp_error error = trace_log_at(log, select->since - LOOK_BACK, &id, fault);
-    if (!error)
-        filter->after = id > 0 ? id - 1 : 0;
-    return error;
-}
-
 enum mp_error trace_stats_count(struct trace_stats *stats, struct trace_log *log, const struct trace_select *select,
                                 struct fault *fault)
 {
     struct counting counting = {.stats = stats, .select = select, .fault = fault};
     const struct trace_pair_calls calls = {.context = &counting, .passage = on_passage};
-    struct store_event_filter filter = trace_select_filter(select, 0);
-    filter.groups = NULL; /* publications are of no group */
-    filter.groups_count = 0;
-    enum mp_error error = look_back(log, select, &filter, fault);
+    struct store_event_filter filter;
+    enum mp_error error = trace_select_passages(select, &filter, fault);
     if (!error)
         error = trace_pair_open(log, &calls, &counting.pair, fault);
     if (!error)
