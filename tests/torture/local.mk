@@ -1,7 +1,21 @@
-# The torture: programs that write down what they did, kills, and the checker
-# that reads it. tests/bats/checker.bats and kills.bats run the short form; the
-# long one is
-#	tests/torture/kills --kills 200 --tools bin
+# The torture: trials of what a relay must survive. Each is a program or script
+# here with a line in `trials`; `torture` runs them and prints a table:
+#	make torture                                  all, the long form: hours
+#	make torture TORTURE_OPTIONS='--short kills'  one, the short form
+# `make check` runs the short forms (short.sh).
+#
+# A trial in C is a check program; one in Bash goes into torture_scripts.
+torture_scripts = %D%/torture
+
+torture: all
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS=
+	MSGPIPE_BUILD='$(abs_top_builddir)' $(top_srcdir)/tests/torture/torture $(TORTURE_OPTIONS)
+.PHONY: torture
+
+TESTS += %D%/short.sh
+EXTRA_DIST += $(torture_scripts) %D%/short.sh %D%/trials
+
+# Kills: programs that write down what they did, and the checker that reads it.
 check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer %D%/sender %D%/taker
 torture_history = %D%/fate.h %D%/history.c %D%/history.h
 
