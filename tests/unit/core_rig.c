@@ -161,17 +161,32 @@ static struct buffer frame_of(uint64_t producer, uint64_t sequence, unsigned cou
     return frame.bytes;
 }
 
-uint32_t rig_publish(struct rig *rig, uint64_t connection, uint64_t session, uint64_t number, const char *topic,
-                     unsigned count)
+uint32_t rig_publish_to(struct rig *rig, uint64_t connection, uint64_t session, uint64_t number,
+                        struct protocol_publication to, unsigned count)
 {
     struct buffer body = {0}, frame = frame_of(session, (uint32_t)number * UINT64_C(1000), count);
-    struct protocol_publication to = protocol_publication(topic);
     assert_int_equal(protocol_put_publish(&body, &to), MP_OK);
     assert_int_equal(buffer_append(&body, frame.data, frame.size), MP_OK);
     uint32_t id = rig_submit(rig, connection, PROTOCOL_PUBLISH, PROTOCOL_LANE_PUBLISH, session, number, 0, &body);
     buffer_free(&body);
     buffer_free(&frame);
     return id;
+}
+
+uint32_t rig_publish(struct rig *rig, uint64_t connection, uint64_t session, uint64_t number, const char *topic,
+                     unsigned count)
+{
+    return rig_publish_to(rig, connection, session, number, protocol_publication(topic), count);
+}
+
+uint64_t rig_offset(struct rig *rig, uint32_t id)
+{
+    uint64_t offset;
+    uint32_t count, duplicates;
+    assert_int_equal(rig_status(rig, id), MP_OK);
+    assert_int_equal(protocol_read_published(rig_reply(rig, id), &offset, &count, &duplicates), MP_OK);
+    assert_int_equal(count, 1);
+    return offset;
 }
 
 uint32_t rig_fetch(struct rig *rig, uint64_t connection, uint64_t session, uint64_t number, const char *topic,

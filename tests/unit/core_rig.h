@@ -59,6 +59,8 @@ void rig_forget_replies(struct rig *rig);
 /* Each hands over one request, without a turn. */
 uint32_t rig_publish(struct rig *rig, uint64_t connection, uint64_t session, uint64_t number, const char *topic,
                      unsigned count);
+uint32_t rig_publish_to(struct rig *rig, uint64_t connection, uint64_t session, uint64_t number,
+                        struct protocol_publication to, unsigned count);
 uint32_t rig_fetch(struct rig *rig, uint64_t connection, uint64_t session, uint64_t number, const char *topic,
                    const char *group, uint32_t messages, uint32_t wait);
 uint32_t rig_settle(struct rig *rig, uint64_t connection, uint64_t session, uint64_t number,
@@ -67,6 +69,8 @@ uint32_t rig_settle(struct rig *rig, uint64_t connection, uint64_t session, uint
 /* With a turn: */
 uint64_t rig_hello(struct rig *rig, uint64_t connection);
 enum mp_error rig_status(struct rig *rig, uint32_t id); /* of the reply, which is there */
+/* The offset of the one message that a publication has stored, by its reply. */
+uint64_t rig_offset(struct rig *rig, uint32_t id);
 
 /* The chunk of a fetch's reply, which has one; false when it has none. */
 bool rig_chunk(const struct rig *rig, uint32_t id, struct protocol_chunk *chunk);

@@ -207,15 +207,15 @@ unit_tests += %D%/test_peer_nng
 %C%_test_peer_nng_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_protocol
-%C%_test_protocol_SOURCES = %D%/test_protocol.c
+%C%_test_protocol_SOURCES = %D%/test_protocol.c %D%/protocol_ends.h
 %C%_test_protocol_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_protocol_fetch
-%C%_test_protocol_fetch_SOURCES = %D%/test_protocol_fetch.c
+%C%_test_protocol_fetch_SOURCES = %D%/test_protocol_fetch.c %D%/protocol_ends.h
 %C%_test_protocol_fetch_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_protocol_settle
-%C%_test_protocol_settle_SOURCES = %D%/test_protocol_settle.c
+%C%_test_protocol_settle_SOURCES = %D%/test_protocol_settle.c %D%/protocol_ends.h
 %C%_test_protocol_settle_LDADD = $(CLIENT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_client

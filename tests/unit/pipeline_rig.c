@@ -27,6 +27,18 @@ void pipeline_rig_close(struct pipeline_rig *rig)
     folder_remove(rig->folder);
 }
 
+int pipeline_rig_set_up(void **state)
+{
+    pipeline_rig_open(*state);
+    return 0;
+}
+
+int pipeline_rig_tear_down(void **state)
+{
+    pipeline_rig_close(*state);
+    return 0;
+}
+
 void pipeline_rig_file(const char *name, const char *text, unsigned mode)
 {
     FILE *file = fopen(name, "w");

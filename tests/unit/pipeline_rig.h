@@ -21,6 +21,9 @@ struct pipeline_rig {
 /* Makes a folder and goes there. */
 void pipeline_rig_open(struct pipeline_rig *rig);
 void pipeline_rig_close(struct pipeline_rig *rig);
+/* The same for a CMUnitTest whose initial state is a rig. */
+int pipeline_rig_set_up(void **state);
+int pipeline_rig_tear_down(void **state);
 
 /* Writes a file; MODE 0755 for a command. */
 void pipeline_rig_file(const char *name, const char *text, unsigned mode);

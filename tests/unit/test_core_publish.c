@@ -4,27 +4,7 @@
 /* Publishes one message as TO says. */
 static uint32_t publish(struct rig *rig, uint64_t session, uint64_t number, struct protocol_publication to)
 {
-    struct buffer body = {0};
-    struct frame_builder frame = {0};
-    assert_int_equal(frame_begin(&frame, session, number * 1000), MP_OK);
-    assert_int_equal(frame_add(&frame, "0123456789", 10, NULL, 0), MP_OK);
-    frame_finish(&frame, 1);
-    assert_int_equal(protocol_put_publish(&body, &to), MP_OK);
-    assert_int_equal(buffer_append(&body, frame.bytes.data, frame.bytes.size), MP_OK);
-    uint32_t id = rig_submit(rig, 1, PROTOCOL_PUBLISH, PROTOCOL_LANE_PUBLISH, session, number, 0, &body);
-    buffer_free(&body);
-    frame_builder_free(&frame);
-    return id;
-}
-
-static uint64_t offset_of(struct rig *rig, uint32_t id)
-{
-    uint64_t offset;
-    uint32_t count, duplicates;
-    assert_int_equal(rig_status(rig, id), MP_OK);
-    assert_int_equal(protocol_read_published(rig_reply(rig, id), &offset, &count, &duplicates), MP_OK);
-    assert_int_equal(count, 1);
-    return offset;
+    return rig_publish_to(rig, 1, session, number, to, 1);
 }
 
 static struct protocol_publication later(int64_t microseconds)
@@ -39,7 +19,7 @@ static void what_is_to_go_out_later_goes_out_then(void **state)
 {
     struct rig *rig = *state;
     uint64_t session = rig_hello(rig, 1);
-    assert_true(offset_of(rig, publish(rig, session, 1, later(10 * SECOND))) == PROTOCOL_SCHEDULED);
+    assert_true(rig_offset(rig, publish(rig, session, 1, later(10 * SECOND))) == PROTOCOL_SCHEDULED);
     assert_int_equal(rig_count(rig, "t"), 0);
     rig_pass(rig, 9 * SECOND);
     rig_turn(rig);
@@ -57,9 +37,9 @@ static void a_time_on_the_wall_is_a_delay_from_now(void **state)
     struct protocol_publication to = protocol_publication("t");
     to.when = PROTOCOL_WHEN_AT;
     to.value = rig->now.wall - SECOND; /* over: now */
-    assert_int_equal(offset_of(rig, publish(rig, session, 1, to)), 0);
+    assert_int_equal(rig_offset(rig, publish(rig, session, 1, to)), 0);
     to.value = rig->now.wall + 10 * SECOND;
-    assert_true(offset_of(rig, publish(rig, session, 2, to)) == PROTOCOL_SCHEDULED);
+    assert_true(rig_offset(rig, publish(rig, session, 2, to)) == PROTOCOL_SCHEDULED);
     rig->now.wall += 3600 * SECOND; /* the clock is set: nobody waits less for it */
     rig_turn(rig);
     assert_int_equal(rig_count(rig, "t"), 1);
@@ -67,19 +47,19 @@ static void a_time_on_the_wall_is_a_delay_from_now(void **state)
     rig_turn(rig);
     assert_int_equal(rig_count(rig, "t"), 2);
     to.value = INT64_MAX; /* never, and no overflow */
-    assert_true(offset_of(rig, publish(rig, session, 3, to)) == PROTOCOL_SCHEDULED);
+    assert_true(rig_offset(rig, publish(rig, session, 3, to)) == PROTOCOL_SCHEDULED);
 }
 
 static void a_repeat_of_what_is_scheduled_is_known_after_a_restart(void **state)
 {
     struct rig *rig = *state;
     uint64_t session = rig_hello(rig, 1);
-    assert_int_equal(offset_of(rig, publish(rig, session, 1, protocol_publication("t"))), 0);
-    assert_true(offset_of(rig, publish(rig, session, 2, later(10 * SECOND))) == PROTOCOL_SCHEDULED);
-    assert_true(offset_of(rig, publish(rig, session, 2, later(10 * SECOND))) == PROTOCOL_SCHEDULED);
+    assert_int_equal(rig_offset(rig, publish(rig, session, 1, protocol_publication("t"))), 0);
+    assert_true(rig_offset(rig, publish(rig, session, 2, later(10 * SECOND))) == PROTOCOL_SCHEDULED);
+    assert_true(rig_offset(rig, publish(rig, session, 2, later(10 * SECOND))) == PROTOCOL_SCHEDULED);
     rig_restart(rig);
     rig_forget_replies(rig);
-    assert_true(offset_of(rig, publish(rig, session, 2, later(10 * SECOND))) == PROTOCOL_SCHEDULED);
+    assert_true(rig_offset(rig, publish(rig, session, 2, later(10 * SECOND))) == PROTOCOL_SCHEDULED);
     rig_pass(rig, 11 * SECOND);
     rig_turn(rig);
     assert_int_equal(rig_count(rig, "t"), 2);
@@ -95,7 +75,7 @@ static void what_is_for_a_group_that_is_not_there_is_refused_and_undoes_nothing(
     uint32_t good = publish(rig, session, 1, protocol_publication("t"));
     uint32_t bad = publish(rig, session, 2, to);
     rig_turn(rig);
-    assert_int_equal(offset_of(rig, good), 0);
+    assert_int_equal(rig_offset(rig, good), 0);
     assert_int_equal(rig_status(rig, bad), MP_ERR_NOT_FOUND);
     to.target = "no group";
     to.target_size = 8;
@@ -126,8 +106,8 @@ static void a_session_that_is_to_be_kept_outlives_days_and_restarts(void **state
     struct rig *rig = *state;
     uint64_t kept = welcome_of(rig, hello(rig, 1, 0, 3 * 86400)).session;
     uint64_t other = welcome_of(rig, hello(rig, 2, 0, 0)).session;
-    assert_int_equal(offset_of(rig, publish(rig, kept, 1, protocol_publication("t"))), 0);
-    assert_int_equal(offset_of(rig, publish(rig, other, 1, protocol_publication("t"))), 1);
+    assert_int_equal(rig_offset(rig, publish(rig, kept, 1, protocol_publication("t"))), 0);
+    assert_int_equal(rig_offset(rig, publish(rig, other, 1, protocol_publication("t"))), 1);
     core_disconnected(rig->core, 1);
     core_disconnected(rig->core, 2);
     for (unsigned day = 0; day < 2; day++) {
@@ -142,8 +122,8 @@ static void a_session_that_is_to_be_kept_outlives_days_and_restarts(void **state
     struct protocol_welcome welcome = welcome_of(rig, hello(rig, 1, kept, 3 * 86400));
     assert_true(welcome.session == kept);
     assert_int_equal(welcome.published, 1);
-    assert_int_equal(offset_of(rig, publish(rig, kept, 1, protocol_publication("t"))), 0); /* nothing twice */
-    assert_int_equal(offset_of(rig, publish(rig, kept, 2, protocol_publication("t"))), 2);
+    assert_int_equal(rig_offset(rig, publish(rig, kept, 1, protocol_publication("t"))), 0); /* nothing twice */
+    assert_int_equal(rig_offset(rig, publish(rig, kept, 2, protocol_publication("t"))), 2);
     core_disconnected(rig->core, 1);
     for (unsigned hour = 0; hour < 75; hour++) {
         rig_pass(rig, 3600 * SECOND);
@@ -169,7 +149,7 @@ static void a_settlement_is_remembered_beside_what_is_scheduled(void **state)
         .group = chunk.group, .lease = 1, .first = 0, .count = 5, .action = PROTOCOL_ACK, .exit_code = -1};
     assert_int_equal(rig_status(rig, rig_settle(rig, 1, session, 1, &item, NULL)), MP_OK);
     for (unsigned turn = 2; turn < 9; turn++) { /* a snapshot is taken in each third turn */
-        assert_true(offset_of(rig, publish(rig, session, turn, later(10 * SECOND))) == PROTOCOL_SCHEDULED);
+        assert_true(rig_offset(rig, publish(rig, session, turn, later(10 * SECOND))) == PROTOCOL_SCHEDULED);
         rig_restart(rig);
         rig_forget_replies(rig);
         uint32_t applied, stale, id = rig_settle(rig, 1, session, 1, &item, NULL);

@@ -6,37 +6,17 @@
 /* Hands over a publication of one message. */
 static uint32_t publish(struct rig *rig, uint64_t session, uint64_t number, enum protocol_when when, int64_t value)
 {
-    struct buffer body = {0};
-    struct frame_builder frame = {0};
     struct protocol_publication to = protocol_publication("t");
     to.when = when;
     to.value = value;
-    assert_int_equal(frame_begin(&frame, session, number), MP_OK);
-    assert_int_equal(frame_add(&frame, "0123456789", 10, NULL, 0), MP_OK);
-    frame_finish(&frame, rig->now.wall);
-    assert_int_equal(protocol_put_publish(&body, &to), MP_OK);
-    assert_int_equal(buffer_append(&body, frame.bytes.data, frame.bytes.size), MP_OK);
-    uint32_t id = rig_submit(rig, 1, PROTOCOL_PUBLISH, PROTOCOL_LANE_PUBLISH, session, number, 0, &body);
-    buffer_free(&body);
-    frame_builder_free(&frame);
-    return id;
-}
-
-static uint64_t first_of(struct rig *rig, uint32_t id)
-{
-    uint64_t first;
-    uint32_t count, duplicates;
-    assert_int_equal(rig_status(rig, id), MP_OK);
-    assert_int_equal(protocol_read_published(rig_reply(rig, id), &first, &count, &duplicates), MP_OK);
-    assert_int_equal(count, 1);
-    return first;
+    return rig_publish_to(rig, 1, session, number, to, 1);
 }
 
 static void who_waits_gets_it_when_it_is_due(void **state)
 {
     struct rig *rig = *state;
     uint64_t session = rig_hello(rig, 1), reader = rig_hello(rig, 2);
-    assert_true(first_of(rig, publish(rig, session, 1, PROTOCOL_WHEN_DELAY, 10 * SECOND)) == ENGINE_SCHEDULED);
+    assert_true(rig_offset(rig, publish(rig, session, 1, PROTOCOL_WHEN_DELAY, 10 * SECOND)) == ENGINE_SCHEDULED);
     uint32_t fetch = rig_fetch(rig, 2, reader, 1, "t", "g", 0, 60000);
     rig_turn(rig);
     assert_null(rig_reply(rig, fetch));
@@ -57,18 +37,18 @@ static void a_time_of_the_wall_clock_is_a_delay_from_now(void **state)
     struct rig *rig = *state;
     uint64_t session = rig_hello(rig, 1);
     rig->now.wall += 5000 * SECOND; /* it is not relay time */
-    assert_true(first_of(rig, publish(rig, session, 1, PROTOCOL_WHEN_AT, rig->now.wall + 3 * SECOND)) ==
+    assert_true(rig_offset(rig, publish(rig, session, 1, PROTOCOL_WHEN_AT, rig->now.wall + 3 * SECOND)) ==
                 ENGINE_SCHEDULED);
-    assert_int_equal(first_of(rig, publish(rig, session, 2, PROTOCOL_WHEN_AT, rig->now.wall - SECOND)), 0);
-    assert_int_equal(first_of(rig, publish(rig, session, 3, PROTOCOL_WHEN_AT, 0)), 1);
+    assert_int_equal(rig_offset(rig, publish(rig, session, 2, PROTOCOL_WHEN_AT, rig->now.wall - SECOND)), 0);
+    assert_int_equal(rig_offset(rig, publish(rig, session, 3, PROTOCOL_WHEN_AT, 0)), 1);
     rig_pass(rig, 3 * SECOND - 1);
     rig_turn(rig);
     assert_int_equal(rig_count(rig, "t"), 2);
     rig_pass(rig, 1);
     rig_turn(rig);
     assert_int_equal(rig_count(rig, "t"), 3);
-    assert_true(first_of(rig, publish(rig, session, 4, PROTOCOL_WHEN_AT, INT64_MAX)) == ENGINE_SCHEDULED);
-    assert_true(first_of(rig, publish(rig, session, 5, PROTOCOL_WHEN_DELAY, INT64_MAX)) == ENGINE_SCHEDULED);
+    assert_true(rig_offset(rig, publish(rig, session, 4, PROTOCOL_WHEN_AT, INT64_MAX)) == ENGINE_SCHEDULED);
+    assert_true(rig_offset(rig, publish(rig, session, 5, PROTOCOL_WHEN_DELAY, INT64_MAX)) == ENGINE_SCHEDULED);
 }
 
 /* The relay ends at once behind each step; what is asked again is answered as it was, and nothing is there twice. */
@@ -76,16 +56,16 @@ static void its_number_is_kept_across_restarts(void **state)
 {
     struct rig *rig = *state;
     uint64_t session = rig_hello(rig, 1);
-    assert_true(first_of(rig, publish(rig, session, 1, PROTOCOL_WHEN_DELAY, 10 * SECOND)) == ENGINE_SCHEDULED);
+    assert_true(rig_offset(rig, publish(rig, session, 1, PROTOCOL_WHEN_DELAY, 10 * SECOND)) == ENGINE_SCHEDULED);
     rig_restart(rig);
-    assert_true(first_of(rig, publish(rig, session, 1, PROTOCOL_WHEN_DELAY, 10 * SECOND)) == ENGINE_SCHEDULED);
+    assert_true(rig_offset(rig, publish(rig, session, 1, PROTOCOL_WHEN_DELAY, 10 * SECOND)) == ENGINE_SCHEDULED);
     assert_int_equal(rig_count(rig, "t"), 0);
     rig_pass(rig, 10 * SECOND);
     rig_turn(rig);
     assert_int_equal(rig_count(rig, "t"), 1);
     rig_restart(rig);
-    assert_true(first_of(rig, publish(rig, session, 1, PROTOCOL_WHEN_DELAY, 10 * SECOND)) == ENGINE_SCHEDULED);
-    assert_int_equal(first_of(rig, publish(rig, session, 2, PROTOCOL_WHEN_NOW, 0)), 1);
+    assert_true(rig_offset(rig, publish(rig, session, 1, PROTOCOL_WHEN_DELAY, 10 * SECOND)) == ENGINE_SCHEDULED);
+    assert_int_equal(rig_offset(rig, publish(rig, session, 2, PROTOCOL_WHEN_NOW, 0)), 1);
     rig_pass(rig, 20 * SECOND);
     rig_turn(rig);
     assert_int_equal(rig_count(rig, "t"), 2);
@@ -98,7 +78,7 @@ static void an_undone_turn_loses_and_doubles_nothing(void **state)
     uint64_t session = rig_hello(rig, 1);
     store_fail_commit(rig->store, 1);
     assert_int_equal(rig_status(rig, publish(rig, session, 1, PROTOCOL_WHEN_DELAY, SECOND)), MP_ERR_AGAIN);
-    assert_true(first_of(rig, publish(rig, session, 1, PROTOCOL_WHEN_DELAY, SECOND)) == ENGINE_SCHEDULED);
+    assert_true(rig_offset(rig, publish(rig, session, 1, PROTOCOL_WHEN_DELAY, SECOND)) == ENGINE_SCHEDULED);
     store_fail_commit(rig->store, 1);
     rig_pass(rig, SECOND);
     rig_turn(rig);

@@ -9,20 +9,6 @@
 
 static struct pipeline_rig rig;
 
-static int open_rig(void **state)
-{
-    (void)state;
-    pipeline_rig_open(&rig);
-    return 0;
-}
-
-static int close_rig(void **state)
-{
-    (void)state;
-    pipeline_rig_close(&rig);
-    return 0;
-}
-
 /* The file of the design: one of everything. */
 static const char orders[] =
     "name: orders                                  # names the relay, its socket and its store\n"
@@ -192,7 +178,10 @@ static void the_relay_is_asked_for_what_the_file_says(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
+#define TEST(name)                                                                                                     \
+    {                                                                                                                  \
+#name, name, pipeline_rig_set_up, pipeline_rig_tear_down, &rig                                                 \
+    }
     const struct CMUnitTest tests[] = {
         TEST(the_file_of_the_design_is_good),
         TEST(sources_of_the_design),

@@ -10,20 +10,6 @@
 
 static struct pipeline_rig rig;
 
-static int open_rig(void **state)
-{
-    (void)state;
-    pipeline_rig_open(&rig);
-    return 0;
-}
-
-static int close_rig(void **state)
-{
-    (void)state;
-    pipeline_rig_close(&rig);
-    return 0;
-}
-
 /* A text with a mistake, and what is said of it behind "p.yaml:". */
 struct mistake {
     const char *text, *said;
@@ -325,7 +311,10 @@ static void the_caret_stands_below_the_mistake(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
+#define TEST(name)                                                                                                     \
+    {                                                                                                                  \
+#name, name, pipeline_rig_set_up, pipeline_rig_tear_down, &rig                                                 \
+    }
     const struct CMUnitTest tests[] = {
         TEST(mistakes_of_yaml),        TEST(mistakes_of_keys),
         TEST(mistakes_of_values),      TEST(mistakes_of_steps),

@@ -11,20 +11,6 @@
 
 static struct pipeline_rig rig;
 
-static int open_rig(void **state)
-{
-    (void)state;
-    pipeline_rig_open(&rig);
-    return 0;
-}
-
-static int close_rig(void **state)
-{
-    (void)state;
-    pipeline_rig_close(&rig);
-    return 0;
-}
-
 #define AB "topics: {a: {external: true}, b: {external: true}}\n"
 
 /* What VALUE of `data` becomes. */
@@ -182,7 +168,10 @@ static void without_memory_it_fails_and_leaves_nothing(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
+#define TEST(name)                                                                                                     \
+    {                                                                                                                  \
+#name, name, pipeline_rig_set_up, pipeline_rig_tear_down, &rig                                                 \
+    }
     const struct CMUnitTest tests[] = {
         TEST(data_becomes_compact_json),
         TEST(variables_stand_in_values),

@@ -1,24 +1,5 @@
 /* The relay's protocol: what is written is read again, and what is broken anywhere is refused. */
-#include "client/protocol.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <cmocka.h>
-
-static struct protocol_request request_of(const struct buffer *bytes)
-{
-    struct protocol_request request;
-    assert_int_equal(protocol_read_request(bytes->data, bytes->size, &request), MP_OK);
-    return request;
-}
-
-static struct protocol_reply reply_of(const struct buffer *bytes)
-{
-    struct protocol_reply reply;
-    assert_int_equal(protocol_read_reply(bytes->data, bytes->size, &reply), MP_OK);
-    return reply;
-}
+#include "protocol_ends.h"
 
 static void headers_are_read_as_written(void **state)
 {

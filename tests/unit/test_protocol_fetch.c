@@ -1,17 +1,5 @@
 /* Chunks of messages in the relay's answers: which offsets they have, and what is refused. */
-#include "client/protocol.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <cmocka.h>
-
-static struct protocol_reply reply_of(const struct buffer *bytes)
-{
-    struct protocol_reply reply;
-    assert_int_equal(protocol_read_reply(bytes->data, bytes->size, &reply), MP_OK);
-    return reply;
-}
+#include "protocol_ends.h"
 
 static void put_two_chunks(struct buffer *out)
 {

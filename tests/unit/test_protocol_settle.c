@@ -1,24 +1,5 @@
 /* Settlements and publications on the wire: what is written is read again, and what is broken is refused. */
-#include "client/protocol.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <cmocka.h>
-
-static struct protocol_request request_of(const struct buffer *bytes)
-{
-    struct protocol_request request;
-    assert_int_equal(protocol_read_request(bytes->data, bytes->size, &request), MP_OK);
-    return request;
-}
-
-static struct protocol_reply reply_of(const struct buffer *bytes)
-{
-    struct protocol_reply reply;
-    assert_int_equal(protocol_read_reply(bytes->data, bytes->size, &reply), MP_OK);
-    return reply;
-}
+#include "protocol_ends.h"
 
 static const struct protocol_settlement items[2] = {
     {.group = 1, .lease = 2, .first = 3, .count = 4, .action = PROTOCOL_ACK, .exit_code = -1},
