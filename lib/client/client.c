@@ -19,17 +19,21 @@ bool client_lane_free(const struct client *client, enum channel_lane lane)
     return !client->broken && !client->lanes[lane].busy && client->lanes[lane].wake <= client->now;
 }
 
-/* The lanes on which a large request can be under way, and whose requests have attempts. */
+/* The lanes on which a large request can be under way. */
 static bool is_heavy(enum channel_lane lane)
 {
     return lane == CHANNEL_PUBLISH || lane == CHANNEL_SETTLE;
 }
 
-/* Of what goes out as NUMBER of SESSION on the lane of STATE. */
-static uint32_t next_attempt(const struct client_lane *state, uint64_t session, uint64_t number)
+/* Of what goes out as NUMBER of SESSION on LANE; 0: it has none. */
+static uint32_t next_attempt(const struct client *client, enum channel_lane lane, uint64_t session, uint64_t number)
 {
-    bool again = state->session == session && state->number == number;
-    return again ? protocol_next_attempt(state->attempt) : 1;
+    const struct client_lane *state = &client->lanes[lane];
+    if (lane == CHANNEL_CONTROL || number == 0) {
+        return 0;
+    }
+    bool again = state->numbered.session == session && state->numbered.number == number;
+    return again ? protocol_next_attempt(state->numbered.attempt) : 1;
 }
 
 enum mp_error client_send(struct client *client, enum channel_lane lane, enum protocol_type type, unsigned flags,
@@ -37,7 +41,7 @@ enum mp_error client_send(struct client *client, enum channel_lane lane, enum pr
 {
     uint64_t session = type == PROTOCOL_HELLO ? client->settings.session : client->welcome.session;
     struct client_lane *state = &client->lanes[lane];
-    uint32_t attempt = is_heavy(lane) ? next_attempt(state, session, number) : 0;
+    uint32_t attempt = next_attempt(client, lane, session, number);
     struct buffer *header = &client->scratch;
     header->size = 0;
     if (protocol_put_request(header, type, lane, session, number) != MP_OK) {
@@ -59,7 +63,11 @@ enum mp_error client_send(struct client *client, enum channel_lane lane, enum pr
         state->type = type;
         state->number = number;
         state->session = session;
-        state->attempt = attempt;
+        if (attempt != 0) {
+            state->numbered.session = session;
+            state->numbered.number = number;
+            state->numbered.attempt = attempt;
+        }
         state->proofs = client->proofs;
         state->asked = -1;
         state->probe = CLOCK_NEVER;

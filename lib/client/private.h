@@ -27,7 +27,11 @@ struct client_lane {
     enum protocol_type type;
     uint64_t number;
     uint64_t session;
-    uint32_t attempt; /* under that number */
+    struct {
+        uint64_t session;
+        uint64_t number;
+        uint32_t attempt;
+    } numbered;       /* the last request that had a number */
     uint64_t proofs;  /* the client's, when it was sent */
     int64_t wake;     /* nothing is sent before */
     int64_t pause;    /* the last wait before a repeat; grows from one to the next */

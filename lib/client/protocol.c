@@ -53,8 +53,7 @@ enum mp_error protocol_read_request(const uint8_t *data, size_t size, struct pro
     request->flags = data[3];
     request->lane = data[4];
     request->attempt = (uint32_t)data[5] | (uint32_t)data[6] << 8 | (uint32_t)data[7] << 16;
-    bool counted = request->lane == PROTOCOL_LANE_PUBLISH || request->lane == PROTOCOL_LANE_SETTLE;
-    if ((request->attempt != 0 && !counted) || !lane_fits(request->type, request->lane) ||
+    if ((request->attempt != 0 && request->lane == PROTOCOL_LANE_CONTROL) || !lane_fits(request->type, request->lane) ||
         !flags_fit(request->type, request->flags)) {
         return MP_ERR_FORMAT;
     }

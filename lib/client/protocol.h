@@ -17,9 +17,9 @@
  * itself from 1. The relay applies number n+1 after n, answers a repeat of n with the recorded result, and refuses
  * others with MP_ERR_GAP. A request that failed (any status but MP_OK) used up no number: after MP_ERR_FULL or
  * MP_ERR_AGAIN the client sends the same number again, and after any other error it may send something else under it.
- * So on the lanes publish and settle each request under a number has an attempt, counted on from 1, and once one was
- * refused the relay applies none that was made before or is a copy of it, however late it comes: that gets MP_ERR_AGAIN.
- * It knows that for as long as it runs. Attempt 0 is not looked at.
+ * So each request under a number has an attempt, counted on from 1, and once one was refused, or a fetch was answered
+ * without messages, the relay applies none that was made before or is a copy of it, however late it comes: that gets
+ * MP_ERR_AGAIN. It knows that for as long as it runs. Attempt 0 is not looked at.
  *
  *     hello    body: string client, u32 keep (seconds; 0: an hour). With a session in the header: to go on with that
  *              one, which gets MP_ERR_SESSION when it is not known any more. Reply: u64 session, u64 instance (new at

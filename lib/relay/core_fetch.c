@@ -189,6 +189,8 @@ static bool try_fetch(struct core *core, struct request *request, bool last, str
     } else {
         if (deliveries->messages > 0 && leased)
             core_applied(core, request, 0, 0);
+        else if (leased)
+            core_refused(request);
         reply_fetched(core, request, 0);
     }
     engine_deliveries_clear(deliveries);
@@ -212,6 +214,13 @@ static void repeat_fetch(struct core *core, struct request *request, struct faul
     if (error && error != MP_ERR_DAMAGED)
         *fault = detail;
     engine_deliveries_clear(&core->deliveries);
+}
+
+/* Whether REQUEST is a late copy of what was asked under its number before WAITING. */
+static bool is_older(const struct request *request, const struct request *waiting)
+{
+    return request->head.number == waiting->head.number && request->head.attempt != 0 && waiting->head.attempt != 0 &&
+           protocol_is_later(waiting->head.attempt, request->head.attempt);
 }
 
 /*
@@ -266,6 +275,10 @@ bool core_fetch(struct core *core, struct request *request, struct fault *fault)
     enum core_turn turn = leases(request, &fetch) ? core_number(core, request) : TURN_NOW;
     if (turn == TURN_ANSWERED)
         return true;
+    if (turn == TURN_NOW && session->fetching && is_older(request, session->fetching)) {
+        core_reply_text(core, request, MP_ERR_AGAIN, "a copy of what was asked before came late");
+        return true;
+    }
     if (turn == TURN_NOW && session->fetching)
         displace(core, session->fetching, request);
     if (core->draining) {
@@ -324,6 +337,8 @@ static void answer_expired(struct core *core, struct request *request)
         if (read_fetch(core, request, &fetch, &pattern)) {
             if (fetch.group_size == 0)
                 read_messages(core, request, &fetch, &fault);
+            else if (leases(request, &fetch))
+                core_refused(request);
             reply_fetched(core, request, 0);
         }
         engine_deliveries_clear(&core->deliveries);

@@ -178,7 +178,7 @@ enum core_turn { TURN_NOW, TURN_REPEAT, TURN_ANSWERED };
  * a late copy of one that core_refused() was told of.
  */
 enum core_turn core_number(struct core *core, const struct request *request);
-/* REQUEST gets an error: its number may come again with something else. */
+/* REQUEST gets an error, or no messages: its number may come again with something else. */
 void core_refused(const struct request *request);
 void core_applied(struct core *core, const struct request *request, uint64_t result, uint32_t count);
 /* Writes SESSION's row in this turn, for what has no other row to be known by after a restart. */

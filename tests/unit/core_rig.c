@@ -105,7 +105,7 @@ uint32_t rig_submit(struct rig *rig, uint64_t connection, enum protocol_type typ
     uint32_t id = ++rig->next_id;
     assert_int_equal(protocol_put_request(&bytes, type, lane, session, number), MP_OK);
     protocol_set_flags(&bytes, 0, flags);
-    if (lane == PROTOCOL_LANE_PUBLISH || lane == PROTOCOL_LANE_SETTLE)
+    if (lane != PROTOCOL_LANE_CONTROL)
         protocol_set_attempt(&bytes, 0, rig->attempt);
     assert_int_equal(buffer_append(&bytes, body->data, body->size), MP_OK);
     struct blob *blob = blob_of_buffer(&bytes);

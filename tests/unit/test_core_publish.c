@@ -243,6 +243,31 @@ static void a_session_that_was_refused_something_leaves_a_trace_when_it_goes(voi
     assert_int_equal(rig_count(rig, "t"), 0);
 }
 
+static void a_late_copy_of_an_empty_fetch_takes_nothing_for_the_next(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t session = rig_hello(rig, 1);
+    struct protocol_chunk chunk;
+    assert_int_equal(rig_status(rig, rig_publish(rig, 1, session, 1, "other", 1)), MP_OK);
+    rig->attempt = 1;
+    uint32_t empty = rig_fetch(rig, 1, session, 1, "t", "g", 5, 0);
+    assert_int_equal(rig_status(rig, empty), MP_OK);
+    assert_int_equal(rig_messages(rig, empty), 0);
+    rig->attempt = 2;
+    uint32_t waits = rig_fetch(rig, 1, session, 1, "t", "g", 3, 60000);
+    rig_turn(rig);
+    rig->attempt = 1;
+    assert_int_equal(rig_status(rig, rig_fetch(rig, 2, session, 1, "t", "g", 5, 0)), MP_ERR_AGAIN);
+    assert_null(rig_reply(rig, waits)); /* nor its place */
+    assert_int_equal(rig_status(rig, rig_publish(rig, 1, session, 2, "t", 10)), MP_OK);
+    assert_true(rig_chunk(rig, waits, &chunk));
+    assert_int_equal(chunk.count, 3);
+    rig->attempt = 3; /* a repeat, which is answered as before */
+    uint32_t again = rig_fetch(rig, 2, session, 1, "t", "g", 9, 0);
+    assert_int_equal(rig_status(rig, again), MP_OK);
+    assert_int_equal(rig_messages(rig, again), 3);
+}
+
 #define RIGGED(test) cmocka_unit_test_setup_teardown(test, rig_set_up, rig_tear_down)
 
 int main(void)
@@ -255,6 +280,7 @@ int main(void)
         RIGGED(a_session_that_is_to_be_kept_outlives_days_and_restarts),
         RIGGED(a_settlement_is_remembered_beside_what_is_scheduled),
         RIGGED(a_late_copy_of_a_refused_publication_is_not_stored_in_the_place_of_another),
+        RIGGED(a_late_copy_of_an_empty_fetch_takes_nothing_for_the_next),
         RIGGED(a_late_copy_of_a_refused_settlement_is_not_applied),
         RIGGED(who_waits_for_room_learns_that_a_late_copy_was_stored),
         RIGGED(a_session_that_was_refused_something_leaves_a_trace_when_it_goes),

@@ -55,7 +55,11 @@ static void a_request_is_refused_for_every_wrong_byte_of_its_header(void **state
     out.data[4] = PROTOCOL_LANE_FETCH;
     assert_int_equal(protocol_read_request(out.data, out.size, &request), MP_OK);
     assert_int_equal(request.flags, PROTOCOL_FETCH_PEEK);
-    protocol_set_attempt(&out, 0, 1); /* only publications and settlements have some */
+    protocol_set_attempt(&out, 0, 1);
+    assert_int_equal(protocol_read_request(out.data, out.size, &request), MP_OK);
+    out.data[2] = PROTOCOL_LEAVE; /* nothing on the lane control has some */
+    out.data[3] = 0;
+    out.data[4] = PROTOCOL_LANE_CONTROL;
     assert_int_equal(protocol_read_request(out.data, out.size, &request), MP_ERR_FORMAT);
     buffer_free(&out);
 }
