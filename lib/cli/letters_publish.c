@@ -80,7 +80,8 @@ static int run(struct publisher *publisher)
     struct letters_link *link = &publisher->link;
     struct fault fault = {0};
     /* A tenth of a second's worth at a time. */
-    uint64_t most = settings->rate > 0 && settings->rate < (double)(10 * BATCH) ? (uint64_t)(settings->rate / 10) + 1 : BATCH;
+    uint64_t most =
+        settings->rate > 0 && settings->rate < (double)(10 * BATCH) ? (uint64_t)(settings->rate / 10) + 1 : BATCH;
     int64_t next = clock_monotonic();
     progress_begin(&publisher->progress, 0, next);
     while (!publisher->ended && link->signal == 0) {
