@@ -41,3 +41,14 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 %C%_producer_LDADD = libmsgpipe.la
 %C%_sender_SOURCES = %D%/sender.c $(torture_history)
 %C%_taker_SOURCES = %D%/taker.c $(torture_history)
+
+# Cuts, and what trials in C stand on.
+check_PROGRAMS += %D%/cuts
+torture_stand = %D%/stand.c %D%/stand.h
+%C%_cuts_SOURCES = \
+	%D%/cuts.c \
+	%D%/cuts.h \
+	%D%/cuts_between.c \
+	%D%/cuts_play.c \
+	$(torture_stand)
+%C%_cuts_LDADD = $(CLIENT_LIBS)

@@ -1,0 +1,302 @@
+#include "stand.h"
+
+#include "base/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { FINDINGS_SHOWN = 100, WORDS_MAX = 32 };
+
+extern char **environ;
+
+int64_t stand_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+uint32_t stand_below(struct stand *stand, uint32_t limit)
+{
+    uint64_t mixed = (stand->random += UINT64_C(0x9e3779b97f4a7c15));
+    mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (uint32_t)((mixed ^ (mixed >> 31)) % limit);
+}
+
+/* ---- the beginning --------------------------------------------------------------------------------------------- */
+
+static void take_tools(struct stand *stand, const char *directory)
+{
+    char *path = realpath(directory, NULL);
+    if (!path || strlen(path) >= sizeof stand->tools) {
+        perror(directory);
+        exit(64);
+    }
+    snprintf(stand->tools, sizeof stand->tools, "%s", path);
+    free(path);
+}
+
+static void read_options(struct stand *stand, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"short", no_argument, NULL, 'S'},       {"long", no_argument, NULL, 'L'},
+        {"tools", required_argument, NULL, 't'}, {"seed", required_argument, NULL, 's'},
+        {"keep", no_argument, NULL, 'K'},        {NULL, 0, NULL, 0}};
+    int letter;
+    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (letter) {
+        case 'S':
+        case 'L':
+            stand->longer = letter == 'L';
+            break;
+        case 't':
+            take_tools(stand, optarg);
+            break;
+        case 's':
+            stand->seed = strtoull(optarg, NULL, 10);
+            break;
+        case 'K':
+            stand->keep = true;
+            break;
+        default:
+            exit(64);
+        }
+    }
+}
+
+/* Who ends this program ends the relay as well. */
+static struct stand *standing;
+
+static void on_signal(int number)
+{
+    if (standing->relay > 0)
+        kill(standing->relay, SIGKILL);
+    _exit(128 + number);
+}
+
+void stand_open(struct stand *stand, const char *name, int argc, char **argv)
+{
+    const char *place = getenv("TMPDIR");
+    char path[STAND_PATH];
+    *stand = (struct stand){.name = name, .seed = (uint64_t)stand_now() % 1000000};
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+    read_options(stand, argc, argv);
+    stand->random = stand->seed;
+    snprintf(stand->relay_name, sizeof stand->relay_name, "%s", name);
+    if (!place) /* trials without a word about disks need not wait for one */
+        place = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(stand->folder, sizeof stand->folder, "%.180s/msgpipe-%s.XXXXXX", place, name);
+    if (!mkdtemp(stand->folder)) {
+        perror(stand->folder);
+        exit(71);
+    }
+    setenv("XDG_RUNTIME_DIR", stand->folder, 1);
+    snprintf(path, sizeof path, "%s/state", stand->folder);
+    setenv("XDG_STATE_HOME", path, 1);
+    unsetenv("MSGPIPE_RELAY");
+    standing = stand;
+    signal(SIGTERM, on_signal);
+    signal(SIGINT, on_signal);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------------- */
+
+static void remove_folder(const struct stand *stand)
+{
+    char command[STAND_PATH];
+    snprintf(command, sizeof command, "rm -rf '%s'", stand->folder);
+    if (system(command) != 0)
+        printf("%s: %s stays\n", stand->name, stand->folder);
+}
+
+static void drop_relay(struct stand *stand)
+{
+    if (stand->relay > 0) {
+        kill(stand->relay, SIGKILL);
+        waitpid(stand->relay, NULL, 0);
+        stand->relay = 0;
+    }
+}
+
+int stand_close(struct stand *stand, const char *tried, const char *found)
+{
+    drop_relay(stand);
+    if (stand->found > 0)
+        printf("%s: again: %s --%s --seed %" PRIu64 "\n", stand->name, stand->name, stand->longer ? "long" : "short",
+               stand->seed);
+    if (stand->found > 0 || stand->keep)
+        printf("%s: what is there to see is in %s\n", stand->name, stand->folder);
+    else
+        remove_folder(stand);
+    printf("row\t%s\t%s\t%s\n", stand->name, tried, found);
+    return stand->found > 0 ? 1 : 0;
+}
+
+void stand_find(struct stand *stand, const char *format, ...)
+{
+    va_list arguments;
+    if (++stand->found > FINDINGS_SHOWN)
+        return;
+    printf("%s: ", stand->name);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf("\n");
+}
+
+_Noreturn void stand_give_up(struct stand *stand, const char *format, ...)
+{
+    va_list arguments;
+    printf("%s: ", stand->name);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf("; seed %" PRIu64 "; what is there to see is in %s\n", stand->seed, stand->folder);
+    drop_relay(stand);
+    exit(1);
+}
+
+_Noreturn void stand_skip(struct stand *stand, const char *format, ...)
+{
+    va_list arguments;
+    drop_relay(stand);
+    remove_folder(stand);
+    printf("%s: ", stand->name);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf("\n");
+    exit(77);
+}
+
+/* ---- tools ----------------------------------------------------------------------------------------------------- */
+
+static pid_t start(struct stand *stand, const char *const words[], const char *output, const char *errors)
+{
+    char path[STAND_PATH + 32], files[2][STAND_PATH];
+    char *argv[WORDS_MAX] = {NULL};
+    pid_t pid;
+    for (int i = 0; words[i] && i < WORDS_MAX - 1; i++)
+        argv[i] = (char *)(uintptr_t)words[i];
+    snprintf(path, sizeof path, "%s%s%s", stand->tools, stand->tools[0] ? "/" : "", words[0]);
+    snprintf(files[0], sizeof files[0], "%s/%s", stand->folder, output);
+    snprintf(files[1], sizeof files[1], "%s/%s", stand->folder, errors);
+    const struct spawn_place places[] = {{0, -1, "/dev/null", O_RDONLY},
+                                         {1, -1, files[0], O_WRONLY | O_CREAT | O_TRUNC},
+                                         {2, -1, files[1], O_WRONLY | O_CREAT | O_APPEND}};
+    const struct spawn_settings settings = {
+        .argv = argv, .program = path, .signals = spawn_default_signals, .places = places, .places_count = 3};
+    int number = spawn_start(&settings, &pid);
+    if (number != 0)
+        stand_give_up(stand, "%s: %s", path, strerror(number));
+    return pid;
+}
+
+static int wait_for(pid_t pid)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return spawn_exit_code(status);
+}
+
+int stand_run(struct stand *stand, const char *const words[], const char *output)
+{
+    return wait_for(start(stand, words, output, "errors"));
+}
+
+void stand_start_relay(struct stand *stand, const char *const options[], unsigned limit)
+{
+    const char *words[WORDS_MAX] = {"mrelay", "-r", stand->relay_name};
+    const char *const asked[] = {"mrelay", "status", "-r", stand->relay_name, "--wait", "30s", NULL};
+    struct rlimit before, wanted;
+    for (int i = 0; options && options[i] && i + 4 < WORDS_MAX; i++)
+        words[i + 3] = options[i];
+    getrlimit(RLIMIT_NOFILE, &before);
+    wanted = before;
+    if (limit > 0) {
+        wanted.rlim_cur = limit;
+        setrlimit(RLIMIT_NOFILE, &wanted); /* the relay gets it; this program has its own again below */
+    }
+    stand->relay = start(stand, words, "relay", "log");
+    setrlimit(RLIMIT_NOFILE, &before);
+    if (stand_run(stand, asked, "status") != 0)
+        stand_give_up(stand, "the relay does not serve");
+}
+
+void stand_end_relay(struct stand *stand)
+{
+    kill(stand->relay, SIGTERM);
+    int code = wait_for(stand->relay);
+    stand->relay = 0;
+    if (code != 0)
+        stand_find(stand, "the relay ended with %d when it was told to", code);
+}
+
+void stand_addresses(struct stand *stand, char ipc[STAND_PATH], char tcp[STAND_PATH])
+{
+    const char *const words[] = {"mrelay", "status", "-r", stand->relay_name, "--json", NULL};
+    char path[STAND_PATH];
+    size_t i;
+    json_t *url;
+    snprintf(path, sizeof path, "%s/addresses", stand->folder);
+    if (stand_run(stand, words, "addresses") != 0)
+        stand_give_up(stand, "the relay does not answer");
+    json_t *status = json_load_file(path, 0, NULL);
+    ipc[0] = tcp[0] = '\0';
+    json_array_foreach(json_object_get(status, "listen"), i, url)
+    {
+        const char *text = json_string_value(url);
+        char *place = strncmp(text, "tcp:", 4) == 0 ? tcp : ipc;
+        if (place[0] == '\0')
+            snprintf(place, STAND_PATH, "%s", text);
+    }
+    json_decref(status);
+}
+
+/* ---- processes ------------------------------------------------------------------------------------------------- */
+
+uint64_t stand_resident(pid_t pid)
+{
+    char path[64];
+    unsigned long pages = 0;
+    snprintf(path, sizeof path, "/proc/%ld/statm", (long)pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%*u %lu", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+int64_t stand_processor(pid_t pid)
+{
+    char path[64], text[1024];
+    unsigned long user = 0, system = 0;
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    text[size] = '\0';
+    fclose(file);
+    const char *behind = strrchr(text, ')'); /* a name may have anything in it */
+    if (!behind || sscanf(behind, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
+        return 0;
+    return (int64_t)(user + system) * 1000000 / sysconf(_SC_CLK_TCK);
+}
