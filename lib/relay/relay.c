@@ -21,6 +21,7 @@ enum {
     STRANGER_MESSAGE = 64 * 1024,      /* bytes that a connection without a session may send */
     INBOUND_BUDGET = 64 * 1024 * 1024, /* bytes of requests held in all */
     REQUEST_SLACK = 8 * 1024 * 1024,   /* what a request may be longer than the longest body */
+    SILENCE_TIMEOUT = 30 * 1000000,    /* microseconds: as long as leases live by default of which nothing is heard */
     LINGER = 1000000,                  /* microseconds for the last replies to go out */
     LAST_REPLIES = 1024                /* that are waited for */
 };
@@ -348,6 +349,7 @@ static enum mp_error open_server(struct relay *relay, struct fault *fault)
         .stranger_message = STRANGER_MESSAGE,
         .total_budget = longest > INBOUND_BUDGET / 2 ? (size_t)longest * 2 + REQUEST_SLACK : INBOUND_BUDGET,
         .max_connections = relay->settings->max_connections,
+        .silence_timeout = SILENCE_TIMEOUT,
         .context = relay,
         .disconnected = on_disconnected,
         .admit = on_admit,

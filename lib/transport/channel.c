@@ -5,6 +5,12 @@
  * until its reply has come; when the connection ends before, it is written again on the next one, with the same id. A
  * reply whose id is not that of the request under way is dropped.
  *
+ * When a host falls silent while it owes a reply (a link that is cut, a machine that is gone, a firewall that has
+ * forgotten the connection), TCP repeats what was not acknowledged after 0.2 s, then twice as late each time; a link that is
+ * back after half a minute may be noticed half a minute later, and by the relay, which has only the old connection, not
+ * earlier. So after three seconds of silence the lane opens a second line beside the first, again and again. When that
+ * is greeted the request goes out over it, and the first one ends.
+ *
  * Why not libnng's REQ socket: with libnng 1.5.2 a connection that ends while a request is being written can stop the
  * thread that makes new ones, for good (seen after 1,000 to 3,000 such ends), and so can nng_close() while something
  * arrives (seen within 300). Measured on two cores, ipc, libnng's first: a round trip 87-105 and 56-73 µs, 1 MiB
@@ -14,14 +20,9 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "transport/address.h"
-#include "transport/channel_poll.h"
+#include "transport/channel_line.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,11 +30,8 @@
 #include <unistd.h>
 
 enum {
-    GREETING = 8,
-    PREFIX_MAXIMUM = 1 + 8 + 4, /* IPC's byte, the length, the id */
     SCRATCH = 16 * 1024,
     KEPT_MEMORY = 2 * 1024 * 1024, /* a request's memory up to this size is used for the next one */
-    SEND_BUFFER = 2 * 1024 * 1024, /* so that a frame goes out in one piece; the system may allow less */
     /* The largest frame is that of the largest message, and a reply can hold one and a little more. */
     REPLY_MAXIMUM = 64 * 1024 * 1024 + 1024 * 1024
 };
@@ -41,25 +39,15 @@ enum {
 /* Microseconds. */
 #define RETRY_MINIMUM INT64_C(10000)
 #define RETRY_MAXIMUM INT64_C(250000)
-#define CONNECT_MAXIMUM INT64_C(5000000)
-
-enum stage {
-    ABSENT,     /* no connection, and none is tried */
-    RETRYING,   /* none, and one is tried when it is due */
-    CONNECTING, /* TCP's connect() is under way, until it is due */
-    GREETS,     /* the other end's greeting is awaited */
-    READY
-};
+#define DOUBT_MAXIMUM INT64_C(60000000)
 
 struct lane {
     struct channel_sockets *channel;
     enum channel_lane lane;
-    enum stage stage;
-    int descriptor;
-    int64_t due;
-    int64_t retry;          /* the next delay */
-    struct addrinfo *found; /* TCP: what the host's name stands for */
-    struct addrinfo *next;  /* the next of them to be tried */
+    struct channel_line line; /* ABSENT and due: another is tried then; READY and due: the other host is listened for */
+    struct channel_line other; /* beside a silent one; ABSENT and due: as above */
+    int64_t retry;             /* the delay before the next line */
+    int64_t doubt;             /* the silence after which there is another line */
 
     bool busy;
     uint32_t id;
@@ -72,8 +60,6 @@ struct lane {
     struct channel_reply *incoming;
     size_t incoming_size; /* bytes of it that are there */
     uint32_t incoming_id;
-    size_t stash_size;
-    uint8_t stash[PREFIX_MAXIMUM];
 };
 
 struct channel_sockets {
@@ -101,141 +87,44 @@ void channel_reply_free(struct channel_reply *reply)
 
 /* ---- connections ---------------------------------------------------------------------------------------------- */
 
-static void disconnect(struct lane *lane)
+/* The line has ended, or is another one: what was on its way over it is to begin anew. */
+static void forget_progress(struct lane *lane)
 {
-    if (lane->descriptor >= 0) {
-        close(lane->descriptor);
-    }
-    lane->descriptor = -1;
-    lane->stage = ABSENT;
-    lane->due = CLOCK_NEVER;
-    lane->stash_size = 0;
     lane->written = 0;
     lane->watched = false;
     channel_reply_free(lane->incoming);
     lane->incoming = NULL;
 }
 
+static void disconnect(struct lane *lane)
+{
+    channel_line_end(&lane->line);
+    channel_line_end(&lane->other);
+    forget_progress(lane);
+}
+
+/* Not all clients at once. */
+static int64_t next_try(struct lane *lane)
+{
+    int64_t part = (int64_t)(erand48(lane->channel->dice) * (double)lane->retry / 2);
+    int64_t when = clock_monotonic() + lane->retry - part;
+
+    lane->retry = lane->retry * 2 < RETRY_MAXIMUM ? lane->retry * 2 : RETRY_MAXIMUM;
+    return when;
+}
+
 /* The connection has ended, or could not be made. Without a request there is no need for another. */
 static void lost(struct lane *lane)
 {
     disconnect(lane);
-    if (!lane->busy) {
-        return;
+    if (lane->busy) {
+        lane->line.due = next_try(lane);
     }
-    /* Not all clients at once. */
-    int64_t part = (int64_t)(erand48(lane->channel->dice) * (double)lane->retry / 2);
-    lane->stage = RETRYING;
-    lane->due = clock_monotonic() + lane->retry - part;
-    lane->retry = lane->retry * 2 < RETRY_MAXIMUM ? lane->retry * 2 : RETRY_MAXIMUM;
-}
-
-static void tune(int descriptor, enum address_kind kind)
-{
-    int on = 1;
-    int size = SEND_BUFFER;
-
-    /* What cannot be set only makes it slower, or later to notice that the other host has gone. */
-    if (kind == ADDRESS_IPC) {
-        setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    } else {
-        setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-        setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-#ifdef TCP_KEEPIDLE
-        int idle = 30;
-        int interval = 10;
-        setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-        setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-#endif
-#ifdef TCP_USER_TIMEOUT
-        unsigned timeout = 60000;
-        setsockopt(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
-#endif
-    }
-#ifdef SO_NOSIGPIPE
-    setsockopt(descriptor, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on));
-#endif
-}
-
-static int send_flags(void)
-{
-#ifdef MSG_NOSIGNAL
-    return MSG_NOSIGNAL;
-#else
-    return 0;
-#endif
-}
-
-/* The connection is made: says who this is. A new socket has room for it. */
-static bool greet(struct lane *lane)
-{
-    static const uint8_t greeting[GREETING] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
-
-    if (send(lane->descriptor, greeting, sizeof(greeting), send_flags()) != GREETING) {
-        return false;
-    }
-    lane->stage = GREETS;
-    lane->due = CLOCK_NEVER;
-    return true;
-}
-
-/* Starts to connect; false when that has failed already. */
-static bool connect_to(struct lane *lane, int family, const struct sockaddr *name, socklen_t size)
-{
-    lane->descriptor = socket(family, SOCK_STREAM, 0);
-    if (lane->descriptor < 0 || fcntl(lane->descriptor, F_SETFD, FD_CLOEXEC) != 0 ||
-        fcntl(lane->descriptor, F_SETFL, O_NONBLOCK) != 0) {
-        return false;
-    }
-    tune(lane->descriptor, lane->channel->address.kind);
-    bool done = connect(lane->descriptor, name, size) == 0;
-    if (!done && errno != EINPROGRESS) {
-        return false;
-    }
-    if (!channel_poll_add(&lane->channel->poll, lane->descriptor, !done, lane)) {
-        return false;
-    }
-    if (done) {
-        return greet(lane);
-    }
-    lane->stage = CONNECTING;
-    lane->due = clock_monotonic() + CONNECT_MAXIMUM;
-    return true;
-}
-
-/* The next of the addresses that the host's name stands for. A name is looked up again when none of them answered. */
-static bool connect_tcp(struct lane *lane)
-{
-    const struct address *address = &lane->channel->address;
-
-    if (lane->next == NULL) {
-        if (lane->found != NULL) {
-            freeaddrinfo(lane->found);
-            lane->found = NULL;
-        }
-        if (address_look_up(address, false, &lane->found) != 0) {
-            return false;
-        }
-        lane->next = lane->found;
-    }
-    const struct addrinfo *info = lane->next;
-    lane->next = info->ai_next;
-    return connect_to(lane, info->ai_family, info->ai_addr, info->ai_addrlen);
-}
-
-static bool connect_ipc(struct lane *lane)
-{
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-
-    memcpy(name.sun_path, lane->channel->address.path, sizeof(name.sun_path));
-    return connect_to(lane, AF_UNIX, (const struct sockaddr *)&name, sizeof(name));
 }
 
 static void start_connecting(struct lane *lane)
 {
-    bool ipc = lane->channel->address.kind == ADDRESS_IPC;
-
-    if (!(ipc ? connect_ipc(lane) : connect_tcp(lane))) {
+    if (!channel_line_start(&lane->line)) {
         lost(lane);
     }
 }
@@ -248,8 +137,8 @@ static bool write_request(struct lane *lane)
     bool full = false;
 
     while (lane->busy && lane->written < lane->request_size && !full) {
-        ssize_t count =
-            send(lane->descriptor, lane->request + lane->written, lane->request_size - lane->written, send_flags());
+        ssize_t count = send(lane->line.descriptor, lane->request + lane->written, lane->request_size - lane->written,
+                             channel_line_send_flags());
         if (count >= 0) {
             lane->written += (size_t)count;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
@@ -260,7 +149,7 @@ static bool write_request(struct lane *lane)
     }
     if (full != lane->watched) {
         lane->watched = full;
-        return channel_poll_change(&lane->channel->poll, lane->descriptor, full, lane);
+        return channel_poll_change(&lane->channel->poll, lane->line.descriptor, full, &lane->line);
     }
     return true;
 }
@@ -326,12 +215,21 @@ static struct channel_reply *take_reply(struct lane *lane)
     }
     lane->busy = false;
     lane->retry = RETRY_MINIMUM; /* only now: one that greets and closes is no good connection */
+    lane->doubt = channel_line_doubt;
     if (lane->request_memory > KEPT_MEMORY) {
         memory_release(lane->request);
         lane->request = NULL;
         lane->request_memory = 0;
     }
     return reply;
+}
+
+/* Bytes have come: no other line is needed. */
+static void hear(struct lane *lane)
+{
+    if (lane->other.stage != CHANNEL_LINE_ABSENT || lane->other.due != CLOCK_NEVER) {
+        channel_line_end(&lane->other);
+    }
 }
 
 /* Takes SIZE bytes apart; the reply in *REPLY. False: nonsense. */
@@ -343,8 +241,8 @@ static bool take_bytes(struct lane *lane, const uint8_t *data, size_t size, stru
             return false;
         }
         if (used == 0) {
-            memcpy(lane->stash, data, size);
-            lane->stash_size = size;
+            memcpy(lane->line.stash, data, size);
+            lane->line.stash_size = size;
             return true;
         }
         size_t there = smaller(size - used, lane->incoming->size);
@@ -367,77 +265,123 @@ static bool read_replies(struct lane *lane, struct channel_reply **reply)
     ssize_t count;
 
     if (lane->incoming != NULL) {
-        count = recv(lane->descriptor, (uint8_t *)(lane->incoming + 1) + lane->incoming_size,
+        count = recv(lane->line.descriptor, (uint8_t *)(lane->incoming + 1) + lane->incoming_size,
                      lane->incoming->size - lane->incoming_size, 0);
         if (count > 0) {
+            hear(lane);
             lane->incoming_size += (size_t)count;
             *reply = take_reply(lane);
         }
     } else {
-        size_t stashed = lane->stash_size;
-        memcpy(scratch, lane->stash, stashed);
-        count = recv(lane->descriptor, scratch + stashed, sizeof(scratch) - stashed, 0);
+        size_t stashed = lane->line.stash_size;
+        memcpy(scratch, lane->line.stash, stashed);
+        count = recv(lane->line.descriptor, scratch + stashed, sizeof(scratch) - stashed, 0);
         if (count > 0) {
-            lane->stash_size = 0;
+            hear(lane);
+            lane->line.stash_size = 0;
             return take_bytes(lane, scratch, stashed + (size_t)count, reply);
         }
     }
     return count > 0 || (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR));
 }
 
-/* Reads the other end's greeting, and no further; then the request goes out. */
-static bool read_greeting(struct lane *lane)
-{
-    static const uint8_t wanted[GREETING] = {0, 'S', 'P', 0, 0, 0x31, 0, 0};
-    ssize_t count = recv(lane->descriptor, lane->stash + lane->stash_size, GREETING - lane->stash_size, 0);
+/* ---- silence -------------------------------------------------------------------------------------------------- */
 
-    if (count <= 0) {
-        return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+/* A reply is awaited: from now on the other host is listened for. When it is already, that goes on. */
+static void listen_for_host(struct lane *lane)
+{
+    if (lane->line.due == CLOCK_NEVER && lane->channel->address.kind == ADDRESS_TCP) {
+        lane->line.due = clock_monotonic() + lane->doubt;
     }
-    lane->stash_size += (size_t)count;
-    if (memcmp(lane->stash, wanted, lane->stash_size) != 0) {
+}
+
+static void try_other(struct lane *lane)
+{
+    channel_line_end(&lane->other);
+    if (!channel_line_start(&lane->other)) {
+        channel_line_end(&lane->other);
+        lane->other.due = next_try(lane);
+    }
+}
+
+/* Once there is another line, it is waited for whatever TCP hears: the other host may repeat its part much later. */
+static void look_at_host(struct lane *lane, int64_t now)
+{
+    int64_t silence = lane->busy ? channel_line_silence(&lane->line) : 0;
+
+    lane->line.due = lane->busy ? now + lane->doubt : CLOCK_NEVER;
+    if (silence < lane->doubt) {
+        lane->line.due -= lane->busy ? silence : 0;
+    } else if (lane->other.stage == CHANNEL_LINE_ABSENT) {
+        try_other(lane);
+    }
+}
+
+/*
+ * The other line is greeted: it is the lane's. Where every line falls silent before a reply has come the next one has
+ * to wait longer, so that a request that takes long on a bad link does come to its end.
+ */
+static bool change_lines(struct lane *lane)
+{
+    channel_line_end(&lane->line);
+    forget_progress(lane);
+    if (!channel_line_take(&lane->line, &lane->other)) {
         return false;
     }
-    if (lane->stash_size == GREETING) {
-        lane->stash_size = 0;
-        lane->stage = READY;
-        lane->next = NULL;
-        return write_request(lane);
-    }
-    return true;
+    lane->doubt = lane->doubt * 2 < DOUBT_MAXIMUM ? lane->doubt * 2 : DOUBT_MAXIMUM;
+    listen_for_host(lane);
+    return write_request(lane);
 }
 
 /* ---- going on ------------------------------------------------------------------------------------------------- */
 
-static bool connect_outcome(int descriptor)
+/* Something can be done on LINE's socket; false when it has failed. */
+static bool line_ready(struct lane *lane, struct channel_line *line, struct channel_reply **reply)
 {
-    int number = 0;
-    socklen_t size = sizeof(number);
-
-    return getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &number, &size) == 0 && number == 0;
+    if (line->stage == CHANNEL_LINE_READY) {
+        return read_replies(lane, reply) && (!lane->watched || write_request(lane));
+    }
+    if (!channel_line_ready(line)) {
+        return false;
+    }
+    if (line->stage != CHANNEL_LINE_READY) {
+        return true;
+    }
+    if (line == &lane->other) {
+        if (!change_lines(lane)) {
+            lost(lane);
+        }
+        return true;
+    }
+    if (lane->busy) {
+        listen_for_host(lane);
+    }
+    return write_request(lane);
 }
 
-/* Something can be done on LANE's socket. */
-static void lane_ready(struct lane *lane, struct channel_reply **reply)
+static void line_failed(struct lane *lane, struct channel_line *line)
 {
-    bool good = true;
-
-    switch (lane->stage) {
-    case ABSENT:
-    case RETRYING:
-        return;
-    case CONNECTING:
-        good = connect_outcome(lane->descriptor) &&
-               channel_poll_change(&lane->channel->poll, lane->descriptor, false, lane) && greet(lane);
-        break;
-    case GREETS:
-        good = read_greeting(lane);
-        break;
-    case READY:
-        good = read_replies(lane, reply) && (!lane->watched || write_request(lane));
-        break;
+    if (line == &lane->other) {
+        channel_line_end(line);
+        line->due = next_try(lane);
+    } else {
+        lost(lane);
     }
-    if (!good) {
+}
+
+static void line_due(struct lane *lane, struct channel_line *line, int64_t now)
+{
+    bool other = line == &lane->other;
+
+    if (line->stage == CHANNEL_LINE_READY) {
+        look_at_host(lane, now);
+    } else if (line->stage != CHANNEL_LINE_ABSENT && channel_line_due(line, now)) {
+        return;
+    } else if (other) {
+        try_other(lane);
+    } else if (line->stage == CHANNEL_LINE_ABSENT) {
+        start_connecting(lane);
+    } else {
         lost(lane);
     }
 }
@@ -449,19 +393,17 @@ static void lanes_due(struct channel_sockets *sockets)
 
     for (int i = 0; i < CHANNEL_LANES; i++) {
         struct lane *lane = &sockets->lanes[i];
-        if (lane->due == CLOCK_NEVER) {
-            continue;
-        }
-        now = now != 0 ? now : clock_monotonic();
-        if (lane->due <= now) {
-            if (lane->stage == CONNECTING) {
-                lost(lane);
-            } else {
-                lane->due = CLOCK_NEVER;
-                start_connecting(lane);
+        struct channel_line *const lines[] = {&lane->line, &lane->other};
+        for (int j = 0; j < 2; j++) {
+            if (lines[j]->due != CLOCK_NEVER) {
+                now = now != 0 ? now : clock_monotonic();
+                if (lines[j]->due <= now) {
+                    line_due(lane, lines[j], now);
+                }
             }
         }
-        next = lane->due < next ? lane->due : next;
+        next = lane->line.due < next ? lane->line.due : next;
+        next = lane->other.due < next ? lane->other.due : next;
     }
     channel_poll_timer(&sockets->poll, next);
 }
@@ -470,10 +412,12 @@ static struct channel_reply *sockets_receive(struct channel *channel)
 {
     struct channel_sockets *sockets = sockets_of(channel);
     struct channel_reply *reply = NULL;
-    struct lane *lane;
+    struct channel_line *line;
 
-    while (reply == NULL && (lane = channel_poll_next(&sockets->poll)) != NULL) {
-        lane_ready(lane, &reply);
+    while (reply == NULL && (line = channel_poll_next(&sockets->poll)) != NULL) {
+        if (!line_ready(line->owner, line, &reply)) {
+            line_failed(line->owner, line);
+        }
     }
     lanes_due(sockets);
     return reply;
@@ -488,14 +432,14 @@ static bool keep_request(struct lane *lane, const struct iovec *parts, int count
     for (int i = 0; i < count; i++) {
         payload += parts[i].iov_len;
     }
-    if (payload + PREFIX_MAXIMUM > lane->request_memory) {
-        uint8_t *memory = memory_reallocate(NULL, payload + PREFIX_MAXIMUM);
+    if (payload + CHANNEL_LINE_STASH > lane->request_memory) {
+        uint8_t *memory = memory_reallocate(NULL, payload + CHANNEL_LINE_STASH);
         if (memory == NULL) {
             return false;
         }
         memory_release(lane->request);
         lane->request = memory;
-        lane->request_memory = payload + PREFIX_MAXIMUM;
+        lane->request_memory = payload + CHANNEL_LINE_STASH;
     }
     uint8_t *at = lane->request;
     if (lane->channel->address.kind == ADDRESS_IPC) {
@@ -532,9 +476,12 @@ static enum mp_error sockets_send(struct channel *channel, enum channel_lane num
         return fault_memory(fault);
     }
     lane->busy = true;
-    if (lane->stage == READY && !write_request(lane)) {
-        lost(lane);
-    } else if (lane->stage == ABSENT) {
+    if (lane->line.stage == CHANNEL_LINE_READY) {
+        listen_for_host(lane);
+        if (!write_request(lane)) {
+            lost(lane);
+        }
+    } else if (lane->line.stage == CHANNEL_LINE_ABSENT) {
         start_connecting(lane);
     }
     lanes_due(sockets);
@@ -550,7 +497,8 @@ static void sockets_forget(struct channel *channel, enum channel_lane number)
         return;
     }
     lane->busy = false;
-    if (lane->stage == RETRYING || (lane->written > 0 && lane->written < lane->request_size)) {
+    channel_line_end(&lane->other);
+    if (lane->line.stage == CHANNEL_LINE_ABSENT || (lane->written > 0 && lane->written < lane->request_size)) {
         disconnect(lane);
     }
     lane->written = 0;
@@ -565,7 +513,7 @@ static int sockets_descriptor(const struct channel *channel)
 
 static bool sockets_connected(const struct channel *channel, enum channel_lane lane)
 {
-    return ((const struct channel_sockets *)channel)->lanes[lane].stage == READY;
+    return ((const struct channel_sockets *)channel)->lanes[lane].line.stage == CHANNEL_LINE_READY;
 }
 
 static void drop_request(struct lane *lane)
@@ -595,10 +543,9 @@ static void sockets_close(struct channel *channel)
     for (int i = 0; i < CHANNEL_LANES; i++) {
         struct lane *lane = &sockets->lanes[i];
         disconnect(lane);
+        channel_line_close(&lane->line);
+        channel_line_close(&lane->other);
         memory_release(lane->request);
-        if (lane->found != NULL) {
-            freeaddrinfo(lane->found);
-        }
     }
     channel_poll_close(&sockets->poll);
     memory_release(sockets);
@@ -646,9 +593,10 @@ enum mp_error channel_open(const char *url, struct channel **channel, struct fau
         struct lane *lane = &sockets->lanes[i];
         lane->channel = sockets;
         lane->lane = (enum channel_lane)i;
-        lane->descriptor = -1;
-        lane->due = CLOCK_NEVER;
+        channel_line_open(&lane->line, lane, &sockets->address, &sockets->poll);
+        channel_line_open(&lane->other, lane, &sockets->address, &sockets->poll);
         lane->retry = RETRY_MINIMUM;
+        lane->doubt = channel_line_doubt;
         lane->id = (uint32_t)nrand48(sockets->dice);
     }
     *channel = &sockets->channel;

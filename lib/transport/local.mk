@@ -8,6 +8,7 @@ noinst_LTLIBRARIES += %D%/libtransport.la
 	%D%/address.c %D%/address.h \
 	%D%/address_relay.c \
 	%D%/channel.c %D%/channel.h \
+	%D%/channel_line.c %D%/channel_line.h \
 	%D%/channel_poll.c %D%/channel_poll.h \
 	%D%/server.c %D%/server.h %D%/server_private.h \
 	%D%/server_accept.c \

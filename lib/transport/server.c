@@ -22,6 +22,7 @@ enum {
     DEFAULT_READ_BUDGET = 256 * 1024,
     DEFAULT_TOTAL_BUDGET = 64 * 1024 * 1024,
     DEFAULT_GREETING_TIMEOUT = 5 * 1000 * 1000,
+    KEEPALIVES = 3, /* unanswered ones after which the other host has gone */
     FIRST_SLOTS = 16,
     UNIX_BUFFER = 1024 * 1024, /* for replies to go out in one piece; its memory is taken only while they do */
     /* While others wait for memory, a peer in the middle of a message has to get on: so much in so many checks. */
@@ -186,7 +187,27 @@ void connection_enlist(struct connection *connection, struct connection_list *li
     }
 }
 
-static void tune(int descriptor, enum address_kind kind)
+/* Half of SILENCE passes before the other host is asked for a sign; then it is asked often. */
+static void tune_silence(int descriptor, int64_t silence)
+{
+#if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+    int64_t half = silence / 2 / 1000000;
+    int idle = half > 1 ? (int)half : 1;
+    int interval = idle > KEEPALIVES ? idle / KEEPALIVES : 1;
+    int count = KEEPALIVES;
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+#endif
+#ifdef TCP_USER_TIMEOUT
+    unsigned timeout = (unsigned)(silence / 1000);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
+#endif
+    (void)descriptor;
+    (void)silence;
+}
+
+static void tune(const struct server *server, int descriptor, enum address_kind kind)
 {
     int on = 1;
     int size = UNIX_BUFFER;
@@ -195,6 +216,9 @@ static void tune(int descriptor, enum address_kind kind)
     if (kind == ADDRESS_TCP) {
         setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+        if (server->settings.silence_timeout > 0) {
+            tune_silence(descriptor, server->settings.silence_timeout);
+        }
     } else {
         setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
         setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
@@ -258,7 +282,7 @@ enum mp_error connection_new(struct server *server, int descriptor, enum address
     if (connection->readable == NULL || connection->writable == NULL || event_add(connection->readable, NULL) != 0) {
         goto fail;
     }
-    tune(descriptor, kind);
+    tune(server, descriptor, kind);
     if (!send_greeting(server, descriptor)) {
         connection_free(connection);
         return MP_ERR_CLOSED; /* it has gone already */

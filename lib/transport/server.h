@@ -82,6 +82,13 @@ struct server_settings {
     int64_t stall_timeout;    /* microseconds in which a peer in the middle of a message has to send 16 KiB of it, while
                                  others wait for memory; 0: 5 s */
 
+    /*
+     * Microseconds after which another host that acknowledges nothing counts as gone, whether something is on its way to
+     * it or not, and its connection ends (TCP; where the system can be told so). Also one that answers, but has taken
+     * nothing of what it is sent for that long. 0: as long as the system waits, which can be hours.
+     */
+    int64_t silence_timeout;
+
     void *context;
     /* A peer greeted rightly. */
     void (*connected)(void *context, server_connection connection);

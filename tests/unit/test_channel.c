@@ -1,6 +1,7 @@
 /* transport/channel.h, with the server of transport/server.h at the other end */
 #include "server_rig.h"
 #include "transport/channel.h"
+#include "transport/channel_line.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -260,6 +261,122 @@ static void a_connection_closed_again_and_again_loses_nothing(void **state)
     expect_reply(&rig, channel, CHANNEL_SETTLE, "done");
     channel->operations->close(channel);
     rig_close(&rig);
+}
+
+/* ---- silence -------------------------------------------------------------------------------------------------- */
+
+static int64_t silence;
+
+static int64_t be_silent(int descriptor)
+{
+    (void)descriptor;
+    return silence;
+}
+
+static void open_silent(struct rig *rig, int64_t for_so_long)
+{
+    channel_line_doubt = 40000;
+    channel_line_silence_for_test = be_silent;
+    silence = for_so_long;
+    rig_open(rig, ADDRESS_TCP);
+}
+
+static void close_silent(struct rig *rig)
+{
+    channel_line_doubt = 3000000;
+    channel_line_silence_for_test = NULL;
+    rig_close(rig);
+}
+
+static void a_silent_host_is_asked_over_another_line(void **state)
+{
+    struct rig rig = {0};
+
+    (void)state;
+    open_silent(&rig, 50000);
+    struct channel *channel = open_channel(rig.address.text);
+    send_text(channel, CHANNEL_PUBLISH, "heard");
+    turn_until(&rig, channel, kept_is(&rig, "heard"));
+    struct server_message *first = rig_take(&rig);
+    turn_until(&rig, channel, kept_is(&rig, "heard"));
+    assert_true(rig.first->connection != first->connection);
+    assert_int_equal(server_counters(rig.server).accepted, 2);
+    struct server_part part = {.data = "late", .size = 4};
+    server_send(rig.server, first->connection, first->ids, first->ids_count, &part, 1); /* nobody is there any more */
+    server_message_free(first);
+    answer(&rig, "done");
+    expect_reply(&rig, channel, CHANNEL_PUBLISH, "done");
+    rig_until(&rig, rig.disconnected == 1);
+    silence = 0;
+    send_text(channel, CHANNEL_PUBLISH, "next"); /* over the line that is there now */
+    turn_until(&rig, channel, kept_is(&rig, "next"));
+    answer(&rig, "done");
+    expect_reply(&rig, channel, CHANNEL_PUBLISH, "done");
+    assert_int_equal(server_counters(rig.server).accepted, 2);
+    channel->operations->close(channel);
+    close_silent(&rig);
+}
+
+static void a_host_that_is_slow_but_there_is_left_alone(void **state)
+{
+    struct rig rig = {0};
+
+    (void)state;
+    open_silent(&rig, 30000);
+    struct channel *channel = open_channel(rig.address.text);
+    send_text(channel, CHANNEL_FETCH, "slow");
+    int64_t end = clock_monotonic() + 10 * channel_line_doubt;
+    turn_until(&rig, channel, clock_monotonic() >= end);
+    assert_int_equal(server_counters(rig.server).accepted, 1);
+    answer(&rig, "done");
+    expect_reply(&rig, channel, CHANNEL_FETCH, "done");
+    channel->operations->close(channel);
+    close_silent(&rig);
+}
+
+static void a_host_that_stays_silent_is_asked_less_and_less_often(void **state)
+{
+    struct rig rig = {0};
+
+    (void)state;
+    open_silent(&rig, INT64_C(1000000000));
+    struct channel *channel = open_channel(rig.address.text);
+    send_text(channel, CHANNEL_SETTLE, "anybody?");
+    int64_t end = clock_monotonic() + 12 * channel_line_doubt; /* 1, 2, 4, 8 of them: three changes */
+    turn_until(&rig, channel, clock_monotonic() >= end);
+    assert_in_range(server_counters(rig.server).accepted, 2, 4);
+    channel->operations->forget(channel, CHANNEL_SETTLE);
+    channel->operations->close(channel);
+    close_silent(&rig);
+}
+
+static void another_line_needs_a_relay_and_no_request_needs_another_line(void **state)
+{
+    struct rig rig = {0};
+
+    (void)state;
+    open_silent(&rig, 50000);
+    struct channel *channel = open_channel(rig.address.text);
+    send_text(channel, CHANNEL_CONTROL, "forgotten");
+    turn_until(&rig, channel, kept_is(&rig, "forgotten"));
+    server_connection first = rig.first->connection;
+    server_accept(rig.server, false); /* others connect and are not greeted */
+    int64_t end = clock_monotonic() + 3 * channel_line_doubt;
+    turn_until(&rig, channel, clock_monotonic() >= end);
+    assert_int_equal(rig.kept, 1);
+    assert_int_equal(rig.disconnected, 0); /* it has not left the first */
+    answer(&rig, "done");
+    expect_reply(&rig, channel, CHANNEL_CONTROL, "done");
+    server_accept(rig.server, true);
+    end = clock_monotonic() + 3 * channel_line_doubt;
+    turn_until(&rig, channel, clock_monotonic() >= end);
+    send_text(channel, CHANNEL_CONTROL, "next");
+    turn_until(&rig, channel, kept_is(&rig, "next"));
+    assert_true(rig.first->connection == first);
+    answer(&rig, "done");
+    expect_reply(&rig, channel, CHANNEL_CONTROL, "done");
+    channel->operations->close(channel);
+    close_silent(&rig);
 }
 
 /* ---- forgetting ----------------------------------------------------------------------------------------------- */
@@ -572,6 +689,10 @@ int main(void)
         cmocka_unit_test(an_absent_relay_is_waited_for),
         cmocka_unit_test(a_request_under_way_goes_to_the_next_relay),
         cmocka_unit_test(a_connection_closed_again_and_again_loses_nothing),
+        cmocka_unit_test(a_silent_host_is_asked_over_another_line),
+        cmocka_unit_test(a_host_that_is_slow_but_there_is_left_alone),
+        cmocka_unit_test(a_host_that_stays_silent_is_asked_less_and_less_often),
+        cmocka_unit_test(another_line_needs_a_relay_and_no_request_needs_another_line),
         cmocka_unit_test(a_forgotten_requests_reply_is_dropped),
         cmocka_unit_test(a_reply_that_has_come_can_be_forgotten),
         cmocka_unit_test(a_forgotten_request_is_not_sent_when_the_relay_comes),
