@@ -1,5 +1,6 @@
 # Checks of the tree itself, run with the tests.
 tree_checks = \
+	%D%/hardening.sh \
 	%D%/headers.sh \
 	%D%/layers.sh \
 	%D%/links.sh \
