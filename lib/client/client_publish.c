@@ -46,6 +46,17 @@ static uint32_t bytes_left(const struct client_publishing *publication)
     return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
 }
 
+/*
+ * What room is asked for: what is left, or less. The relay reckons with messages of one size; those at the beginning may
+ * be larger than the others, and then a part of them is refused. Asking for that part alone finds a smaller one, down to
+ * one message.
+ */
+static void ask_for(const struct client_publishing *publication, struct protocol_room *room)
+{
+    room->messages = publication->narrow ? publication->frame.count : messages_left(publication);
+    room->bytes = publication->narrow ? (uint32_t)publication->frame.bytes.size : bytes_left(publication);
+}
+
 /* Makes a part of MESSAGES, at most what is left, what goes out next. MP_ERR_MEMORY leaves all as it was. */
 static enum mp_error divide(struct client *client, uint32_t messages)
 {
@@ -90,11 +101,9 @@ static enum mp_error send_publication(struct client *client, struct fault *fault
     enum mp_error error;
     if (publication->wait_room) {
         publication->room_asked = client->now;
-        struct protocol_room room = {.topic = publication->topic,
-                                     .topic_size = strlen(publication->topic),
-                                     .wait = ROOM_WAIT,
-                                     .messages = messages_left(publication),
-                                     .bytes = bytes_left(publication)};
+        struct protocol_room room = {
+            .topic = publication->topic, .topic_size = strlen(publication->topic), .wait = ROOM_WAIT};
+        ask_for(publication, &room);
         error = protocol_put_room(&head, &room);
     } else {
         struct protocol_publication to = protocol_publication(publication->topic);
@@ -122,7 +131,7 @@ static enum mp_error send_publication(struct client *client, struct fault *fault
 static void put_away(struct client_publishing *publication)
 {
     publication->active = false;
-    publication->divided = false;
+    publication->divided = publication->narrow = false;
     if (publication->whole.bytes.capacity > (size_t)2 * FRAME_TARGET) {
         frame_builder_free(&publication->whole);
     }
@@ -253,7 +262,7 @@ static void stored(struct client *client, const struct protocol_reply *reply)
     if (more) {
         publication->part = publication->rest;
         publication->wait_room = true;
-        publication->sent = false;
+        publication->sent = publication->narrow = false;
     } else {
         put_away(publication);
     }
@@ -306,7 +315,7 @@ static void room_found(struct client *client, const struct protocol_reply *reply
     uint32_t left = messages_left(publication);
     uint32_t messages;
     if (protocol_read_u32(reply, &messages) != MP_OK || messages == 0) {
-        messages = left; /* the publication itself will be told */
+        messages = publication->narrow ? publication->frame.count : left; /* the publication itself will be told */
     }
     if (!publication->fixed && (publication->divided || messages < left) &&
         divide(client, messages < left ? messages : left) != MP_OK) {
@@ -356,6 +365,7 @@ void client_publish_answered(struct client *client, const struct protocol_reply 
         client_pause(client, CHANNEL_PUBLISH);
     } else if (reply->status == MP_ERR_FULL) {
         publication->wait_room = true;
+        publication->narrow = publication->divided;
         set_full(client, true, fault_text(&fault));
     } else if (reply->status == MP_ERR_SESSION) {
         client_publish_lost(client);

@@ -55,6 +55,8 @@ struct client_publishing {
      * `part` to `rest`.
      */
     bool divided;
+    bool
+        narrow; /* this part was refused, though there was room for so many on the average: it is what room is asked for */
     struct frame_builder whole;
     struct frame opened; /* WHOLE */
     struct frame_cursor part, rest;

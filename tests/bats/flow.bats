@@ -38,6 +38,17 @@ stands_still() {
     [ "$before" -gt 0 ] && [ "$(messages)" = "$before" ]
 }
 
+@test "a message larger than the limit of its topic goes in among small ones" {
+    start_relay
+    mrelay set topic t max_bytes=10000
+    { head -c 20000 /dev/zero | tr '\0' x; echo; seq 14; } >lines
+    mrecv -t t -g g -e
+    start got mrecv -t t -g g -n 15
+    timeout 20 msend -t t lines
+    until_true has_lines 15 got
+    assert_equal "$(sort got | cksum)" "$(sort lines | cksum)"
+}
+
 @test "a full topic stops the shell pipe with memory flat, and a consumer lets it go on" {
     [[ -r /proc/self/status ]] || skip 'there is no /proc'
     start_relay
