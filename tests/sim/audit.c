@@ -40,6 +40,7 @@ struct played {
     char name[NAME_MAX_BYTES + 1];
     uint64_t start, count;
     bool ordered;
+    bool moved;           /* by an administrator: what became of its messages is not told by events alone */
     uint64_t low;         /* all before is settled */
     struct place *places; /* from START on */
 };
@@ -303,6 +304,7 @@ static enum mp_error each_group(void *context, const struct store_group *row)
     group->id = row->id;
     group->topic = topic;
     memcpy(group->name, row->name, strlen(row->name));
+    group->moved = strcmp(row->name, MOVED) == 0;
     group->start = row->start;
     group->count = audit->ends[topic] - row->start;
     group->ordered = broker_is_ordered(audit->world, row->id);
@@ -337,7 +339,12 @@ static void check_turn(const struct audit *audit, struct played *group, uint64_t
                      (unsigned long long)at);
 }
 
-/* What ends without a lease: it has expired, or was a duplicate. */
+static bool may_drop(const struct world *world, unsigned topic)
+{
+    return world->rules[topic].drops || world->rules[topic].purged;
+}
+
+/* What ends without a lease: it has expired, was a duplicate, or was dropped. */
 static void play_passed(const struct audit *audit, const struct played *group, uint64_t offset, struct place *place,
                         const struct store_event *event)
 {
@@ -353,7 +360,13 @@ static void play_passed(const struct audit *audit, const struct played *group, u
     if (event->kind == EVENT_DUPLICATE && !facts->duplicate)
         sim_fail(world, "event %llu: offset %llu of %s is no duplicate", (unsigned long long)event->id,
                  (unsigned long long)offset, topic_names[group->topic]);
-    place->state = event->kind == EVENT_EXPIRED ? STATE_EXPIRED : STATE_DUPLICATE;
+    if (event->kind == EVENT_DROPPED && !may_drop(world, group->topic))
+        sim_fail(world, "event %llu: offset %llu of %s was dropped, and nothing asks for that",
+                 (unsigned long long)event->id, (unsigned long long)offset, topic_names[group->topic]);
+    world->statistics->dropped += event->kind == EVENT_DROPPED;
+    place->state = event->kind == EVENT_EXPIRED   ? STATE_EXPIRED
+                   : event->kind == EVENT_DROPPED ? STATE_DROPPED
+                                                  : STATE_DUPLICATE;
 }
 
 static void play_lease(const struct audit *audit, const struct played *group, uint64_t offset, struct place *place,
@@ -418,31 +431,33 @@ static bool is_meant(const struct store_event *event, uint64_t offset, const str
 {
     if (event->mask)
         return bits_get(event->mask, offset - event->first);
+    if (event->kind == EVENT_DROPPED)
+        return place->state == STATE_WAITING || place->state == STATE_DELAYED;
     return event->span == event->count ||
            (place->state == STATE_LEASED && place->session == event->session && place->lease == event->lease);
 }
 
-static enum mp_error each_event(void *context, const struct store_event *event)
+/* Of a topic without a group, as yet. */
+static void check_lonely(const struct audit *audit, const struct store_event *event)
 {
-    struct audit *audit = context;
+    const struct world *world = audit->world;
+    unsigned topic = topic_of_id(audit, event->topic);
+    if (event->kind == EVENT_EXPIRED && world->rules[topic].ttl == 0)
+        sim_fail(audit->world, "event %llu: expired in a topic without a time to live", (unsigned long long)event->id);
+    if (event->kind == EVENT_DROPPED && !may_drop(world, topic))
+        sim_fail(audit->world, "event %llu: dropped in a topic without a limit", (unsigned long long)event->id);
+}
+
+/* What EVENT does to the places of GROUP. */
+static void play(const struct audit *audit, struct played *group, const struct store_event *event)
+{
     struct world *world = audit->world;
-    bool lonely = event->group == 0 && event->kind == EVENT_EXPIRED; /* of a topic without a group, as yet */
-    bool traced = event->kind == EVENT_PUBLISHED || event->kind == EVENT_SESSION; /* frames are looked at themselves */
-    struct played *group = lonely || traced ? NULL : played_of(audit, event->group);
-    bool passed = event->kind == EVENT_EXPIRED || event->kind == EVENT_DUPLICATE;
-    if (event->id != ++audit->last_event)
-        sim_fail(world, "event %llu comes where %llu should", (unsigned long long)event->id,
-                 (unsigned long long)audit->last_event);
-    if (traced)
-        return MP_OK;
-    if (lonely && world->rules[topic_of_id(audit, event->topic)].ttl > 0)
-        return MP_OK;
-    if (lonely)
-        sim_fail(world, "event %llu: expired in a topic without a time to live", (unsigned long long)event->id);
+    bool passed = event->kind == EVENT_EXPIRED || event->kind == EVENT_DUPLICATE || event->kind == EVENT_DROPPED;
+    uint32_t meant = 0;
     if (event->first < group->start || event->count == 0 || event->first + event->span > group->start + group->count ||
         topic_of_id(audit, event->topic) != group->topic)
-        sim_fail(world, "event %llu: offsets that its group has not", (unsigned long long)event->id);
-    uint32_t meant = 0;
+        sim_fail(world, "event %llu, kind %u: offsets that group %s has not", (unsigned long long)event->id,
+                 (unsigned)event->kind, group->name);
     for (uint64_t offset = event->first; offset < event->first + event->span; offset++) {
         struct place *place = &group->places[offset - group->start];
         if (!is_meant(event, offset, place))
@@ -453,14 +468,33 @@ static enum mp_error each_event(void *context, const struct store_event *event)
         if (event->kind == EVENT_LEASED) {
             check_turn(audit, group, offset, event);
             play_lease(audit, group, offset, place, event);
-        } else if (passed)
+        } else if (passed) {
             play_passed(audit, group, offset, place, event);
-        else
+        } else {
             play_end(audit, place, event);
+        }
     }
     if (meant != event->count)
         sim_fail(world, "event %llu: %u messages, where it says %u", (unsigned long long)event->id, meant,
                  event->count);
+}
+
+static enum mp_error each_event(void *context, const struct store_event *event)
+{
+    struct audit *audit = context;
+    struct world *world = audit->world;
+    if (event->id != ++audit->last_event)
+        sim_fail(world, "event %llu comes where %llu should", (unsigned long long)event->id,
+                 (unsigned long long)audit->last_event);
+    if (event->kind == EVENT_PUBLISHED || event->kind == EVENT_SESSION)
+        return MP_OK; /* frames are looked at themselves */
+    if (event->group == 0 && (event->kind == EVENT_EXPIRED || event->kind == EVENT_DROPPED)) {
+        check_lonely(audit, event);
+        return MP_OK;
+    }
+    struct played *group = played_of(audit, event->group);
+    if (!group->moved)
+        play(audit, group, event);
     if (event->kind == EVENT_LEASED || event->request == 0)
         return MP_OK;
     if (event->request >> 62 != PROTOCOL_LANE_SETTLE)
@@ -487,6 +521,8 @@ static void match_letters(struct audit *audit)
     for (size_t i = 0; i < audit->found_count; i++) {
         const struct found *found = &audit->found[i];
         struct place *place = NULL;
+        if (strcmp(found->group, MOVED) == 0)
+            continue;
         for (struct played *group = audit->groups; group; group = group->next) {
             if (group->topic != found->topic || strcmp(group->name, found->group) != 0 ||
                 found->offset < group->start || found->offset >= group->start + group->count)
@@ -509,7 +545,7 @@ static void check_group(const struct audit *audit, const struct played *group)
     for (uint64_t i = 0; i < group->count; i++) {
         const struct place *place = &group->places[i];
         uint64_t offset = group->start + i;
-        bool passed = place->state == STATE_EXPIRED || place->state == STATE_DUPLICATE;
+        bool passed = place->state == STATE_EXPIRED || place->state == STATE_DUPLICATE || place->state == STATE_DROPPED;
         if (place->state != STATE_ACKED && place->state != STATE_DEAD && !passed)
             sim_fail(world, "group %s never settled offset %llu of %s", group->name, (unsigned long long)offset,
                      topic_names[group->topic]);
@@ -555,7 +591,7 @@ static void check_given(struct audit *audit)
     size_t count;
     const struct given *given = ledger_given(audit->world, &count);
     for (size_t i = 0; i < count; i++) {
-        if (given[i].event == 0)
+        if (given[i].event == 0 || played_of(audit, given[i].group)->moved)
             continue;
         struct place_query query = {.audit = audit, .given = &given[i]};
         if (store_each_event(broker_store(audit->world), 0, find_lease, &query, &audit->fault))
@@ -581,7 +617,8 @@ void audit(struct world *world)
     while (audit.groups) {
         struct played *group = audit.groups;
         audit.groups = group->next;
-        check_group(&audit, group);
+        if (!group->moved)
+            check_group(&audit, group);
         free(group->places);
         free(group);
     }

@@ -29,8 +29,9 @@ struct broker {
     int64_t base;  /* monotonic time when the simulation began, of this boot of its machine */
     uint64_t boot; /* 0 until the first, and on machines that do not say */
     int64_t turn_at;
+    int64_t paused; /* until then it does nothing */
     enum crash armed;
-    bool crashed, full;
+    bool crashed, full, dead;
     uint64_t turn_event;
     struct outstanding outstanding[OUTSTANDING_MAX];
     unsigned outstanding_count;
@@ -83,6 +84,8 @@ static enum mp_error commit(struct engine *engine, enum mp_error (*snapshot)(voi
         broker->crashed = true;
         return fault_set(fault, MP_ERR_IO, "the relay is no more");
     }
+    if (broker->dead)
+        return fault_set(fault, MP_ERR_FULL, "nothing can be written");
     enum mp_error error = broker->real->commit(engine, snapshot, context, fault);
     if (!error)
         archive(running);
@@ -105,6 +108,11 @@ static void outstanding_remove(struct broker *broker, unsigned index)
 {
     blob_drop(broker->outstanding[index].blob);
     broker->outstanding[index] = broker->outstanding[--broker->outstanding_count];
+}
+
+static int64_t later(int64_t one, int64_t other)
+{
+    return one > other ? one : other;
 }
 
 /* How long the relay may take to answer: what the request allows, and a little. */
@@ -145,7 +153,7 @@ void broker_request(struct world *world, uint64_t connection, uint32_t id, struc
     if (broker->outstanding_count == OUTSTANDING_MAX)
         sim_fail(world, "%d requests have had no answer", OUTSTANDING_MAX);
     broker->outstanding[broker->outstanding_count++] =
-        (struct outstanding){connection, id, blob_hold(blob), world->now + patience(&head)};
+        (struct outstanding){connection, id, blob_hold(blob), later(world->now, broker->paused) + patience(&head)};
     core_submit(broker->core, connection, ids, 1, blob);
     int64_t turn = world->now + sim_delay(world, 2 * MILLISECOND);
     if (turn < broker->turn_at)
@@ -196,8 +204,11 @@ static void reply(void *context, uint64_t connection, const uint32_t *ids, unsig
         outstanding_remove(broker, i);
     }
     /* A repeat on the same connection is answered as well. */
-    sim_say(world, "reply to %u on %llu: status %u, %zu bytes", id, (unsigned long long)connection,
-            blob->size > 3 ? blob->data[3] : 0, blob->size);
+    struct protocol_reply said = {0};
+    bool failed = protocol_read_reply(blob->data, blob->size, &said) == MP_OK && said.status != MP_OK;
+    sim_say(world, "reply to %u on %llu: status %u, %zu bytes%s%.*s", id, (unsigned long long)connection,
+            (unsigned)said.status, blob->size, failed ? ": " : "", failed ? (int)said.body_size : 0,
+            (const char *)said.body);
     network_reply(world, connection, id, blob);
 }
 
@@ -272,6 +283,7 @@ static void take_down(struct broker *broker)
     core_free(broker->core);
     broker->core = NULL;
     broker->turn_at = CLOCK_NEVER;
+    broker->paused = 0;
 }
 
 void broker_free(struct broker *broker)
@@ -357,6 +369,17 @@ void broker_set_full(struct world *world, bool full)
     world->broker->full = full;
 }
 
+void broker_set_dead(struct world *world, bool dead)
+{
+    world->broker->dead = dead;
+}
+
+void broker_pause(struct world *world, int64_t duration)
+{
+    world->broker->paused = world->now + duration;
+    broker_sleep(world, duration);
+}
+
 struct store *broker_store(const struct world *world)
 {
     return world->broker->store;
@@ -392,7 +415,8 @@ uint64_t broker_turn_event(const struct world *world)
 
 int64_t broker_due(const struct world *world)
 {
-    return world->broker->core ? world->broker->turn_at : CLOCK_NEVER;
+    const struct broker *broker = world->broker;
+    return broker->core ? later(broker->turn_at, broker->paused) : CLOCK_NEVER;
 }
 
 static void check_answers(struct world *world)

@@ -21,6 +21,9 @@ struct consumer {
     uint64_t value;
     uint32_t max_messages, wait, lease, prefetch;
     unsigned retry, release, dead, ignore, hold; /* per thousand */
+    unsigned claims;                             /* the same: of its fetches */
+    bool peeks;                                  /* a reader of what GROUP has not settled */
+    bool fetched;                                /* so there is the group */
     bool leaving;
     bool fetching;
     struct holding pending[PENDING_MAX];
@@ -77,7 +80,8 @@ static void read_on(struct consumer *consumer, const struct protocol_chunk *chun
     struct world *world = consumer->actor.world;
     /* What groups have settled goes before readers have seen it, and no further than that may they skip. */
     bool gaps = world->rules[topic].ttl > 0 || world->rules[topic].dedupes; /* readers are given neither */
-    bool skips = chunk->first > consumer->next[topic] && (gaps || chunk->first <= broker_first(world, topic));
+    bool skips =
+        chunk->first > consumer->next[topic] && (gaps || consumer->peeks || chunk->first <= broker_first(world, topic));
     if (chunk->first != consumer->next[topic] && !skips)
         sim_fail(world, "a reader of %s is at %llu, and is given %llu", topic_names[topic],
                  (unsigned long long)consumer->next[topic], (unsigned long long)chunk->first);
@@ -102,7 +106,10 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
     if (messages != chunk->count)
         sim_fail(world, "a frame of fewer messages than its chunk says");
     client_hold_free(hold);
-    if (consumer->group[0] == '\0') {
+    if (consumer->peeks && lease != 0)
+        sim_fail(world, "who only looks was given a lease");
+    world->statistics->peeks += consumer->peeks;
+    if (consumer->group[0] == '\0' || consumer->peeks) {
         read_on(consumer, chunk, topic);
         return;
     }
@@ -123,6 +130,7 @@ static void on_fetch_done(void *context, unsigned flags, uint64_t waiting)
     struct consumer *consumer = context;
     (void)waiting;
     consumer->at_end = (flags & PROTOCOL_FETCH_END) != 0;
+    consumer->fetched = true;
 }
 
 static void on_settled(void *context, uint32_t applied, uint32_t stale)
@@ -139,7 +147,8 @@ static void on_failed(void *context, enum mp_error error, const char *text)
     struct consumer *consumer = context;
     struct world *world = consumer->actor.world;
     sim_say(world, "%s %u has failed: %s", consumer->actor.kind->name, consumer->actor.index, text);
-    bool expected = error == MP_ERR_EXISTS && consumer->from != PROTOCOL_FROM_DEFAULT;
+    bool expected = (error == MP_ERR_EXISTS && consumer->from != PROTOCOL_FROM_DEFAULT) ||
+                    (error == MP_ERR_NOT_FOUND && consumer->peeks);
     if (!expected && (error != MP_ERR_SESSION || (world->calm && !broker_forgets(world))))
         sim_fail(world, "a consumer has failed: %s", text);
     consumer->from = PROTOCOL_FROM_DEFAULT;
@@ -162,6 +171,7 @@ static void start(struct actor *actor)
                                                .group = consumer->group[0] ? consumer->group : NULL,
                                                .from = consumer->from,
                                                .value = consumer->value,
+                                               .peek = consumer->peeks,
                                                .max_bytes = (uint32_t)sim_below(world, 20000),
                                                .lease = consumer->lease};
     struct fault fault = {0};
@@ -171,7 +181,7 @@ static void start(struct actor *actor)
     consumer->pending_count = 0;
     consumer->handed = consumer->told = 0;
     consumer->leaving = false;
-    consumer->at_end = false;
+    consumer->at_end = consumer->fetched = false;
     memset(consumer->next, 0, sizeof consumer->next);
 }
 
@@ -211,6 +221,17 @@ static void settle_due(struct consumer *consumer)
         consumer->actor.wake = next;
 }
 
+/* Asks for messages out of turn. */
+static void claim(struct consumer *consumer)
+{
+    struct world *world = consumer->actor.world;
+    struct fault fault = {0};
+    if (client_claim(consumer->client, sim_below(world, 200), 1 + (uint32_t)sim_below(world, 50), &fault))
+        sim_fail(world, "a consumer cannot claim: %s", fault_text(&fault));
+    world->statistics->claims++;
+    consumer->actor.wake = world->now + 200 * MILLISECOND;
+}
+
 static void turn(struct actor *actor)
 {
     struct consumer *consumer = consumer_of(actor);
@@ -223,7 +244,9 @@ static void turn(struct actor *actor)
     }
     if (client_is_fetching(consumer->client) || consumer->pending_count > consumer->prefetch)
         return;
-    if (world->calm || sim_chance(world, 900)) {
+    if (consumer->claims > 0 && consumer->fetched && sim_chance(world, consumer->claims)) {
+        claim(consumer);
+    } else if (world->calm || sim_chance(world, 900)) {
         uint32_t wait = sim_chance(world, 200) ? 0 : consumer->wait;
         uint32_t messages = sim_chance(world, 500) ? 0 : 1 + (uint32_t)sim_below(world, 30);
         if (client_fetch(consumer->client, messages, wait, &fault))
@@ -260,6 +283,8 @@ static bool consumer_done(struct actor *actor, char text[600])
 static bool reader_done(struct actor *actor, char text[600])
 {
     const struct consumer *consumer = consumer_of(actor);
+    if (consumer->peeks)
+        return true; /* the group may never be there */
     snprintf(text, 600, "reader %u is not at the end", actor->index);
     return actor->up && consumer->at_end;
 }
@@ -318,10 +343,19 @@ struct actor *consumer_new(struct world *world, const char *topic, const char *g
     consumer->dead = (unsigned)sim_below(world, 50);
     consumer->ignore = (unsigned)sim_below(world, 100);
     consumer->hold = (unsigned)sim_below(world, 300);
+    if (world->wide && !strpbrk(topic, "*>") && sim_chance(world, 300))
+        consumer->claims = (unsigned)sim_below(world, 500);
     return &consumer->actor;
 }
 
 struct actor *reader_new(struct world *world, const char *topic)
 {
     return &make(world, &reader_kind, topic, "")->actor;
+}
+
+struct actor *peeker_new(struct world *world, const char *topic, const char *group)
+{
+    struct consumer *consumer = make(world, &reader_kind, topic, group);
+    consumer->peeks = true;
+    return &consumer->actor;
 }

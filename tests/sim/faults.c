@@ -17,6 +17,9 @@ void weather_choose(struct world *world)
     weather->relay_crashes = sim_chance(world, 600);
     weather->actor_crashes = sim_chance(world, 600);
     weather->cuts = sim_chance(world, 700);
+    weather->pauses = world->wide && sim_chance(world, 400);
+    weather->strobes = world->wide && sim_chance(world, 150);
+    weather->dead_disks = world->wide && sim_chance(world, 250);
 }
 
 static void actor_trouble(struct world *world)
@@ -67,12 +70,75 @@ static void long_pause(struct world *world)
     broker_sleep(world, 3650 * SECOND);
 }
 
+/* A process is stopped for a while, and goes on as if nothing had been. */
+static void pause_somebody(struct world *world)
+{
+    int64_t duration = sim_delay(world, 60 * SECOND);
+    struct actor *actor = world->actors[sim_below(world, world->actors_count)];
+    world->statistics->pauses++;
+    if (sim_chance(world, 400)) {
+        sim_say(world, "the relay stands still for %lld us", (long long)duration);
+        broker_pause(world, duration);
+    } else {
+        sim_say(world, "%s %u stands still for %lld us", actor->kind->name, actor->index, (long long)duration);
+        actor->paused = world->now + duration;
+    }
+}
+
+void strobe_happen(struct world *world)
+{
+    struct strobe *strobe = &world->strobe;
+    if (world->calm || strobe->left-- == 0)
+        return;
+    world->wall_offset += strobe->swing;
+    strobe->swing = -strobe->swing;
+    world->statistics->strobes++;
+    sim_schedule(world, &(struct happening){.at = world->now + 1 + sim_delay(world, SECOND), .kind = HAPPEN_STROBE});
+}
+
+static void begin_strobe(struct world *world)
+{
+    world->stepped = true;
+    world->strobe.swing = sim_chance(world, 700) ? SECOND : 86400 * SECOND;
+    world->strobe.left = (unsigned)sim_below(world, 50);
+    strobe_happen(world);
+}
+
+/* Whether one of these was chosen. */
+static bool wide_fault(struct world *world)
+{
+    const struct weather *weather = &world->weather;
+    broker_set_dead(world, false);
+    if (!sim_chance(world, 300))
+        return false;
+    if (weather->pauses && sim_chance(world, 600))
+        pause_somebody(world);
+    else if (weather->strobes && sim_chance(world, 300))
+        begin_strobe(world);
+    else if (weather->dead_disks && sim_chance(world, 500))
+        broker_set_dead(world, true);
+    else
+        return false;
+    return true;
+}
+
+static void next_fault(struct world *world)
+{
+    struct happening next = {.at = world->now + 1 + (int64_t)sim_below(world, 2 * (uint64_t)world->weather.fault_every),
+                             .kind = HAPPEN_FAULT};
+    sim_schedule(world, &next);
+}
+
 void fault_happen(struct world *world)
 {
     const struct weather *weather = &world->weather;
     if (world->calm)
         return;
     broker_set_full(world, false);
+    if (world->wide && wide_fault(world)) {
+        next_fault(world);
+        return;
+    }
     switch (sim_below(world, 9)) {
     case 0:
         if (weather->relay_crashes && broker_is_up(world))
@@ -106,7 +172,5 @@ void fault_happen(struct world *world)
             network_cut_one(world);
         break;
     }
-    struct happening next = {.at = world->now + 1 + (int64_t)sim_below(world, 2 * (uint64_t)weather->fault_every),
-                             .kind = HAPPEN_FAULT};
-    sim_schedule(world, &next);
+    next_fault(world);
 }

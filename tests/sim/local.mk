@@ -6,6 +6,7 @@
 check_PROGRAMS += %D%/sim
 TESTS += %D%/sim
 %C%_sim_SOURCES = \
+	%D%/administrator.c \
 	%D%/audit.c \
 	%D%/bridge.c \
 	%D%/broker.c \

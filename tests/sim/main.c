@@ -49,6 +49,18 @@ static void run(uint64_t seed, bool verbose, struct statistics *sums)
     sim_run(seed, verbose, sums);
 }
 
+static void report(const struct statistics *sums, uint64_t seeds, uint64_t from, double seconds)
+{
+    printf("ok 1 - %" PRIu64 " seeds from %" PRIu64 " on\n", seeds, from);
+    printf("# %.1f s, %.0f seeds/s: %" PRIu64 " messages, %" PRIu64 " deliveries, %" PRIu64 " settled; %" PRIu64
+           " requests, %" PRIu64 " repeats, %" PRIu64 " cuts, %" PRIu64 " turns, %" PRIu64 " undone, %" PRIu64
+           " relays killed; %" PRIu64 " pauses, %" PRIu64 " strobes, %" PRIu64 " dropped, %" PRIu64 " refused, %" PRIu64
+           " claims, %" PRIu64 " peeks, %" PRIu64 " changes\n",
+           seconds, seconds > 0 ? (double)seeds / seconds : 0, sums->messages, sums->deliveries, sums->settlements,
+           sums->requests, sums->repeats, sums->cuts, sums->turns, sums->undone, sums->crashes, sums->pauses,
+           sums->strobes, sums->dropped, sums->refused, sums->claims, sums->peeks, sums->changes);
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"seeds", required_argument, NULL, 'n'},
@@ -95,12 +107,6 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; argc == 1 && i < sizeof found / sizeof found[0]; i++)
         run(found[i], verbose, &sums);
-    double seconds = (double)(clock_monotonic() - began) / 1e6;
-    printf("ok 1 - %" PRIu64 " seeds from %" PRIu64 " on\n", seeds, from);
-    printf("# %.1f s, %.0f seeds/s: %" PRIu64 " messages, %" PRIu64 " deliveries, %" PRIu64 " settled; %" PRIu64
-           " requests, %" PRIu64 " repeats, %" PRIu64 " cuts, %" PRIu64 " turns, %" PRIu64 " undone, %" PRIu64
-           " relays killed\n",
-           seconds, seconds > 0 ? (double)seeds / seconds : 0, sums.messages, sums.deliveries, sums.settlements,
-           sums.requests, sums.repeats, sums.cuts, sums.turns, sums.undone, sums.crashes);
+    report(&sums, seeds, from, (double)(clock_monotonic() - began) / 1e6);
     return 0;
 }

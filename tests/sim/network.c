@@ -408,6 +408,7 @@ void network_happen(struct world *world, const struct happening *happening)
         break;
     }
     case HAPPEN_RELAY_START:
+    case HAPPEN_STROBE:
     case HAPPEN_FAULT:
         break;
     }

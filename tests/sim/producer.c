@@ -71,6 +71,12 @@ static void on_refused(void *context, enum mp_error error, const char *text)
     struct producer *producer = context;
     struct world *world = producer->actor.world;
     bool large = false;
+    if (error == MP_ERR_OVERFLOW && world->rules[producer->topic].rejects) {
+        world->statistics->refused += producer->count;
+        /* What is in doubt may have been stored the first time. */
+        end_frame(producer, producer->again ? FATE_UNKNOWN : FATE_REFUSED);
+        return;
+    }
     for (uint32_t i = 0; i < producer->count; i++)
         large |= ledger_message(world, producer->number, producer->first + i)->size > MAX_MESSAGE;
     if (error != MP_ERR_TOO_LARGE || !large)
@@ -130,11 +136,18 @@ static void publish(struct producer *producer)
     struct world *world = producer->actor.world;
     struct fault fault = {0};
     uint64_t origin, sequence;
+    int64_t delay = 0;
     choose_messages(producer);
     struct client_publication to = {.topic = topic_names[producer->topic]};
     if (!producer->again && sim_chance(world, world->rules[producer->topic].delayed)) {
         to.when = PROTOCOL_WHEN_DELAY;
         to.value = 1 + sim_delay(world, 60 * SECOND);
+        delay = to.value;
+        bool steady = !world->weather.clock_steps && !world->weather.strobes; /* else it may wait for a day */
+        if (world->wide && steady && sim_chance(world, 300)) {
+            to.when = PROTOCOL_WHEN_AT;
+            to.value = world->now + world->wall_offset + delay;
+        }
     }
     client_origin(producer->client, &origin, &sequence);
     if (frame_begin(&producer->frame, origin, sequence))
@@ -143,8 +156,8 @@ static void publish(struct producer *producer)
         struct message *message = ledger_message(world, producer->number, producer->first + i);
         ledger_write(world, producer->number, producer->first + i, &producer->frame);
         message->fate = FATE_SENT;
-        if (to.when == PROTOCOL_WHEN_DELAY)
-            message->due = world->now + to.value;
+        if (delay > 0)
+            message->due = world->now + delay;
         else if (message->due > 0)
             message->due = 1; /* it was delayed, and now it is not */
     }

@@ -36,12 +36,33 @@ static void choose_topic(struct world *world, unsigned topic)
         rules->ttl = SECOND + (int64_t)sim_below(world, 60 * SECOND);
 }
 
+/* What came later; see struct world. */
+static void choose_more(struct world *world, struct topic_rules *rules, struct topic_settings *settings)
+{
+    if (sim_chance(world, 200))
+        rules->max_bytes = 100 + sim_below(world, 20000);
+    if (rules->max_messages > 0 || rules->max_bytes > 0) {
+        rules->rejects = sim_chance(world, 300);
+        rules->drops = !rules->rejects && sim_chance(world, 500);
+    }
+    settings->overflow = rules->rejects ? OVERFLOW_REJECT : rules->drops ? OVERFLOW_DROP_OLDEST : OVERFLOW_BLOCK;
+    settings->max_bytes = rules->max_bytes;
+    if (sim_chance(world, 150))
+        settings->rate = 20 + (double)sim_below(world, 2000);
+    if (sim_chance(world, 200))
+        settings->retain_age = 1 + (int64_t)sim_below(world, 60 * SECOND);
+    if (sim_chance(world, 200))
+        settings->retain_bytes = 1 + sim_below(world, 50000);
+}
+
 static void configure_topic(struct world *world, struct engine *engine, unsigned topic)
 {
-    const struct topic_rules *rules = &world->rules[topic];
+    struct topic_rules *rules = &world->rules[topic];
     struct topic_settings settings;
     struct fault fault = {0};
     settings_topic_default(&settings);
+    if (world->wide && is_consumed(topic))
+        choose_more(world, rules, &settings);
     settings.max_messages = rules->max_messages;
     settings.ttl = rules->ttl;
     if (rules->dedupes) {
@@ -65,6 +86,8 @@ static void configure_group(struct world *world, struct engine *engine, const ch
     settings.order_by_key = sim_chance(world, 500);
     if (sim_chance(world, 300))
         settings.max_in_flight = 1 + (uint32_t)sim_below(world, 50);
+    if (world->wide && sim_chance(world, 150))
+        settings.rate = 20 + (double)sim_below(world, 2000);
     if (engine->operations->configure_group(engine, on, strlen(on), pattern, group, strlen(group), &settings, &fault))
         sim_fail(world, "settings of group %s on %s: %s", group, on, fault_text(&fault));
 }

@@ -14,7 +14,7 @@
  *     ledger.c    what was sent, and whether each reply and delivery is true
  *     audit.c     at the end: the store's rows against the ledger
  *     rules.c     the settings of topics and groups
- *     producer.c, consumer.c, bridge.c, stage.c    the actors
+ *     producer.c, consumer.c, bridge.c, stage.c, administrator.c    the actors
  */
 #ifndef SIM_H
 #define SIM_H
@@ -31,12 +31,14 @@
 enum {
     TOPICS = 5,       /* a.0 a.1 b.2 b.3, and out.4 for the bridge */
     OUTPUT_TOPIC = 4, /* where the bridge publishes */
-    ACTORS_MAX = 16,
+    ACTORS_MAX = 24,
     MAX_MESSAGE = 32 * 1024,
     STRANGER_MESSAGE = 4096 /* as the relay's server does: more is only taken from a session that is known */
 };
 
 extern const char *const topic_names[TOPICS];
+/* The group that an administrator moves: what comes to it is looked at, what became of it is not. */
+#define MOVED "moved"
 
 struct world;
 struct actor;
@@ -51,6 +53,7 @@ enum happening_kind {
     HAPPEN_CONNECT,     /* LANE of LINK tries to connect */
     HAPPEN_RESEND,      /* the lane's request has had no answer for long */
     HAPPEN_RELAY_START, /* the relay is started again */
+    HAPPEN_STROBE,      /* the wall clock is set to and fro */
     HAPPEN_FAULT        /* the next fault of the storm */
 };
 
@@ -69,6 +72,7 @@ struct weather {
     unsigned lose, repeat, late, slow, half_open;
     int64_t fault_every; /* microseconds between two faults, on the average */
     bool clock_steps, long_pauses, full_disks, broken_commits, relay_crashes, actor_crashes, cuts;
+    bool pauses, strobes, dead_disks; /* only where WIDE */
 };
 
 /* What a topic's settings say, chosen by the seed; its messages are made to fit. */
@@ -78,10 +82,20 @@ struct topic_rules {
     unsigned delayed;      /* per thousand: frames that are delayed */
     int64_t ttl;           /* microseconds; 0: none */
     uint64_t max_messages; /* 0: no limit */
+    uint64_t max_bytes;    /* the same */
+    bool rejects, drops;   /* what is too much: refused, or the oldest goes */
+    bool purged;           /* an administrator has purged it */
 };
 
 struct statistics {
     uint64_t steps, turns, requests, replies, crashes, undone, cuts, repeats, messages, deliveries, settlements;
+    uint64_t pauses, strobes, dropped, refused, claims, peeks, changes;
+};
+
+/* The wall clock is set by SWING, back, and so on. */
+struct strobe {
+    int64_t swing;
+    unsigned left;
 };
 
 struct broker;
@@ -93,12 +107,14 @@ struct world {
     int64_t now;         /* microseconds since the start */
     int64_t wall_offset; /* wall clock minus NOW */
     uint64_t order;
+    bool wide;    /* also what came to the simulation later, so that the seeds without it stay what they are */
     bool calm;    /* the storm is over */
     bool stepped; /* the wall clock was set at least once */
     bool verbose;
     struct happening *heap;
     size_t heap_count, heap_capacity;
     struct weather weather;
+    struct strobe strobe;
     struct topic_rules rules[TOPICS];
     struct broker *broker;
     struct network *network;
@@ -161,6 +177,10 @@ void broker_crash(struct world *world);
 void broker_arm(struct world *world, enum crash crash);
 void broker_fail_commit(struct world *world, unsigned nth);
 void broker_set_full(struct world *world, bool full);
+/* No turn that changes something can be committed. */
+void broker_set_dead(struct world *world, bool dead);
+/* Its process stands still, and what comes waits. */
+void broker_pause(struct world *world, int64_t duration);
 void broker_request(struct world *world, uint64_t connection, uint32_t id, struct blob *blob);
 void broker_closed(struct world *world, uint64_t connection);
 /* Time has passed in which nothing could be answered. */
@@ -300,6 +320,7 @@ struct actor {
     uint32_t run;   /* how often it was started */
     bool up;        /* it has a client */
     int64_t wake;   /* CLOCK_NEVER */
+    int64_t paused; /* its process stands still until then */
     int64_t start;  /* when it is started again */
     bool restarted; /* its client has failed: start again at once */
 };
@@ -308,6 +329,10 @@ void actor_add(struct world *world, struct actor *actor);
 struct actor *producer_new(struct world *world, uint32_t number);
 struct actor *consumer_new(struct world *world, const char *topic, const char *group);
 struct actor *reader_new(struct world *world, const char *topic);
+/* Looks at what a group has not settled, and disturbs nobody. */
+struct actor *peeker_new(struct world *world, const char *topic, const char *group);
+/* Purges topics, changes their limits, and moves the group MOVED to and fro. */
+struct actor *administrator_new(struct world *world);
 struct actor *bridge_new(struct world *world);
 struct actor *stage_new(struct world *world);
 
@@ -318,5 +343,6 @@ unsigned topic_number(struct world *world, const char *name, size_t size);
 
 void weather_choose(struct world *world);
 void fault_happen(struct world *world);
+void strobe_happen(struct world *world);
 
 #endif

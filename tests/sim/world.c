@@ -130,6 +130,18 @@ void actor_add(struct world *world, struct actor *actor)
     world->actors[world->actors_count++] = actor;
 }
 
+/* Who came to the simulation later. */
+static void more_people(struct world *world, const char *topic, const char *group)
+{
+    if (sim_chance(world, 300))
+        actor_add(world, peeker_new(world, topic, group));
+    if (!sim_chance(world, 300))
+        return;
+    actor_add(world, administrator_new(world));
+    for (uint64_t members = 1 + sim_below(world, 2); members > 0; members--)
+        actor_add(world, consumer_new(world, topic_names[0], MOVED));
+}
+
 static void people(struct world *world)
 {
     static const char *const patterns[] = {"a.*", "b.>", ">", "a.0", "b.3", "a.1"};
@@ -151,12 +163,16 @@ static void people(struct world *world)
         actor_add(world, bridge_new(world));
     if (sim_chance(world, 500))
         actor_add(world, stage_new(world));
+    if (world->wide)
+        more_people(world, topics[0], names[0]);
 }
 
 static int64_t actor_due(const struct actor *actor)
 {
     if (!actor->up)
         return actor->start;
+    if (actor->paused > actor->world->now)
+        return actor->paused;
     if (actor->restarted || network_has_reply(actor->world, actor->link))
         return actor->world->now;
     int64_t due = actor->wake;
@@ -176,6 +192,7 @@ static void actor_turn(struct actor *actor)
         actor->run++;
         actor->restarted = false;
         actor->wake = world->now;
+        actor->paused = 0;
         actor->kind->start(actor);
         sim_say(world, "%s %u starts, run %u, link %u", actor->kind->name, actor->index, actor->run, actor->link);
         return;
@@ -213,6 +230,9 @@ static void happen(struct world *world, struct happening *happening)
         break;
     case HAPPEN_FAULT:
         fault_happen(world);
+        break;
+    case HAPPEN_STROBE:
+        strobe_happen(world);
         break;
     }
     blob_drop(happening->blob);
@@ -261,14 +281,18 @@ static void calm(struct world *world)
     broker_arm(world, CRASH_NONE);
     broker_fail_commit(world, 0);
     broker_set_full(world, false);
+    broker_set_dead(world, false);
+    broker_pause(world, 0);
     network_heal(world);
     if (!broker_is_up(world))
         broker_start(world);
-    for (unsigned i = 0; i < world->actors_count; i++)
+    for (unsigned i = 0; i < world->actors_count; i++) {
+        world->actors[i]->paused = 0;
         if (!world->actors[i]->up)
             world->actors[i]->start = world->now;
         else
             world->actors[i]->wake = world->now;
+    }
 }
 
 void sim_run(uint64_t seed, bool verbose, struct statistics *statistics)
@@ -276,6 +300,7 @@ void sim_run(uint64_t seed, bool verbose, struct statistics *statistics)
     struct world world = {.seed = seed, .random = seed * UINT64_C(0x2545f4914f6cdd1d) + 1, .verbose = verbose};
     char text[600] = "";
     map_seed(seed * 2 + 1);
+    world.wide = (seed * UINT64_C(0x9e3779b97f4a7c15)) >> 62 != 1; /* three of four; not 7950, see main.c */
     world.statistics = statistics;
     world.wall_offset = INT64_C(1700000000) * SECOND + (int64_t)sim_below(&world, 1000000000);
     world.ledger = ledger_new();

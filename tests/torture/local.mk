@@ -5,7 +5,7 @@
 # `make check` runs the short forms (short.sh).
 #
 # A trial in C is a check program; one in Bash goes into torture_scripts.
-torture_scripts = %D%/torture
+torture_scripts = %D%/sim %D%/torture
 
 torture: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS=
