@@ -387,7 +387,16 @@ struct store *broker_store(const struct world *world)
 
 uint64_t broker_first(const struct world *world, unsigned topic)
 {
-    return world->broker->firsts[topic];
+    const struct broker *broker = world->broker;
+    const struct local *local = (const struct local *)(const void *)broker->engine;
+    uint64_t first = broker->firsts[topic];
+    size_t at = 0;
+    const struct topic *one;
+    /* It moves behind what was settled without a commit, also when a relay starts. */
+    while (broker->core && (one = map_next(&local->topics, &at)))
+        if (strcmp(one->name, topic_names[topic]) == 0 && one->first > first)
+            first = one->first;
+    return first;
 }
 
 struct store *broker_archive(const struct world *world)

@@ -188,7 +188,7 @@ void broker_sleep(struct world *world, int64_t duration);
 /* When a turn is due; CLOCK_NEVER. */
 int64_t broker_due(const struct world *world);
 void broker_turn(struct world *world);
-/* Below this offset TOPIC was deleted, at a commit or before. */
+/* Below this offset TOPIC was deleted, or may be. */
 uint64_t broker_first(const struct world *world, unsigned topic);
 /* A store with every frame that was ever committed. */
 struct store *broker_archive(const struct world *world);
