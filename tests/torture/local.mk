@@ -17,6 +17,14 @@ EXTRA_DIST += $(torture_scripts) %D%/short.sh %D%/trials
 
 # Kills: programs that write down what they did, and the checker that reads it.
 check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer %D%/sender %D%/taker
+# The torture: programs that write down what they did, kills, and the checker
+# that reads it. tests/bats/checker.bats and kills.bats run the short form; the
+# long one is
+#	tests/torture/kills --kills 200 --tools bin
+# Power cuts are tried on a disk in memory (disk.h), in one process: --long
+# looks at 100,000 disks that a cut could leave. tests/bats/power.bats has what
+# it must find.
+check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/power %D%/producer %D%/sender %D%/taker
 torture_history = %D%/fate.h %D%/history.c %D%/history.h
 
 %C%_checker_SOURCES = \
@@ -37,6 +45,18 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 	%D%/kills_programs.c \
 	$(torture_history)
 %C%_kills_LDADD = $(JANSSON_LIBS)
+%C%_power_SOURCES = \
+	%D%/disk.c \
+	%D%/disk.h \
+	%D%/disk_cut.c \
+	%D%/disk_vfs.c \
+	%D%/power.c \
+	%D%/power.h \
+	%D%/power_actor.c \
+	%D%/power_facts.c \
+	%D%/power_life.c \
+	%D%/power_look.c
+%C%_power_LDADD = $(TRACE_LIBS)
 %C%_producer_SOURCES = %D%/producer.c $(torture_history)
 %C%_producer_LDADD = libmsgpipe.la
 %C%_sender_SOURCES = %D%/sender.c $(torture_history)

@@ -1,0 +1,44 @@
+#!/usr/bin/env bats
+# The trial of power cuts (tests/torture/power) goes red when flushes are left
+# out, or replies come too early. tests/bats/torture.bats has it green.
+
+setup() {
+    load tools
+    tools_setup
+}
+
+teardown() {
+    tools_teardown
+}
+
+# Whether it finds PLANT, and says what, and how to see it again.
+finds() {
+    run -1 "$MSGPIPE_BUILD/tests/torture/power" --lives 8 --images 40 --plant "$1"
+    assert_output --regexp "power: seed [0-9]+, (cut|alive) at step [0-9]+ of [0-9]+: "
+    assert_output --partial "--plant $1"
+    assert_regex "${lines[-1]}" $'^row\tpower\t'
+}
+
+@test "a store that is not flushed is found" {
+    finds no-flush
+}
+
+@test "a database that is not flushed at a checkpoint is found" {
+    finds no-flush-of-database
+}
+
+@test "a log that is not flushed at a commit is found" {
+    finds no-flush-of-log
+}
+
+@test "a log whose name is not flushed is found" {
+    finds no-flush-of-directory
+}
+
+@test "SQLite's synchronous=OFF is found" {
+    finds synchronous-off
+}
+
+@test "a reply before the commit is found" {
+    finds reply-before-commit
+}
