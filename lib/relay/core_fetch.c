@@ -138,7 +138,7 @@ static enum mp_error read_messages(struct core *core, const struct request *requ
     uint64_t value = fetch->value;
     if ((from == ENGINE_FROM_NEW || from == ENGINE_FROM_LAST) && (count > 0 || request->list)) {
         from = ENGINE_FROM_TIME;
-        value = (uint64_t)request->session->created;
+        value = (uint64_t)(request->session->created - core->engine->operations->time(core->engine) + core->now.wall);
     }
     return core->engine->operations->read(core->engine, request->subscription, positions, count, from, value, &limits,
                                           &core->deliveries, fault);

@@ -8,6 +8,9 @@
  * session that nobody knows tells by itself whether it can be believed: sessions made less than an hour ago and after
  * the youngest one that was ever evicted (`horizon`) were never evicted, so this one was greeted by a relay that ended
  * before it had anything of the session to keep.
+ *
+ * The seconds are relay time, which never steps: a session that was once too old, and whose client has published in
+ * another one since, must not become young again when the wall clock is set back.
  */
 #define SECOND INT64_C(1000000)
 #define SESSION_LIFE (3600 * SECOND)
@@ -159,11 +162,16 @@ static void reply_welcome(struct core *core, const struct request *request, cons
     }
 }
 
+static int64_t relay_time(const struct core *core)
+{
+    return core->engine->operations->time(core->engine);
+}
+
 /* The new session of who says hello; NULL: no memory, no answer. */
 static struct session *session_new(struct core *core)
 {
     uint64_t id;
-    int64_t second = core->now.wall / SECOND;
+    int64_t second = relay_time(core) / SECOND;
     do
         id = core->settings.random(core->settings.context) << 32 | (uint64_t)(uint32_t)second;
     while (id >> 32 == 0 || session_get(core, id));
@@ -234,11 +242,11 @@ struct engine_origin core_origin(const struct core *core, const struct request *
     return origin;
 }
 
-/* When the session of this id was made, on the wall. */
+/* When the session of this id was made; relay time. */
 static int64_t created_of(const struct core *core, uint64_t id)
 {
     /* The id has the low 32 bits of the seconds: take the time nearest to now that ends in them. */
-    int64_t now = core->now.wall / SECOND;
+    int64_t now = relay_time(core) / SECOND;
     return (now + (int32_t)((uint32_t)id - (uint32_t)now)) * SECOND;
 }
 
@@ -250,7 +258,7 @@ static int64_t created_of(const struct core *core, uint64_t id)
 static bool is_believable(const struct core *core, const struct protocol_request *request)
 {
     int64_t created = created_of(core, request->session);
-    int64_t age = core->now.wall - created;
+    int64_t age = relay_time(core) - created;
     bool first = request->lane >= ENGINE_LANES || request->number <= 1;
     return first && request->session >> 32 != 0 && created > core->horizon && age < SESSION_LIFE && age > -SESSION_LIFE;
 }

@@ -59,7 +59,7 @@ enum { SESSION_NAME = 40 }; /* what is kept of how a client calls itself */
 
 struct session {
     uint64_t id;
-    int64_t created; /* wall */
+    int64_t created; /* relay time */
     int64_t used;    /* monotonic */
     uint64_t numbers[ENGINE_LANES];
     uint64_t results[ENGINE_LANES];
@@ -124,7 +124,7 @@ struct core {
 
     struct map sessions; /* by id */
     struct map bindings; /* by connection */
-    int64_t horizon;     /* sessions made before this and unknown were evicted; wall */
+    int64_t horizon;     /* sessions made before this and unknown were evicted; relay time */
     int64_t evict_due;   /* monotonic */
     int64_t surplus_due; /* monotonic: when there are too many, they are looked at no earlier */
     uint64_t *evicted;   /* ids whose rows are to be deleted */

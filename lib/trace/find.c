@@ -218,7 +218,7 @@ static enum mp_error search_log(struct searching *searching, struct fault *fault
 
 /*
  * Nearly all ids are derived from the session that published the message, whose lower half is the second in which it was
- * made by the relay's wall clock: so ID is looked for among its publications, from there on, up to the one that is meant.
+ * made, in relay time: so ID is looked for among its publications, from there on, up to the one that is meant.
  */
 static enum mp_error search_session(struct trace_log *log, const struct lineage_value *id,
                                     struct trace_matches *matches, struct fault *fault)
@@ -228,10 +228,10 @@ static enum mp_error search_session(struct trace_log *log, const struct lineage_
     const struct trace_search search = {.wanted = &wanted, .wanted_count = 1, .most = 1};
     struct searching searching = {.log = log, .search = &search, .matches = matches};
     struct store_event_filter filter = {.kinds = 1u << EVENT_PUBLISHED, .session = id->high, .light = true};
-    int64_t made = (int64_t)(id->high & UINT32_MAX), now = trace_log_wall(log, trace_log_now(log)) / 1000000;
+    int64_t made = (int64_t)(id->high & UINT32_MAX), now = trace_log_now(log) / 1000000;
     if (made > now + MARGIN) /* nobody's session */
         return MP_OK;
-    enum mp_error error = trace_log_at(log, trace_log_time(log, (made - MARGIN) * 1000000), &filter.after, fault);
+    enum mp_error error = trace_log_at(log, (made - MARGIN) * 1000000, &filter.after, fault);
     if (error)
         return error;
     filter.after = filter.after > 0 ? filter.after - 1 : 0;

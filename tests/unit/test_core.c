@@ -163,6 +163,23 @@ static void a_clock_that_is_set_forward_forgets_nobody(void **state)
     expect_published(rig, rig_publish(rig, 1, session, 5, "t", 1), 4, 1);
 }
 
+static void a_clock_that_is_set_back_makes_no_session_young_again(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t session = rig_hello(rig, 1);
+    expect_published(rig, rig_publish(rig, 2, rig_hello(rig, 2), 1, "t", 1), 0, 1);
+    rig->now.wall += 4000 * SECOND;
+    rig_restart(rig);
+    assert_int_equal(rig_status(rig, rig_publish(rig, 1, session, 1, "t", 1)), MP_ERR_SESSION);
+    expect_published(rig, rig_publish(rig, 1, rig_hello(rig, 1), 1, "t", 1), 1, 1); /* so it was not applied */
+    rig->now.wall -= 4000 * SECOND;
+    rig_turn(rig);
+    assert_int_equal(rig_status(rig, rig_publish(rig, 3, session, 1, "t", 1)), MP_ERR_SESSION); /* a late copy */
+    rig_restart(rig);
+    assert_int_equal(rig_status(rig, rig_publish(rig, 3, session, 1, "t", 1)), MP_ERR_SESSION);
+    assert_int_equal(rig_count(rig, "t"), 2);
+}
+
 static void who_is_unknown_is_told_so(void **state)
 {
     struct rig *rig = *state;
@@ -557,6 +574,7 @@ int main(void)
         RIGGED(a_session_that_was_evicted_is_told_so),
         RIGGED(a_session_in_use_is_not_evicted),
         RIGGED(a_clock_that_is_set_forward_forgets_nobody),
+        RIGGED(a_clock_that_is_set_back_makes_no_session_young_again),
         RIGGED(who_is_unknown_is_told_so),
         RIGGED(a_repeated_fetch_returns_the_same_leases),
         RIGGED(a_settlement_counts_once),
