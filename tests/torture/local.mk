@@ -19,6 +19,14 @@ EXTRA_DIST += $(torture_scripts) %D%/short.sh %D%/trials
 # Power cuts are tried on a disk in memory (disk.h), in one process.
 check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer %D%/sender %D%/taker
 check_PROGRAMS += %D%/power
+# The torture: programs that write down what they did, kills, and the checker
+# that reads it. tests/bats/checker.bats and kills.bats run the short form; the
+# long one is
+#	tests/torture/kills --kills 200 --tools bin
+# Power cuts are tried on a disk in memory (disk.h), in one process: --long
+# looks at 100,000 disks that a cut could leave. tests/bats/power.bats has what
+# it must find.
+check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/power %D%/producer %D%/sender %D%/taker
 torture_history = %D%/fate.h %D%/history.c %D%/history.h
 
 %C%_checker_SOURCES = \
