@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # The trial of power cuts (tests/torture/power) goes red when flushes are left
-# out, or replies come too early. tests/bats/torture.bats has it green.
+# out, or replies come too early, and the trial of failing calls when a failure
+# is not told. tests/bats/torture.bats has them green.
 
 setup() {
     load tools
@@ -41,4 +42,9 @@ finds() {
 
 @test "a reply before the commit is found" {
     finds reply-before-commit
+}
+
+@test "a commit that fails and is told as done is found" {
+    run -1 "$MSGPIPE_BUILD/tests/torture/failing" --only full --most 30 --plant
+    assert_output --regexp "failing: seed [0-9]+, full [0-9]+: .* was acknowledged, and is not there"
 }

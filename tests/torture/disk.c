@@ -3,10 +3,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+static volatile bool product; /* malloc() reads it, which compilers do not expect */
+
+bool product_runs(void)
+{
+    return product;
+}
+
+bool product_enter(bool inside)
+{
+    bool before = product;
+    product = inside;
+    return before;
+}
+
 /* These programs try what a relay does, not what they do themselves without memory. */
 static void *grow(void *memory, size_t size)
 {
+    bool before = product_enter(false);
     void *grown = realloc(memory, size > 0 ? size : 1);
+    product_enter(before);
     if (!grown)
         abort();
     return grown;

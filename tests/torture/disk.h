@@ -64,7 +64,7 @@ struct disk_refusal {
     unsigned kinds;
     uint64_t nth;
     bool forever;
-    int code;         /* SQLITE_FULL, SQLITE_IOERR_… */
+    int code;         /* SQLITE_FULL, …; 0: that of an error of input or output */
     bool half;        /* a write that fails has written its first half */
     uint64_t counted; /* calls of KINDS since it was set */
     uint64_t refused; /* that failed */
@@ -95,6 +95,12 @@ struct disk {
     int shared_count, shared_users;
 };
 
+/*
+ * Whether what runs now is the product's, in which calls may be made to fail, or the trial's own. Sets it; what it was.
+ */
+bool product_runs(void);
+bool product_enter(bool product);
+
 /* Makes it SQLite's default VFS. Once a process. */
 void disk_install(void);
 /* From now on SQLite draws the same random numbers as with the same SEED before. */
@@ -103,6 +109,8 @@ void disk_seed(uint64_t seed);
 void disk_use(struct disk *disk);
 /* The connection to SQLite that was opened last. */
 sqlite3 *disk_connection(void);
+/* How many were opened. */
+uint64_t disk_connections(void);
 
 void disk_begin(struct disk *disk);
 /* Forgets all files and steps, but keeps the room that they took. */

@@ -20,6 +20,7 @@ struct open_file {
 
 static struct disk *used;
 static sqlite3 *connection;
+static uint64_t connections;
 static sqlite3_vfs *real;
 static uint64_t randomness;
 
@@ -33,7 +34,22 @@ sqlite3 *disk_connection(void)
     return connection;
 }
 
+uint64_t disk_connections(void)
+{
+    return connections;
+}
+
 /* ---- refusals --------------------------------------------------------------------------------------------------- */
+
+/* As SQLite's own VFS would say it. */
+static int usual_code(enum disk_call call)
+{
+    static const int codes[] = {[DISK_CALL_OPEN] = SQLITE_CANTOPEN,           [DISK_CALL_READ] = SQLITE_IOERR_READ,
+                                [DISK_CALL_WRITE] = SQLITE_IOERR_WRITE,       [DISK_CALL_FLUSH] = SQLITE_IOERR_FSYNC,
+                                [DISK_CALL_TRUNCATE] = SQLITE_IOERR_TRUNCATE, [DISK_CALL_UNLINK] = SQLITE_IOERR_DELETE,
+                                [DISK_CALL_LOOK] = SQLITE_IOERR_FSTAT,        [DISK_CALL_SHARE] = SQLITE_IOERR_SHMMAP};
+    return codes[call];
+}
 
 /* The code with which CALL fails, or SQLITE_OK. */
 static int refused(struct disk *disk, enum disk_call call)
@@ -47,7 +63,7 @@ static int refused(struct disk *disk, enum disk_call call)
     if (refusal->nth == 0 || refusal->counted < refusal->nth || (refusal->counted > refusal->nth && !refusal->forever))
         return SQLITE_OK;
     refusal->refused++;
-    return refusal->code;
+    return refusal->code ? refusal->code : usual_code(call);
 }
 
 static bool is_dead(const struct open_file *file)
@@ -177,6 +193,7 @@ static int share_map(sqlite3_file *handle, int piece, int size, int extend, void
     }
     if (piece >= disk->shared_count && !extend)
         return SQLITE_OK;
+    bool before = product_enter(false);
     while (disk->shared_count <= piece) {
         void **grown = realloc(disk->shared, (size_t)(disk->shared_count + 1) * sizeof *grown);
         void *added = calloc(1, (size_t)size);
@@ -185,6 +202,7 @@ static int share_map(sqlite3_file *handle, int piece, int size, int extend, void
         disk->shared = grown;
         disk->shared[disk->shared_count++] = added;
     }
+    product_enter(before);
     *result = disk->shared[piece];
     return SQLITE_OK;
 }
@@ -348,6 +366,7 @@ static int take_connection(sqlite3 *opened, char **text, const struct sqlite3_ap
     (void)text;
     (void)routines;
     connection = opened;
+    connections++;
     return SQLITE_OK;
 }
 

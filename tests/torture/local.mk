@@ -26,7 +26,17 @@ check_PROGRAMS += %D%/power
 # Power cuts are tried on a disk in memory (disk.h), in one process: --long
 # looks at 100,000 disks that a cut could leave. tests/bats/power.bats has what
 # it must find.
-check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/power %D%/producer %D%/sender %D%/taker
+check_PROGRAMS += %D%/checker %D%/consumer %D%/failing %D%/kills %D%/power %D%/producer %D%/sender %D%/taker
+torture_power = \
+	%D%/disk.c \
+	%D%/disk.h \
+	%D%/disk_cut.c \
+	%D%/disk_vfs.c \
+	%D%/power.h \
+	%D%/power_actor.c \
+	%D%/power_facts.c \
+	%D%/power_life.c \
+	%D%/power_look.c
 torture_history = %D%/fate.h %D%/history.c %D%/history.h
 
 %C%_checker_SOURCES = \
@@ -39,6 +49,8 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 %C%_checker_LDADD = $(MESSAGE_LIBS)
 %C%_consumer_SOURCES = %D%/consumer.c $(torture_history)
 %C%_consumer_LDADD = libmsgpipe.la
+%C%_failing_SOURCES = %D%/failing.c %D%/failing.h %D%/failing_memory.c $(torture_power)
+%C%_failing_LDADD = $(TRACE_LIBS)
 %C%_kills_SOURCES = \
 	%D%/kills.c \
 	%D%/kills.h \
@@ -47,17 +59,7 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 	%D%/kills_programs.c \
 	$(torture_history)
 %C%_kills_LDADD = $(JANSSON_LIBS)
-%C%_power_SOURCES = \
-	%D%/disk.c \
-	%D%/disk.h \
-	%D%/disk_cut.c \
-	%D%/disk_vfs.c \
-	%D%/power.c \
-	%D%/power.h \
-	%D%/power_actor.c \
-	%D%/power_facts.c \
-	%D%/power_life.c \
-	%D%/power_look.c
+%C%_power_SOURCES = %D%/power.c $(torture_power)
 %C%_power_LDADD = $(TRACE_LIBS)
 %C%_producer_SOURCES = %D%/producer.c $(torture_history)
 %C%_producer_LDADD = libmsgpipe.la

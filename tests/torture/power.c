@@ -136,8 +136,8 @@ static void tell(struct trial *trial, const struct life *life, size_t moment, co
     trial->found++;
     printf("power: seed %llu, %s %zu of %zu: %s\n", (unsigned long long)life->seed, what, moment,
            life->disk.steps_count, words);
-    printf("power: again: power --lives 1 --seed %llu --images %llu --plant %s\n", (unsigned long long)life->seed,
-           (unsigned long long)trial->images_max, trial->plant);
+    printf("power: again: tests/torture/power --lives 1 --seed %llu --images %llu --plant %s\n",
+           (unsigned long long)life->seed, (unsigned long long)trial->images_max, trial->plant);
     fflush(stdout);
 }
 

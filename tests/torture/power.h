@@ -26,7 +26,7 @@
 enum { ACTORS = 6, TOPICS = 8, GROUPS = 64, HELD = 64, PATH_ROOM = 512, WORDS = 400 };
 
 /* What is done wrong on purpose, beside what the disk does (disk_plant). */
-enum power_plant { POWER_PLANT_SYNCHRONOUS_OFF = 16, POWER_PLANT_EARLY_REPLY = 32 };
+enum power_plant { POWER_PLANT_SYNCHRONOUS_OFF = 16, POWER_PLANT_EARLY_REPLY = 32, POWER_PLANT_DEAF = 64 };
 
 /* ---- facts ------------------------------------------------------------------------------------------------------ */
 
@@ -167,9 +167,10 @@ struct life {
     const struct engine_operations *real;
     struct engine_local_settings local;
     struct core_settings settings;
-    struct core *core; /* NULL: no relay runs */
-    sqlite3 *connection;
-    int checkpoint; /* pages of the log */
+    struct core *core;    /* NULL: no relay runs */
+    uint64_t connections; /* of the disk, when the last was prepared */
+    int checkpoint;       /* pages of the log */
+    bool spills;          /* SQLite has room for few pages: it writes some before the commit */
     struct moment now;
     bool early; /* a commit was put off, for POWER_PLANT_EARLY_REPLY */
     enum mp_error (*early_snapshot)(void *context);
@@ -180,6 +181,7 @@ struct life {
     unsigned plan; /* how much of the topics' and groups' settings was made */
     bool replied;  /* by this turn */
     bool calm;     /* nothing new is begun */
+    bool wordless; /* there may be no memory for the words of an error */
     uint64_t messages, acknowledged, settled, turns, kills, undone, refusals;
     char trouble[WORDS]; /* the last words about it */
     char wrong[WORDS];   /* what must not be; "": nothing */

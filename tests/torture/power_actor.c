@@ -72,7 +72,9 @@ static void submit(struct life *life, unsigned index, unsigned lane)
         abort();
     pending->id = ++life->next_id;
     pending->again = false;
+    product_enter(true);
     core_submit(life->core, index + 1, &pending->id, 1, blob);
+    product_enter(false);
 }
 
 static struct pending *begin(struct life *life, unsigned index, unsigned lane, enum protocol_type type)
@@ -385,7 +387,7 @@ static void take_error(struct life *life, unsigned index, unsigned lane, const s
     uint64_t expected;
     if (protocol_read_error(reply, &expected, &fault))
         life_wrong(life, "a reply with an error that cannot be read");
-    if (fault.text[0] == '\0')
+    if (fault.text[0] == '\0' && !life->wordless)
         life_wrong(life, "a request fails (%s) without a word about the reason", mp_error_text(reply->status));
     life->refusals++;
     if (reply->status == MP_ERR_AGAIN || reply->status == MP_ERR_FULL)

@@ -1,6 +1,7 @@
 #include "power.h"
 
 #include "base/map.h"
+#include "relay/private.h"
 
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
@@ -87,7 +88,9 @@ static void note_state(struct life *life)
     if (life->disk.killed)
         return;
     life->disk.refusal = (struct disk_refusal){0}; /* to look is the trial's doing */
+    bool inside = product_enter(false);
     uint64_t digest = life_digest(disk_connection(), &error);
+    product_enter(inside);
     life->disk.refusal = refusal;
     if (error)
         life_wrong(life, "the store cannot be read: %s", sqlite3_errmsg(disk_connection()));
@@ -109,10 +112,11 @@ static enum mp_error commit(struct engine *engine, enum mp_error (*snapshot)(voi
         life->early_context = context;
         return MP_OK;
     }
-    enum mp_error error = life->real->commit(engine, snapshot, context, fault);
+    bool deaf = (life->plants & POWER_PLANT_DEAF) != 0;
+    enum mp_error error = life->real->commit(engine, snapshot, context, deaf ? NULL : fault);
     if (!error)
         note_state(life);
-    return error;
+    return deaf ? MP_OK : error;
 }
 
 static void begin(struct engine *engine, struct moment now)
@@ -132,6 +136,7 @@ void life_take_reply(void *context, uint64_t connection, const uint32_t *ids, un
     struct life *life = context;
     struct buffer bytes = {0};
     struct protocol_reply reply;
+    bool inside = product_enter(false);
     (void)connection;
     for (unsigned i = 0; i < count; i++) {
         if (buffer_append(&bytes, parts[i].data, parts[i].size))
@@ -146,6 +151,7 @@ void life_take_reply(void *context, uint64_t connection, const uint32_t *ids, un
         actor_reply(life, ids[0], &reply);
     }
     buffer_free(&bytes);
+    product_enter(inside);
 }
 
 /* In the place of the system's: a life is the same each time. */
@@ -190,6 +196,7 @@ void life_begin(struct life *life, uint64_t seed, const char *path, unsigned pla
     life->disk.recording = true;
     life->disk.plants = plants & 15;
     life->checkpoint = checkpoints[life_below(life, 5)];
+    life->spills = life_chance(life, 30);
     life->now =
         (struct moment){.monotonic = 1000 * SECOND, .wall = 1700000000 * SECOND, .boot = disk_random(&life->random)};
     life->local = (struct engine_local_settings){
@@ -218,20 +225,19 @@ void life_free(struct life *life)
 /* What belongs to a connection: the store may have opened a new one. */
 static void prepare_connection(struct life *life)
 {
-    if (life->connection == disk_connection())
+    if (life->connections == disk_connections() || (life->core && life->core->unloaded))
         return;
-    life->connection = disk_connection();
-    sqlite3_wal_autocheckpoint(life->connection, life->checkpoint);
+    life->connections = disk_connections();
+    sqlite3_wal_autocheckpoint(disk_connection(), life->checkpoint);
+    if (life->spills)
+        sqlite3_exec(disk_connection(), "PRAGMA cache_size=4", NULL, NULL, NULL);
     if (life->plants & POWER_PLANT_SYNCHRONOUS_OFF)
-        sqlite3_exec(life->connection, "PRAGMA synchronous=OFF", NULL, NULL, NULL);
+        sqlite3_exec(disk_connection(), "PRAGMA synchronous=OFF", NULL, NULL, NULL);
 }
 
-enum mp_error life_start(struct life *life, struct fault *fault)
+static enum mp_error start(struct life *life, struct fault *fault)
 {
-    running = life;
-    disk_use(&life->disk);
-    disk_restart(&life->disk);
-    life->connection = NULL;
+    life->connections = 0;
     enum mp_error error = store_open(life->path, &life->store, fault);
     if (error) {
         life->store = NULL;
@@ -250,19 +256,32 @@ enum mp_error life_start(struct life *life, struct fault *fault)
     life->engine->operations = &life->operations;
     if ((error = core_new(life->engine, &life->settings, life->now, &life->core, fault))) {
         life->core = NULL;
-        life_end(life, false);
-        return error;
+        store_close(life->store);
+        life->store = NULL;
     }
+    return error;
+}
+
+enum mp_error life_start(struct life *life, struct fault *fault)
+{
+    running = life;
+    disk_use(&life->disk);
+    disk_restart(&life->disk);
+    bool inside = product_enter(true);
+    enum mp_error error = start(life, fault);
+    product_enter(inside);
     actors_send_again(life);
-    return MP_OK;
+    return error;
 }
 
 void life_end(struct life *life, bool in_order)
 {
     running = life;
+    bool inside = product_enter(true);
     if (life->core && in_order) {
         core_rest(life->core, life->now);
-        note_state(life);
+        if (!life->core->unloaded)
+            note_state(life);
     }
     if (!in_order)
         life->disk.killed = true;
@@ -270,6 +289,7 @@ void life_end(struct life *life, bool in_order)
     life->core = NULL;
     store_close(life->store);
     life->store = NULL;
+    product_enter(inside);
     life->early = false;
 }
 
@@ -283,12 +303,14 @@ void life_turn(struct life *life)
     size_t began = life->disk.steps_count;
     for (unsigned i = 0; i < ACTORS; i++)
         actor_act(life, i);
+    product_enter(true);
     core_turn(life->core, life->now);
+    product_enter(false);
     prepare_connection(life);
     if (life->undone > undone) {
         /* A commit whose flush failed may be there all the same. */
         facts_doubt(&life->facts, began, life->disk.steps_count);
-        if (life->connection)
+        if (!life->core->unloaded)
             note_state(life);
     }
     life->turns++;

@@ -149,8 +149,10 @@ static bool check_publication(struct view *view, const struct publication *publi
     if (plan->loose || (topic && plan->may_end && known && publication->first < topic->first) ||
         (topic && !known && topic->first > 0))
         return true;
+    if (!known)
+        return wrong(view, "messages for %s were acknowledged, and are neither there nor scheduled", plan->name);
     for (uint32_t i = 0; i < publication->count; i++)
-        if (!topic || !known || !may_be_gone(view, topic, publication->first + i))
+        if (!topic || !may_be_gone(view, topic, publication->first + i))
             return wrong(view, "offset %llu of %s was acknowledged, and is not there",
                          (unsigned long long)publication->first + i, plan->name);
     return true;
