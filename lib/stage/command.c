@@ -46,6 +46,7 @@ struct stage_command {
     bool finishes; /* FINISH is pending */
     bool watched;  /* its pipes are */
     struct stream input, output, error;
+    struct event *leaver; /* of one that stays: it has closed its stdin */
     size_t written;
     struct buffer kept;
     struct event *timer;
@@ -71,6 +72,14 @@ static void stream_close(struct stream *stream)
     *stream = (struct stream){.descriptor = -1};
 }
 
+static void input_close(struct stage_command *command)
+{
+    if (command->leaver)
+        event_free(command->leaver);
+    command->leaver = NULL;
+    stream_close(&command->input);
+}
+
 /* ---- its pipes ------------------------------------------------------------------------------------------------ */
 
 /* Writes what the pipe takes of SIZE bytes now, and closes it when the command does not read any more. */
@@ -84,7 +93,7 @@ static size_t pour(struct stage_command *command, const char *data, size_t size)
         else if (some < 0 && errno == EAGAIN)
             break;
         else if (some >= 0 || errno != EINTR) {
-            stream_close(&command->input);
+            input_close(command);
             break;
         }
     }
@@ -98,7 +107,7 @@ static void feed(struct stage_command *command)
     size_t left = settings->input_size - command->written;
     command->written += pour(command, (const char *)settings->input + command->written, left);
     if (command->written == settings->input_size && !settings->stays)
-        stream_close(&command->input);
+        input_close(command);
 }
 
 /* Has `ended` called from the loop, when nothing stands in its way. */
@@ -163,6 +172,16 @@ static void on_input(evutil_socket_t descriptor, short what, void *context)
     }
     /* Whoever has more to write says so again. */
     event_del(command->input.event);
+    command->settings.writable(command->settings.context);
+}
+
+/* What is in the pipe yet will not be read: no write would tell that. */
+static void on_leaver(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    struct stage_command *command = context;
+    input_close(command);
     command->settings.writable(command->settings.context);
 }
 
@@ -248,7 +267,7 @@ static void reap(struct stage_command *command)
     command->result.code = command->result.signal ? 128 + command->result.signal : WEXITSTATUS(status);
     command->result.duration = clock_monotonic() - command->started;
     event_del(command->timer);
-    stream_close(&command->input);
+    input_close(command);
     read_error(command);
     read_output(command);
     finish_later(command);
@@ -348,7 +367,11 @@ static bool make_events(struct stage_command *command)
         if (!stream->event)
             return false;
     }
-    return true;
+    if (!command->settings.stays || command->input.descriptor < 0)
+        return true;
+    /* A pipe's writing end is never readable, but by the error that it has when nobody reads. */
+    command->leaver = event_new(base, command->input.descriptor, EV_READ, on_leaver, command);
+    return command->leaver != NULL && event_add(command->leaver, NULL) == 0;
 }
 
 /* Starts the process with THEIRS, in a group of its own. 0, or an errno number. */
@@ -432,7 +455,7 @@ void stage_command_free(struct stage_command *command)
         if (command->next)
             command->next->link = command->link;
     }
-    stream_close(&command->input);
+    input_close(command);
     stream_close(&command->output);
     stream_close(&command->error);
     if (command->timer)
@@ -490,7 +513,7 @@ bool stage_command_reads(const struct stage_command *command)
 
 void stage_command_close_input(struct stage_command *command)
 {
-    stream_close(&command->input);
+    input_close(command);
 }
 
 void stage_command_end(struct stage_command *command)

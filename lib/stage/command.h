@@ -58,7 +58,7 @@ struct stage_command_settings {
     void *context;
     /* There is more in stage_command_output(). May be NULL. */
     void (*output)(void *context);
-    /* `stays`: its stdin takes more, after stage_command_write() had not written all. */
+    /* `stays`: its stdin takes more, after stage_command_write() had not written all; or nothing, as it was closed. */
     void (*writable)(void *context);
     /* Some of its stderr, cut anywhere. */
     void (*error)(void *context, const void *data, size_t size);

@@ -394,18 +394,6 @@ static void an_answer_has_its_limit(void **state)
     rig_close(&rig);
 }
 
-static void one_that_stops_reading_is_ended(void **state)
-{
-    (void)state;
-    rig_open_shell(&rig, STAGE_STREAM, "read -r line; echo $line; exec <&-; exec sleep 100");
-    rig.settings.grace = 50000;
-    rig_start(&rig);
-    number_messages(3);
-    rig_work(&rig);
-    assert_echoed(NULL);
-    rig_close(&rig);
-}
-
 /* What failed is given again. */
 static void again(struct rig *now, struct rig_task *task)
 {
@@ -416,6 +404,32 @@ static void again(struct rig *now, struct rig_task *task)
     task->note.size = 0;
     now->came--;
     stage_work_add(now->work, &task->task);
+}
+
+static void one_that_stops_reading_is_ended(void **state)
+{
+    (void)state;
+    rig_open_shell(&rig, STAGE_STREAM, "read -r line; echo $line; exec <&-; exec sleep 100");
+    rig.settings.grace = 50000;
+    rig.on_finished = again; /* what it had in its pipe then */
+    rig_start(&rig);
+    number_messages(3);
+    rig_work(&rig);
+    assert_echoed(NULL);
+    rig_close(&rig);
+}
+
+static void one_that_stops_reading_is_ended_though_there_is_no_more_to_write(void **state)
+{
+    (void)state;
+    rig_open_shell(&rig, STAGE_STREAM, "read -r one; echo $one; read -r two; exec <&-; exec sleep 100");
+    rig.settings.grace = 50000;
+    rig.on_finished = again; /* what it had in its pipe then */
+    rig_start(&rig);
+    number_messages(2);
+    rig_work(&rig);
+    assert_echoed(NULL);
+    rig_close(&rig);
 }
 
 static void whatever_processes_do_each_message_is_answered_once(void **state)
@@ -635,6 +649,7 @@ int main(void)
         cmocka_unit_test(a_busy_stream_is_listened_to),
         cmocka_unit_test(an_answer_has_its_limit),
         cmocka_unit_test(one_that_stops_reading_is_ended),
+        cmocka_unit_test(one_that_stops_reading_is_ended_though_there_is_no_more_to_write),
         cmocka_unit_test(whatever_processes_do_each_message_is_answered_once),
         cmocka_unit_test(an_id_proves_the_answer),
         cmocka_unit_test(another_id_is_a_fault),
