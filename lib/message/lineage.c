@@ -5,7 +5,6 @@
 
 #include <xxhash.h>
 
-enum { HEADER = 24 };
 enum run_kind { RUN_NONE = 0, RUN_STEP = 1, RUN_SAME = 2, RUN_HASHES = 3, RUN_HASH = 4 };
 
 static const uint8_t codes[LINEAGE_COLUMNS] = {
@@ -155,10 +154,11 @@ static struct lineage_value parent_beside(struct lineage_value parent, const str
     return parent;
 }
 
-static enum mp_error put_record(struct column *columns, const struct frame *frame, uint32_t index,
+/* OWN: what the frame's head says of a message's origin is enough. */
+static enum mp_error put_record(struct column *columns, const struct frame *frame, bool own, uint32_t index,
                                 const struct record *record)
 {
-    bool own = record->producer == frame->producer && record->sequence == frame->sequence + index;
+    own = own && record->producer == frame->producer && record->sequence == frame->sequence + index;
     struct lineage_value values[LINEAGE_COLUMNS] = {{LINEAGE_NONE, 0, 0}};
     if (!own)
         values[LINEAGE_ORIGIN] = (struct lineage_value){LINEAGE_EXACT, record->producer, record->sequence};
@@ -190,21 +190,25 @@ static enum mp_error put_columns(struct column *columns, struct buffer *out)
     return error;
 }
 
-enum mp_error lineage_encode(const struct frame *frame, struct buffer *out)
+enum mp_error lineage_encode(const struct frame *frame, uint64_t session, struct buffer *out)
 {
-    uint8_t head[HEADER];
+    const bool own = frame->producer == session;
+    uint8_t head[LINEAGE_BARE];
     store_u64(head, frame->producer);
     store_u64(head + 8, frame->sequence);
     store_u64(head + 16, (uint64_t)frame->time);
     enum mp_error error = buffer_append(out, head, sizeof head);
-    if (error || frame->attributes == 0)
+    if (error || (own && frame->attributes == 0))
         return error;
 
     struct column columns[LINEAGE_COLUMNS] = {0};
     struct frame_cursor cursor = frame_cursor(frame);
     struct record record;
-    for (uint32_t i = 0; !error && frame_next(&cursor, &record); i++)
-        error = put_record(columns, frame, i, &record);
+    if (frame->attributes == 0)
+        columns[LINEAGE_ORIGIN] = (struct column){
+            .kind = RUN_STEP, .count = frame->count, .high = frame->producer, .low = frame->sequence, .used = true};
+    for (uint32_t i = 0; !error && frame->attributes > 0 && frame_next(&cursor, &record); i++)
+        error = put_record(columns, frame, own, i, &record);
     if (!error)
         error = put_columns(columns, out);
     for (int i = 0; i < LINEAGE_COLUMNS; i++) {
@@ -259,13 +263,13 @@ static bool column_is_sound(struct lineage_cursor cursor, uint32_t count)
 
 enum mp_error lineage_open(struct lineage *lineage, const uint8_t *bytes, size_t size, uint32_t count)
 {
-    if (size < HEADER)
+    if (size < LINEAGE_BARE)
         return MP_ERR_DAMAGED;
     *lineage = (struct lineage){.producer = load_u64(bytes),
                                 .sequence = load_u64(bytes + 8),
                                 .time = (int64_t)load_u64(bytes + 16),
                                 .count = count};
-    const uint8_t *at = bytes + HEADER, *end = bytes + size;
+    const uint8_t *at = bytes + LINEAGE_BARE, *end = bytes + size;
     while (at < end) {
         uint64_t length;
         uint8_t column = *at++;

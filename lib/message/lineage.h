@@ -14,7 +14,9 @@
  *     4 hash    8 bytes for all of them
  *
  * Numbers are LEB128: seven bits a byte, the lowest first. Behind the last run nothing is known of what is left. So a
- * frame whose messages have the identity that their sender's count gives them costs 24 bytes, whatever their number.
+ * frame whose messages have the identity that their sender's count gives them costs 24 bytes, whatever their number, if
+ * its producer is the session that published it. Of a frame of another producer the origins are written as well: so
+ * what is bare can only be found by its session, and all else is what is longer.
  *
  * Values: an id, a trace or a cause that is written as 32 lower-case hex digits (a derived one, or W3C's trace ids) is
  * kept as it is; any other text is kept as its XXH3-64. A parent is the 64-bit span of a traceparent: a hash, or, beside
@@ -57,8 +59,15 @@ struct lineage {
     size_t sizes[LINEAGE_COLUMNS];
 };
 
-/* Appends the lineage of FRAME, which was opened deep once. MP_ERR_MEMORY; OUT may have grown then. */
-enum mp_error lineage_encode(const struct frame *frame, struct buffer *out);
+enum {
+    LINEAGE_BARE = 24
+}; /* bytes of one that tells nothing but whose messages they are: the session's that published them */
+
+/*
+ * Appends the lineage of FRAME, which was opened deep once and was published by SESSION (0: by the relay itself).
+ * MP_ERR_MEMORY; OUT may have grown then.
+ */
+enum mp_error lineage_encode(const struct frame *frame, uint64_t session, struct buffer *out);
 
 /* Opens SIZE bytes that tell of COUNT messages. MP_ERR_DAMAGED: they are no lineage. */
 enum mp_error lineage_open(struct lineage *lineage, const uint8_t *bytes, size_t size, uint32_t count);

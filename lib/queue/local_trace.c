@@ -37,7 +37,7 @@ enum mp_error local_trace_published(struct local *local, const struct store_fram
     if (local->settings.untraced)
         return MP_OK;
     local->lineage.size = 0;
-    if (lineage_encode(frame, &local->lineage))
+    if (lineage_encode(frame, row->session, &local->lineage))
         return fault_memory(fault);
     struct store_event event = {.kind = EVENT_PUBLISHED,
                                 .topic = row->topic,

@@ -2,6 +2,7 @@
 #ifndef STORE_PRIVATE_H
 #define STORE_PRIVATE_H
 
+#include "message/lineage.h"
 #include "store/store.h"
 
 #include <sqlite3.h>
@@ -86,6 +87,10 @@ void store_take_event(struct row *row, struct store_event *event);
     (1u << EVENT_RETRIED | 1u << EVENT_LAPSED | 1u << EVENT_DEAD | 1u << EVENT_EXPIRED | 1u << EVENT_DROPPED |         \
      1u << EVENT_GRANTED | 1u << EVENT_SESSION)
 #define STORE_RARE_CONDITION "kind IN (3, 5, 6, 7, 8, 10, 14)"
+
+/* The same for publications whose lineage is not bare: what belongs to a message is looked for among them. */
+#define STORE_TOLD_CONDITION "kind = 13 AND length(note) > 24"
+_Static_assert(EVENT_PUBLISHED == 13 && LINEAGE_BARE == 24, "the condition above says so");
 
 /* The tables whose rows are summed up (store_digest.c). */
 enum digest {

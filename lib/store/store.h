@@ -23,7 +23,7 @@
  * The schema's version, SQLite's user_version. Raise it when an older relay would err on the file, and teach
  * store_schema.c to bring an older file up: opening one does that, in one transaction.
  */
-enum { STORE_VERSION = 3 };
+enum { STORE_VERSION = 4 };
 
 /* Below this, publishes are refused, so that settlements always fit. */
 #define STORE_RESERVE ((uint64_t)64 * 1024 * 1024)
@@ -347,7 +347,6 @@ enum mp_error store_read_hashes(struct store *store, uint32_t topic, uint64_t of
  * Which events are meant. What concerns no topic or no group is meant whatever the lists say (a publication concerns no
  * group, a session neither). KINDS: 1 << kind, joined by |; 0 and NULL: all.
  */
-enum { STORE_PREFIXES = 32 };
 struct store_event_filter {
     uint64_t after; /* ids above */
     uint64_t below; /* ids below; 0: all */
@@ -359,10 +358,8 @@ struct store_event_filter {
     uint64_t session; /* 0: any */
     bool covers;      /* only those whose span meets `offset` to `to`, and moves of a group */
     uint64_t offset;
-    uint64_t to;              /* below `offset`: that one alone */
-    size_t note_above;        /* only those whose note has more bytes, or begins with one of `prefixes`; 0: all */
-    const uint64_t *prefixes; /* little-endian */
-    size_t prefixes_count;    /* STORE_PREFIXES at most */
+    uint64_t to; /* below `offset`: that one alone */
+    bool told; /* only publications whose lineage is not bare (message/lineage.h); where they are few, by their index */
     bool newest_first;
     /*
      * For walks over very many: of an event only id, kind, topic, first, count and note are told, and checksums are not

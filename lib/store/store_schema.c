@@ -38,10 +38,11 @@ static const char tables[] =
     "CREATE TABLE hashes(id INTEGER PRIMARY KEY, time INTEGER, count INTEGER, checksum INTEGER,"                       \
     " hashes BLOB NOT NULL);"
 #define RARE_EVENTS "CREATE INDEX rare_events ON events(kind) WHERE " STORE_RARE_CONDITION ";"
-static const char later_tables[] = SCHEDULE HASHES RARE_EVENTS;
+#define TOLD_EVENTS "CREATE INDEX told_events ON events(kind) WHERE " STORE_TOLD_CONDITION ";"
+static const char later_tables[] = SCHEDULE HASHES RARE_EVENTS TOLD_EVENTS;
 
 /*
- * From version 1 to 2, and to 3. Rows stay as they are: a later column at its default is not part of a row's checksum, and in a
+ * From version 1 to 2, to 3, and to 4. Rows stay as they are: a later column at its default is not part of a row's checksum, and in a
  * row that was written before it is not there at all. Behind a blob an empty column costs no look at the blob's pages.
  */
 static const char to_2[] = "ALTER TABLE topics ADD COLUMN settings TEXT DEFAULT '';"
@@ -57,6 +58,7 @@ static const char to_2[] = "ALTER TABLE topics ADD COLUMN settings TEXT DEFAULT 
                            "ALTER TABLE events ADD COLUMN span INTEGER DEFAULT 0;"
                            "ALTER TABLE events ADD COLUMN mask BLOB;" SCHEDULE HASHES;
 static const char to_3[] = "ALTER TABLE events ADD COLUMN note BLOB;" RARE_EVENTS;
+static const char to_4[] = TOLD_EVENTS;
 
 /* "msgp": so that file(1) and other relays know the file. */
 static const int application = 0x6d736770;
@@ -159,10 +161,10 @@ static enum mp_error bring_up(struct store *store, int version, struct fault *fa
     enum mp_error error = execute(store, "BEGIN IMMEDIATE", doing, fault);
     if (!error && version < 2)
         error = execute(store, to_2, doing, fault);
-    if (!error)
-        error = execute(store, to_3, doing, fault);
-    if (!error)
+    if (!error && version < 3 && !(error = execute(store, to_3, doing, fault)))
         error = tell_of_events(store, fault);
+    if (!error)
+        error = execute(store, to_4, doing, fault);
     if (error)
         return error;
     return commit_version(store, fault);

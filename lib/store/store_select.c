@@ -59,37 +59,16 @@ static void add_kinds(struct text *text, const struct store_event_filter *filter
         add(text, " AND " STORE_RARE_CONDITION);
 }
 
-/* The notes that begin with PREFIX: from it to what follows it, as bytes. */
-static void add_prefix(struct text *text, uint64_t prefix)
+/* From where: its index, where what is meant is less than a part of what there is: each look from it costs as much. */
+static const char *source_of(const struct store_event_filter *filter, bool few)
 {
-    uint8_t bytes[8];
-    store_u64(bytes, prefix);
-    add(text, " OR (note >= x'%016" PRIx64 "'", __builtin_bswap64(prefix));
-    for (size_t i = sizeof bytes; i-- > 0;)
-        if (bytes[i]++ != UINT8_MAX) {
-            add(text, " AND note < x'");
-            for (size_t at = 0; at < sizeof bytes; at++)
-                add(text, "%02x", bytes[at]);
-            add(text, "'");
-            break;
-        }
-    add(text, ")");
+    return !filter->told ? "events" : few ? "events INDEXED BY told_events" : "events NOT INDEXED";
 }
 
-static void add_notes(struct text *text, const struct store_event_filter *filter)
+static void make_text(struct text *text, const struct store_event_filter *filter, bool few)
 {
-    if (filter->note_above == 0)
-        return;
-    add(text, " AND (length(note) > %zu", filter->note_above);
-    for (size_t i = 0; i < filter->prefixes_count; i++)
-        add_prefix(text, filter->prefixes[i]);
-    add(text, ")");
-}
-
-static void make_text(struct text *text, const struct store_event_filter *filter)
-{
-    add(text, "SELECT %s FROM events WHERE id > ?1 AND id < ?2",
-        filter->light ? "id, kind, topic, first, count, note" : store_event_columns);
+    add(text, "SELECT %s FROM %s WHERE id > ?1 AND id < ?2",
+        filter->light ? "id, kind, topic, first, count, note" : store_event_columns, source_of(filter, few));
     add_kinds(text, filter);
     add_list(text, "topic", filter->topics, filter->topics_count);
     add_list(text, "grp", filter->groups, filter->groups_count);
@@ -97,7 +76,8 @@ static void make_text(struct text *text, const struct store_event_filter *filter
         add(text, " AND session = ?3");
     if (filter->covers)
         add(text, " AND (first <= ?5 AND first + max(span, count) > ?4 OR kind = %d)", EVENT_GRANTED);
-    add_notes(text, filter);
+    if (filter->told)
+        add(text, " AND " STORE_TOLD_CONDITION);
     add(text, " ORDER BY id%s", filter->newest_first ? " DESC" : "");
 }
 
@@ -111,19 +91,52 @@ static bool is_listed(uint32_t number, const uint32_t *numbers, size_t count)
     return false;
 }
 
+static void bind_ends(sqlite3_stmt *statement, const struct store_event_filter *filter)
+{
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)filter->after);
+    sqlite3_bind_int64(statement, 2, filter->below ? (sqlite3_int64)filter->below : INT64_MAX);
+}
+
+/*
+ * Whether it pays to go by the index: to look up a row that it leads to costs what passing over eight of them does. It
+ * stops counting when it does not.
+ */
+static enum mp_error are_few(struct store *store, const struct store_event_filter *filter, bool *few,
+                             struct fault *fault)
+{
+    static const char text[] =
+        "WITH enough(rows) AS (SELECT max(0, ifnull(((SELECT max(id) FROM events WHERE id < ?2)"
+        " - (SELECT min(id) FROM events WHERE id > ?1)) / 8, 0)))"
+        " SELECT (SELECT count(*) FROM (SELECT 1 FROM events INDEXED BY told_events WHERE " STORE_TOLD_CONDITION
+        " AND id > ?1 AND id < ?2 LIMIT 1 + (SELECT rows FROM enough))) <= (SELECT rows FROM enough)";
+    sqlite3_stmt *statement;
+    int result = sqlite3_prepare_v2(store->database, text, -1, &statement, NULL);
+    if (result != SQLITE_OK)
+        return store_failed(store, result, "look for events", fault);
+    bind_ends(statement, filter);
+    result = sqlite3_step(statement);
+    *few = result == SQLITE_ROW && sqlite3_column_int(statement, 0);
+    enum mp_error error = result == SQLITE_ROW ? MP_OK : store_failed(store, result, "look for events", fault);
+    sqlite3_finalize(statement);
+    return error;
+}
+
 static enum mp_error prepare(struct store *store, const struct store_event_filter *filter, struct row *row,
                              struct fault *fault)
 {
+    bool few = true;
     struct text text = {.size = 0};
-    make_text(&text, filter);
+    *row = (struct row){.store = store};
+    enum mp_error error = filter->told ? are_few(store, filter, &few, fault) : MP_OK;
+    if (error)
+        return error;
+    make_text(&text, filter, few);
     if (text.size >= sizeof text.bytes)
         return fault_set(fault, MP_ERR_INTERNAL, "%s: a question that is too long", store->path);
-    *row = (struct row){.store = store};
     int result = sqlite3_prepare_v2(store->database, text.bytes, (int)text.size, &row->statement, NULL);
     if (result != SQLITE_OK)
         return store_failed(store, result, "look for events", fault);
-    sqlite3_bind_int64(row->statement, 1, (sqlite3_int64)filter->after);
-    sqlite3_bind_int64(row->statement, 2, filter->below ? (sqlite3_int64)filter->below : INT64_MAX);
+    bind_ends(row->statement, filter);
     if (filter->session)
         sqlite3_bind_int64(row->statement, 3, (sqlite3_int64)filter->session);
     if (filter->covers) {

@@ -70,7 +70,7 @@ static void load_frame(struct lineages *lineages, const struct trace_publication
     if (store_read_frame(trace_log_store(lineages->log), publication->topic, publication->first, &row, &blob, &ignored))
         return;
     if (row.first == publication->first && frame_open(&frame, row.data, row.size, true, &ignored) == MP_OK &&
-        lineage_encode(&frame, &bytes) == MP_OK)
+        lineage_encode(&frame, frame.producer, &bytes) == MP_OK)
         put(lineages, publication->topic, row.first, row.count, bytes.data, bytes.size);
     buffer_free(&bytes);
     blob_drop(blob);

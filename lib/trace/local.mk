@@ -12,6 +12,7 @@ noinst_LTLIBRARIES += %D%/libtrace.la
 	%D%/audit_rows.c \
 	%D%/audit_schedule.c \
 	%D%/audit_states.c \
+	%D%/bisect.c %D%/bisect.h \
 	%D%/find.c %D%/find.h \
 	%D%/flow.c %D%/flow.h \
 	%D%/history.c %D%/history.h \
@@ -23,6 +24,7 @@ noinst_LTLIBRARIES += %D%/libtrace.la
 	%D%/spans.c %D%/spans.h \
 	%D%/zipkin.c \
 	%D%/pair.c %D%/pair.h \
+	%D%/search.c %D%/search.h \
 	%D%/select.c %D%/select.h \
 	%D%/stats.c %D%/stats.h \
 	%D%/tree.c %D%/tree.h \

@@ -220,6 +220,16 @@ const char *trace_log_session(struct trace_log *log, uint64_t id)
     return session ? session->name : "";
 }
 
+size_t trace_log_sessions(struct trace_log *log, uint64_t from, uint64_t to, uint64_t *sessions, size_t most)
+{
+    size_t at = 0, count = 0;
+    (void)trace_log_session(log, 0); /* reads the names */
+    for (const struct session *session; count < most && (session = map_next(&log->sessions, &at));)
+        if (session->id >= from && session->id <= to)
+            sessions[count++] = session->id;
+    return count;
+}
+
 /* ---- opening -------------------------------------------------------------------------------------------------- */
 
 static void close_frame(struct opened *opened)

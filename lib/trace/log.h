@@ -83,6 +83,9 @@ const struct trace_group *trace_log_groups(const struct trace_log *log, size_t *
 /* What the client of SESSION calls itself ("msend 4711"); "" when that is not known. */
 const char *trace_log_session(struct trace_log *log, uint64_t session);
 
+/* Puts the sessions from FROM to TO of which the log has the names into SESSIONS, MOST at most, and says how many. */
+size_t trace_log_sessions(struct trace_log *log, uint64_t from, uint64_t to, uint64_t *sessions, size_t most);
+
 /* "published", "leased"…; "event" for a number that is not known here. */
 const char *trace_kind_name(enum store_event_kind kind);
 /* The kind of that name; 0. */

@@ -105,23 +105,11 @@ static enum mp_error gather(struct trace_log *log, struct trace_matches *matches
  * ------------------------------------------------------------------------------------------
  */
 
-/* The order of publication; what waits in the schedule comes last. */
-static bool is_before(const struct trace_match *one, const struct trace_match *other)
-{
-    if (!one->scheduled != !other->scheduled)
-        return !one->scheduled;
-    if (one->scheduled)
-        return one->scheduled < other->scheduled;
-    if (one->event != other->event)
-        return one->event < other->event;
-    return one->topic == other->topic ? one->offset < other->offset : one->time < other->time;
-}
-
 static int compare(const void *one, const void *two)
 {
     const struct trace_match *first = &((const struct trace_node *)one)->match;
     const struct trace_match *second = &((const struct trace_node *)two)->match;
-    return is_before(first, second) ? -1 : is_before(second, first) ? 1 : 0;
+    return trace_match_is_before(first, second) ? -1 : trace_match_is_before(second, first) ? 1 : 0;
 }
 
 /* Whether NODE was published together with a settlement of OTHER. */

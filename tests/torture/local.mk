@@ -16,17 +16,10 @@ TESTS += %D%/short.sh
 EXTRA_DIST += $(torture_scripts) %D%/short.sh %D%/trials
 
 # Kills: programs that write down what they did, and the checker that reads it.
-# Power cuts are tried on a disk in memory (disk.h), in one process.
+# Power cuts and failing calls are tried on a disk in memory (disk.h), in one
+# process. tests/bats/power.bats has what they must find.
 check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer %D%/sender %D%/taker
-check_PROGRAMS += %D%/power
-# The torture: programs that write down what they did, kills, and the checker
-# that reads it. tests/bats/checker.bats and kills.bats run the short form; the
-# long one is
-#	tests/torture/kills --kills 200 --tools bin
-# Power cuts are tried on a disk in memory (disk.h), in one process: --long
-# looks at 100,000 disks that a cut could leave. tests/bats/power.bats has what
-# it must find.
-check_PROGRAMS += %D%/checker %D%/consumer %D%/failing %D%/kills %D%/power %D%/producer %D%/sender %D%/taker
+check_PROGRAMS += %D%/failing %D%/power
 torture_power = \
 	%D%/disk.c \
 	%D%/disk.h \

@@ -318,7 +318,7 @@ unit_tests += %D%/test_trace_events
 %C%_test_trace_events_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_spans
-%C%_test_trace_spans_SOURCES = %D%/test_trace_spans.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_trace_spans_SOURCES = %D%/test_trace_spans.c %D%/time_rig.c %D%/time_rig.h %D%/trace_rig.c %D%/trace_rig.h
 %C%_test_trace_spans_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_pair
@@ -326,7 +326,7 @@ unit_tests += %D%/test_trace_pair
 %C%_test_trace_pair_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_find
-%C%_test_trace_find_SOURCES = %D%/test_trace_find.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_trace_find_SOURCES = %D%/test_trace_find.c %D%/time_rig.c %D%/time_rig.h %D%/trace_rig.c %D%/trace_rig.h
 %C%_test_trace_find_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_history
@@ -334,7 +334,7 @@ unit_tests += %D%/test_trace_history
 %C%_test_trace_history_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_log
-%C%_test_trace_log_SOURCES = %D%/test_trace_log.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_trace_log_SOURCES = %D%/test_trace_log.c %D%/time_rig.c %D%/time_rig.h %D%/trace_rig.c %D%/trace_rig.h
 %C%_test_trace_log_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_time_model

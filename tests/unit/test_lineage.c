@@ -15,6 +15,7 @@
 struct rig {
     struct frame_builder builder;
     struct frame frame;
+    uint64_t session; /* that publishes it */
     struct buffer bytes;
     struct lineage lineage;
 };
@@ -24,6 +25,7 @@ static int setup(void **state)
     struct rig *rig = calloc(1, sizeof *rig);
     assert_non_null(rig);
     assert_int_equal(frame_begin(&rig->builder, 7, 100), MP_OK);
+    rig->session = 7;
     *state = rig;
     return 0;
 }
@@ -57,7 +59,7 @@ static void finish(struct rig *rig)
     struct fault fault;
     frame_finish(&rig->builder, 5000);
     assert_int_equal(frame_open(&rig->frame, rig->builder.bytes.data, rig->builder.bytes.size, true, &fault), MP_OK);
-    assert_int_equal(lineage_encode(&rig->frame, &rig->bytes), MP_OK);
+    assert_int_equal(lineage_encode(&rig->frame, rig->session, &rig->bytes), MP_OK);
     assert_int_equal(lineage_open(&rig->lineage, rig->bytes.data, rig->bytes.size, rig->frame.count), MP_OK);
 }
 
@@ -91,6 +93,39 @@ static void plain_messages_cost_nothing(void **state)
     index = 0;
     assert_false(find_text(rig, LINEAGE_ID, "00000000000000070000000000000063", &index));
     assert_false(find_text(rig, LINEAGE_ID, "00000000000000080000000000000070", &index));
+}
+
+/* Who looks for what is not told by its session looks at longer lineages only. */
+static void what_another_producer_sent_is_told(void **state)
+{
+    struct rig *rig = *state;
+    for (int i = 0; i < 10000; i++)
+        add(rig, NULL, 0, 0);
+    rig->session = 8;
+    finish(rig);
+    assert_true(rig->bytes.size > LINEAGE_BARE && rig->bytes.size <= LINEAGE_BARE + 24);
+    assert_exact(lineage_origin(&rig->lineage, 9999), 7, 10099);
+    assert_exact(lineage_id(&rig->lineage, 9999), 7, 10099);
+    assert_exact(lineage_trace(&rig->lineage, 3), 7, 103);
+    uint32_t index = 0;
+    assert_true(find_text(rig, LINEAGE_ID, "0000000000000007000000000000006e", &index));
+    assert_int_equal(index, 10);
+    assert_false((index++, find_text(rig, LINEAGE_ID, "0000000000000007000000000000006e", &index)));
+}
+
+static void one_of_another_producer_with_a_key(void **state)
+{
+    struct rig *rig = *state;
+    const char *attributes[] = {"partitionkey", "k", NULL};
+    add(rig, NULL, 0, 0);
+    add(rig, attributes, 0, 0);
+    add(rig, NULL, 9, 1);
+    rig->session = 0;
+    finish(rig);
+    assert_exact(lineage_id(&rig->lineage, 0), 7, 100);
+    assert_exact(lineage_id(&rig->lineage, 1), 7, 101);
+    assert_exact(lineage_id(&rig->lineage, 2), 9, 1);
+    assert_int_equal(lineage_value(&rig->lineage, LINEAGE_KEY, 1).kind, LINEAGE_HASH);
 }
 
 static void ids_and_keys_cost_eight_bytes(void **state)
@@ -351,6 +386,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(plain_messages_cost_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_another_producer_sent_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_of_another_producer_with_a_key, setup, teardown),
         cmocka_unit_test_setup_teardown(ids_and_keys_cost_eight_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_stage_makes_in_order_costs_a_run, setup, teardown),
         cmocka_unit_test_setup_teardown(a_trace_that_all_share, setup, teardown),

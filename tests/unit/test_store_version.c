@@ -1,7 +1,7 @@
 /* A file of schema version 1 becomes one of the present version, and its rows stay what they were. */
 #include "store_rig.h"
 
-#include "message/frame.h"
+#include "message/lineage.h"
 
 #include <sqlite3.h>
 #include <string.h>
@@ -231,7 +231,8 @@ static void both_ways_lead_to_the_same_tables(void **state)
     static const char all[] =
         "SELECT group_concat(line, char(10)) FROM (SELECT m.name || '.' || p.name || ' ' || p.type ||"
         " coalesce(p.dflt_value, '') AS line FROM sqlite_schema m, pragma_table_info(m.name) p"
-        " WHERE m.type = 'table' ORDER BY line)";
+        " WHERE m.type = 'table' UNION ALL SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
+        " ORDER BY line)";
     struct rig *rig = *state;
     char text[2][8192];
     for (unsigned i = 0; i < 2; i++) {
@@ -250,7 +251,46 @@ static void both_ways_lead_to_the_same_tables(void **state)
         unlink(rig->path);
     }
     assert_non_null(strstr(text[0], "frames.marks"));
+    assert_non_null(strstr(text[0], "told_events"));
     assert_string_equal(text[0], text[1]);
+}
+
+static enum mp_error count(void *context, const struct store_event *event)
+{
+    (void)event;
+    ++*(unsigned *)context;
+    return MP_OK;
+}
+
+/* Its lineages come into the index, and it is not taken for one that has none. */
+static void what_version_3_tells_is_found(void **state)
+{
+    struct rig *rig = *state;
+    struct fault fault = {0};
+    static const uint8_t note[LINEAGE_BARE + 2] = {0};
+    const struct store_event_filter told = {.told = true};
+    unsigned found = 0;
+    int64_t untraced = 0;
+    rig_open(rig);
+    for (uint64_t id = 1; id <= 100; id++) {
+        const struct store_event event = {.id = id,
+                                          .kind = EVENT_PUBLISHED,
+                                          .topic = 1,
+                                          .first = id,
+                                          .count = 1,
+                                          .span = 1,
+                                          .note = note,
+                                          .note_size = id == 50 ? sizeof note : LINEAGE_BARE};
+        assert_int_equal(store_add_event(rig->store, &event, &fault), MP_OK);
+    }
+    assert_int_equal(store_commit(rig->store, &fault), MP_OK);
+    rig_close(rig);
+    rig_execute(rig, "DROP INDEX told_events; PRAGMA user_version=3");
+    rig_open(rig);
+    assert_int_equal(store_select_events(rig->store, &told, count, &found, &fault), MP_OK);
+    assert_int_equal(found, 1);
+    assert_int_equal(store_get_number(rig->store, STORE_UNTRACED, &untraced, &fault), MP_ERR_NOT_FOUND);
+    rig_close(rig);
 }
 
 int main(void)
@@ -259,6 +299,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rows_of_version_1_stay_what_they_were, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(rows_go_into_the_new_columns, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(damage_in_version_1_is_found, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(what_version_3_tells_is_found, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(both_ways_lead_to_the_same_tables, rig_set_up, rig_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

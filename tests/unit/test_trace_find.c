@@ -1,5 +1,5 @@
 /* Messages found by what is known of them, and what came of them, in stores that the engine made. */
-#include "time_rig.h"
+#include "trace_rig.h"
 #include "trace/tree.h"
 
 #include <stdio.h>
@@ -18,7 +18,7 @@ static int setup(void **state)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     assert_non_null(rig);
-    time_rig_begin(&rig->engine);
+    trace_rig_begin(&rig->engine);
     *state = rig;
     return 0;
 }
@@ -37,11 +37,7 @@ static int teardown(void **state)
 
 static void look(struct rig *rig)
 {
-    struct fault fault = {0};
-    trace_log_close(rig->log);
-    rig->log = NULL;
-    if (trace_log_of_store(rig->engine.store, rig->engine.now, &rig->log, &fault))
-        fail_msg("%s", fault_text(&fault));
+    trace_rig_look(&rig->engine, &rig->log);
 }
 
 static size_t find(struct rig *rig, const char *text)
@@ -116,6 +112,56 @@ static void ids_that_were_given(void **state)
     assert_true(rig->found.more);
     trace_matches_free(&rig->found);
     assert_int_equal(trace_find_key(rig->log, "kk", 1, &rig->found, NULL), MP_ERR_NOT_FOUND);
+}
+
+/* Sessions take turns, with more and fewer messages, in several topics, and much else comes between. */
+static void ids_of_many_sessions(void **state)
+{
+    enum { SESSIONS = 8, TURNS = 60 };
+    struct rig *rig = *state;
+    struct time_rig *engine = &rig->engine;
+    uint64_t sequences[SESSIONS] = {0};
+    char text[64];
+    time_rig_join(engine, "t0", "g");
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        unsigned session = turn % 7 ? turn * 5 % SESSIONS : SESSIONS - 1;
+        trace_rig_session(engine, session);
+        engine->sequence = sequences[session];
+        engine->numbers[ENGINE_LANE_PUBLISH] = turn;
+        time_rig_send(engine, turn % 3 ? "t0" : "t1", 0, "x", 1 + turn % 4);
+        sequences[session] = engine->sequence;
+        text[0] = '\0';
+        time_rig_consume(engine, "t0", "g", 2, text, sizeof text);
+    }
+    look(rig);
+    for (unsigned session = 0; session < SESSIONS; session++)
+        for (uint64_t sequence = 0; sequence <= sequences[session]; sequence++) {
+            trace_rig_session(engine, session);
+            frame_origin_text(engine->session, sequence, text);
+            size_t count = find(rig, text);
+            assert_int_equal(count, sequence < sequences[session]);
+            if (count == 0)
+                continue;
+            assert_int_equal(rig->found.items[0].origin.high, engine->session);
+            assert_int_equal(rig->found.items[0].origin.low, sequence);
+        }
+}
+
+/* A publication that waited for room is behind later ones of its session, or far behind them. */
+static void ids_out_of_order(void **state)
+{
+    struct rig *rig = *state;
+    char text[FRAME_ID_TEXT];
+    for (unsigned i = 1; i <= 200; i++) {
+        rig->engine.sequence = i % 10 == 4 ? i + 2 : i % 10 == 6 ? i - 2 : i == 1 ? 200 : i == 200 ? 1 : i;
+        time_rig_send(&rig->engine, "t", 0, "x", 1);
+    }
+    look(rig);
+    for (unsigned i = 1; i <= 200; i++) {
+        frame_origin_text(rig->engine.session, i, text);
+        assert_int_equal(find(rig, text), 1);
+        assert_int_equal(rig->found.items[0].origin.low, i);
+    }
 }
 
 static void what_is_scheduled(void **state)
@@ -220,6 +266,53 @@ static void causes_and_effects(void **state)
     assert_int_equal(grow(rig, "0af7651916cd43dd8448eb211c80319c", true), 6);
 }
 
+/* What a stage hands on as it is has another session's origin, and nothing else that would tell of it. */
+static void what_was_handed_on(void **state)
+{
+    struct rig *rig = *state;
+    char id[FRAME_ID_TEXT];
+    time_rig_send(&rig->engine, "a", 0, "x", 10);
+    uint64_t producer = rig->engine.producer;
+    trace_rig_session(&rig->engine, 8);
+    rig->engine.producer = producer;
+    rig->engine.sequence = 3;
+    time_rig_send(&rig->engine, "b", 0, "x", 4);
+    rig->engine.producer = rig->engine.session;
+    for (unsigned i = 0; i < 100; i++)
+        time_rig_send(&rig->engine, "c", 0, "x", 1);
+    look(rig);
+    frame_origin_text(producer, 5, id);
+    static const char *const from[] = {"a@4", "b@1"};
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
+        assert_int_equal(grow(rig, from[i], false), 2);
+        assert_int_equal(rig->tree.nodes[1].parent, 0);
+        assert_int_equal(rig->tree.nodes[1].match.offset, 1);
+    }
+    assert_int_equal(grow(rig, id, false), 2);
+    assert_int_equal(grow(rig, "a@1", false), 1);
+}
+
+/* By the index or not, the same is found: where most lineages are long it is not used. */
+static void traces_among_many(void **state)
+{
+    struct rig *rig = *state;
+    static const char trace[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const struct rig_message with[] = {{"x", {"id", "some", "traceparent", trace, NULL}}};
+    const struct rig_message other[] = {{"x", {"partitionkey", "k", NULL}}};
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 150; i++)
+            if (i % 50 == 49)
+                time_rig_publish(&rig->engine, "t", "", 0, with, 1, NULL);
+            else if (round == 0)
+                time_rig_send(&rig->engine, "t", 0, "x", 1);
+            else
+                time_rig_publish(&rig->engine, "t", "", 0, other, 1, NULL);
+        look(rig);
+        assert_int_equal(grow(rig, "0af7651916cd43dd8448eb211c80319c", true), 3 * (round + 1));
+        assert_int_equal(find(rig, "0af76519"), 3 * (round + 1));
+    }
+}
+
 static void requests_and_replies(void **state)
 {
     struct rig *rig = *state;
@@ -240,9 +333,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(ids_that_are_derived, setup, teardown),
         cmocka_unit_test_setup_teardown(ids_that_were_given, setup, teardown),
+        cmocka_unit_test_setup_teardown(ids_of_many_sessions, setup, teardown),
+        cmocka_unit_test_setup_teardown(ids_out_of_order, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_scheduled, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_left_of_them, setup, teardown),
         cmocka_unit_test_setup_teardown(causes_and_effects, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_handed_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(traces_among_many, setup, teardown),
         cmocka_unit_test_setup_teardown(requests_and_replies, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

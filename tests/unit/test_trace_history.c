@@ -73,7 +73,7 @@ static void publish(struct rig *rig, uint32_t count)
         assert_int_equal(frame_add(&builder, "x", 1, NULL, 0), MP_OK);
     frame_finish(&builder, START);
     assert_int_equal(frame_open(&frame, builder.bytes.data, builder.bytes.size, true, NULL), MP_OK);
-    assert_int_equal(lineage_encode(&frame, &lineage), MP_OK);
+    assert_int_equal(lineage_encode(&frame, frame.producer, &lineage), MP_OK);
     add(rig, (struct store_event){.kind = EVENT_PUBLISHED,
                                   .first = rig->offset,
                                   .count = count,

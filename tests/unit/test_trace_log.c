@@ -1,6 +1,6 @@
 /* The log of a store, read: names, places in time, what is meant, the messages themselves. */
 #include "message/attributes.h"
-#include "time_rig.h"
+#include "trace_rig.h"
 #include "trace/select.h"
 
 #include <stdlib.h>
@@ -36,11 +36,7 @@ static int teardown(void **state)
 
 static void look(struct rig *rig)
 {
-    struct fault fault = {0};
-    trace_log_close(rig->log);
-    rig->log = NULL;
-    if (trace_log_of_store(rig->engine.store, rig->engine.now, &rig->log, &fault))
-        fail_msg("%s", fault_text(&fault));
+    trace_rig_look(&rig->engine, &rig->log);
 }
 
 static enum mp_error see(void *context, const struct store_event *event)

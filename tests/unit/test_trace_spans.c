@@ -2,7 +2,7 @@
 #include "trace/follow.h"
 
 #include "message/trace.h"
-#include "time_rig.h"
+#include "trace_rig.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -86,10 +86,7 @@ static uint64_t read_events(struct rig *rig, uint64_t from, uint64_t after, uint
 
 static void look(struct rig *rig)
 {
-    struct fault fault;
-    trace_log_close(rig->log);
-    rig->log = NULL;
-    assert_int_equal(trace_log_of_store(rig->engine.store, rig->engine.now, &rig->log, &fault), MP_OK);
+    trace_rig_look(&rig->engine, &rig->log);
 }
 
 /* Two topics, one with two groups, frames and fetches that do not meet. */
