@@ -108,6 +108,22 @@ static void set_texts(const struct trace_picture *picture, json_t *object, const
     json_object_set_new(object, "bytes", json_integer((json_int_t)message.record.size));
 }
 
+/* What it was made of, where it names no cause. */
+static void set_inputs(const struct trace_picture *picture, json_t *object, const struct trace_node *node)
+{
+    const struct trace_tree *tree = picture->tree;
+    size_t inputs[TRACE_KIN_MOST];
+    size_t count = trace_tree_made_of(tree, (size_t)(node - tree->nodes), inputs, TRACE_KIN_MOST);
+    json_t *list = count > 0 ? json_array() : NULL;
+    for (size_t i = 0; i < count && i < TRACE_KIN_MOST; i++) {
+        json_t *input = json_object();
+        set_place(picture, input, &tree->nodes[inputs[i]].match);
+        json_array_append_new(list, input);
+    }
+    if (list)
+        json_object_set_new(object, "made_of", list);
+}
+
 static json_t *node_of(struct trace_picture *picture, const struct trace_node *node, enum mp_error *error,
                        struct fault *fault)
 {
@@ -136,6 +152,7 @@ static json_t *node_of(struct trace_picture *picture, const struct trace_node *n
         set_place(picture, parent, &picture->tree->nodes[node->parent].match);
         json_object_set_new(object, "parent", parent);
     }
+    set_inputs(picture, object, node);
     for (size_t i = 0; i < node->history.count; i++)
         json_array_append_new(groups, passage_of(picture, node, &node->history.passages[i], error, fault));
     json_object_set_new(object, "groups", groups);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BAR_LEAST = 10, BAR_MOST = 60, NAME_COLUMNS = 12, TEXT_COLUMNS = 44, INDENT_MOST = 96 };
+enum { BAR_LEAST = 10, BAR_MOST = 60, NAME_COLUMNS = 12, TEXT_COLUMNS = 44, INDENT_MOST = 96, INPUTS_MOST = 8 };
 
 /* ---- characters ----------------------------------------------------------------------------------------------- */
 
@@ -425,12 +425,36 @@ static void put_delay(struct pen *pen, const struct trace_node *node)
     end_line(pen, start);
 }
 
+/* What it was made of, if that was several messages: they stand in trees of their own above. */
+static void put_inputs(struct pen *pen, const struct trace_node *node)
+{
+    const struct trace_tree *tree = pen->picture->tree;
+    size_t inputs[INPUTS_MOST], count = trace_tree_made_of(tree, (size_t)(node - tree->nodes), inputs, INPUTS_MOST);
+    char text[64], number[TRACE_NAME_TEXT];
+    size_t start = pen->out->size;
+    if (count < 2)
+        return;
+    put(pen, pen->indent);
+    snprintf(text, sizeof text, "  made of %zu messages:", count);
+    put_in(pen, TRACE_DIM, text);
+    for (size_t i = 0; i < count && i < INPUTS_MOST; i++) {
+        const struct trace_match *match = &tree->nodes[inputs[i]].match;
+        put(pen, i > 0 ? ", " : " ");
+        put_in(pen, TRACE_NAME, trace_log_topic_name(pen->picture->view->log, match->topic, number));
+        snprintf(text, sizeof text, "@%" PRIu64, match->offset);
+        put(pen, text);
+    }
+    put(pen, count > INPUTS_MOST ? ", …" : "");
+    end_line(pen, start);
+}
+
 static void put_node(struct pen *pen, const struct trace_node *node, struct fault *fault)
 {
     const struct trace_history *history = &node->history;
     put_title(pen, node);
     put_origin(pen, node);
     put_delay(pen, node);
+    put_inputs(pen, node);
     size_t shown = 0;
     for (size_t i = 0; i < history->count; i++)
         if (!history->passages[i].skipped && history->passages[i].state != STATE_FOREIGN) {

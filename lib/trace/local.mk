@@ -17,6 +17,7 @@ noinst_LTLIBRARIES += %D%/libtrace.la
 	%D%/flow.c %D%/flow.h \
 	%D%/history.c %D%/history.h \
 	%D%/follow.c %D%/follow.h \
+	%D%/kin.c %D%/kin.h \
 	%D%/lineages.c %D%/lineages.h \
 	%D%/list.c %D%/list.h \
 	%D%/log.c %D%/log.h \

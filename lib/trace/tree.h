@@ -8,7 +8,7 @@
 #ifndef TRACE_TREE_H
 #define TRACE_TREE_H
 
-#include "trace/history.h"
+#include "trace/kin.h"
 
 enum trace_relation {
     TRACE_ROOT = 0, /* nothing is known of what it came of */
@@ -25,8 +25,9 @@ struct trace_node {
     enum trace_relation relation;
     size_t parent; /* an index; SIZE_MAX: none */
     unsigned depth;
-    bool asked; /* it is one of those that were asked for */
-    bool last;  /* of its parent's children */
+    bool asked;  /* it is one of those that were asked for, */
+    bool traced; /* or in their traces */
+    bool last;   /* of its parent's children */
 };
 
 struct trace_tree {
@@ -42,6 +43,12 @@ struct trace_tree {
 enum mp_error trace_tree_open(struct trace_tree *tree, struct trace_log *log, const struct trace_matches *asked,
                               bool whole, size_t most, struct fault *fault);
 void trace_tree_free(struct trace_tree *tree);
+
+/*
+ * What the node AT was made of, if it names no cause: the nodes that were settled with its publication, MOST of them at
+ * most in INPUTS. Its parent is one of them. How many there are.
+ */
+size_t trace_tree_made_of(const struct trace_tree *tree, size_t at, size_t *inputs, size_t most);
 
 /* When the first thing happened to its messages, and the last (or now, when something is under way): relay time. */
 void trace_tree_span(const struct trace_tree *tree, const struct trace_log *log, int64_t *from, int64_t *to);

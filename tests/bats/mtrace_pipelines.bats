@@ -133,5 +133,32 @@ went() {
     wait_until_drained
     went $'web.hits minute:acked\nweb.lines parse:acked\nweb.minutes top:acked\nweb.top report:acked' web.lines@0
     went $'web.errors errors:acked\nweb.lines parse:acked' web.lines@1
+    # What came out of the window leads back to all that went into it, and to nothing else.
+    went $'web.hits minute:acked\nweb.lines parse:acked\nweb.minutes top:acked\nweb.top report:acked' web.top@0
     went $'web.lines parse:dead\nweb.lines.dead mretry:waiting' web.lines@2
+}
+
+@test "an aggregate's output leads back to all that went into it, each input to it alone" {
+    cat >sums.yaml <<'YAML'
+name: sums
+topics: {numbers: {external: true}, sums: {}, told: {external: true}}
+stages:
+  sum:
+    from: numbers
+    steps:
+      - aggregate: {count: 3, window: 1h, format: lines}
+    to: sums
+  tell: {from: sums, command: [wc, -l], to: told}
+YAML
+    start_pipeline sums.yaml
+    seq 3 | send numbers
+    until_true mtrace show told@0
+    seq 4 6 | send numbers
+    until_true mtrace show told@1
+    wait_until_drained
+    went $'numbers sum:acked\nnumbers sum:acked\nnumbers sum:acked\nsums tell:acked\ntold' told@1
+    assert_equal "$(mtrace show --json told@1 | jq -c 'select(.made_of) | [.topic, [.made_of[].offset]]')" '["sums",[3,4,5]]'
+    run -0 mtrace show sums@0
+    assert_line --partial 'made of 3 messages: numbers@0, numbers@1, numbers@2'
+    went $'numbers sum:acked\nsums tell:acked\ntold' numbers@4
 }
