@@ -73,6 +73,7 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
     parcel->owner = hold;
     stage_parcel_chunk(parcel, chunk, engine->settings->group);
     parcel->lease = lease;
+    parcel->delivery = lease ? client_delivery(relay_link_client(relay->link), lease) : 0;
     relay->fetched += frame->count;
     if (relay->phase != PHASE_RUN)
         stage_parcel_free(parcel); /* it goes back when we leave */

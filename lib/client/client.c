@@ -1,6 +1,7 @@
 #include "client/private.h"
 
 #include "base/memory.h"
+#include "message/trace.h"
 
 #include <stdio.h>
 
@@ -232,6 +233,11 @@ void client_release(struct client *client, uint32_t messages)
 {
     client->held -= client->held < messages ? client->held : messages;
     client_held(client);
+}
+
+uint64_t client_delivery(const struct client *client, uint64_t lease)
+{
+    return trace_delivery(client->welcome.session, lease - client->fetch.lease_base);
 }
 
 void client_abandon(struct client *client, uint64_t lease, uint32_t messages)

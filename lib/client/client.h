@@ -195,6 +195,9 @@ bool client_can_commit(const struct client *client);
 /* Whether there are settlements that settled() or committed() has not told of. */
 bool client_is_settling(const struct client *client);
 
+/* Which delivery LEASE, one of the session that there is, is to traces: trace_delivery(). */
+uint64_t client_delivery(const struct client *client, uint64_t lease);
+
 /* MESSAGES of LEASE will never be settled: leases are not to be extended on their account. */
 void client_abandon(struct client *client, uint64_t lease, uint32_t messages);
 

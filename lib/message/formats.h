@@ -125,6 +125,7 @@ struct format_item {
     uint64_t offset;
     unsigned attempt;  /* 0 when read without a group */
     const char *group; /* that it was given to; NULL: none */
+    uint64_t delivery; /* by which lease: trace_delivery(); 0: none */
     int64_t time;      /* of its frame, microseconds since the epoch: `time` unless the attributes have one */
 };
 

@@ -37,7 +37,11 @@ struct trace_place {
     uint64_t offset;
     const char *group; /* NULL: none */
     uint32_t attempt;
+    uint64_t delivery; /* trace_delivery(): which of them, where one that was settled is given again (a group's move) */
 };
+
+/* A delivery by a relay's lease: the session that it was given to, and the number of that one's fetch. 0: SESSION is. */
+uint64_t trace_delivery(uint64_t session, uint64_t lease);
 
 /*
  * The span of what is done at PLACE with the message of this origin. Never 0. From one message to the next (of origin

@@ -80,6 +80,7 @@ static void on_fetched(void *context, const struct protocol_chunk *chunk, const 
     parcel->owner = hold;
     stage_parcel_chunk(parcel, chunk, feed->group);
     parcel->lease = lease;
+    parcel->delivery = lease ? client_delivery(client_link_client(feed->link), lease) : 0;
     parcel->feed = feed;
     parcel->ticket = feed->tickets;
     feed->tickets += frame->count;

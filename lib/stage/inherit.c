@@ -18,6 +18,7 @@ bool stage_traceparent(const struct format_item *item, char text[TRACE_PARENT_TE
         .offset = item->offset,
         .group = item->group,
         .attempt = item->attempt,
+        .delivery = item->delivery,
     };
     struct trace_parent parent = {.trace = {record->producer, record->sequence}, .flags = 1};
     if (record->producer == 0)

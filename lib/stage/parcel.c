@@ -95,6 +95,7 @@ struct format_item stage_parcel_item(struct stage_parcel *parcel, const struct r
         .offset = stage_parcel_offset(parcel, index),
         .attempt = parcel->attempt,
         .group = parcel->group_name,
+        .delivery = parcel->delivery,
         .time = parcel->time,
     };
 }

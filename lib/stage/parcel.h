@@ -30,6 +30,7 @@ struct stage_parcel {
     uint32_t at;         /* a message whose offset is known, */
     uint64_t offset;     /* and it; found out by stage_parcel_offset() */
     uint64_t lease;      /* 0: none */
+    uint64_t delivery;   /* the same as trace_delivery() has it */
     uint32_t group;
     const char *group_name; /* whoever took it keeps it */
     unsigned attempt;

@@ -21,7 +21,8 @@ struct tie {
     uint32_t span;
     uint32_t attempt;
     uint64_t session, request; /* of the settlement */
-    bool died;                 /* the relay itself has published the letter */
+    uint64_t lease;
+    bool died; /* the relay itself has published the letter */
     uint64_t leased_event;
 };
 
@@ -117,11 +118,19 @@ static struct known know(const struct trace_spans *spans, const struct lineage *
     return known;
 }
 
-/* The span of its publication (GROUP NULL), or of a delivery. */
-static uint64_t span_of(const struct known *known, const char *topic, const char *group, uint32_t attempt)
+/* The span of its publication. */
+static uint64_t span_of_publication(const struct known *known, const char *topic)
+{
+    const struct trace_place place = {.topic = topic, .offset = known->offset};
+    return trace_span(known->origin.high, known->origin.low, &place);
+}
+
+/* The span of its delivery to GROUP by that lease. */
+static uint64_t span_of_delivery(const struct known *known, const char *topic, const char *group, uint32_t attempt,
+                                 uint64_t delivery)
 {
     const struct trace_place place = {
-        .topic = topic, .offset = known->offset, .group = group, .attempt = group ? attempt : 0};
+        .topic = topic, .offset = known->offset, .group = group, .attempt = attempt, .delivery = delivery};
     return trace_span(known->origin.high, known->origin.low, &place);
 }
 
@@ -237,7 +246,7 @@ static void link_all(struct trace_spans *spans, const struct many *many, uint32_
     for (uint32_t i = skipped; span->links_count < SPAN_LINKS && next(many, &i); i++) {
         struct known known = know(spans, many->lineage, many->begin, many->first + i);
         span->links[span->links_count++] = (struct span_link){.trace = {known.trace[0], known.trace[1]},
-                                                              .span = span_of(&known, span->topic, NULL, 0)};
+                                                              .span = span_of_publication(&known, span->topic)};
     }
 }
 
@@ -271,6 +280,7 @@ static enum mp_error add_tie(struct trace_spans *spans, const struct trace_passa
                                                     .span = passage->span,
                                                     .session = passage->session,
                                                     .request = passage->request,
+                                                    .lease = passage->lease,
                                                     .died = passage->end == EVENT_DEAD,
                                                     .attempt = passage->attempt,
                                                     .leased_event = passage->leased_event};
@@ -310,8 +320,8 @@ static uint64_t find_maker(struct trace_spans *spans, const struct store_event *
         char topic[TRACE_NAME_TEXT];
         spans->tie_hint = at;
         *group = tie->group;
-        return span_of(&known, trace_log_topic_name(spans->settings.log, tie->publication.topic, topic),
-                       group_name(spans, tie->group), tie->attempt);
+        return span_of_delivery(&known, trace_log_topic_name(spans->settings.log, tie->publication.topic, topic),
+                                group_name(spans, tie->group), tie->attempt, trace_delivery(tie->session, tie->lease));
     }
     return 0;
 }
@@ -347,7 +357,7 @@ static enum mp_error give_published(struct trace_spans *spans, const struct many
     struct span *span = &spans->span;
     struct known known = know(spans, many->lineage, many->begin, many->first);
     memcpy(span->trace, known.trace, sizeof span->trace);
-    span->id = span_of(&known, span->topic, NULL, 0);
+    span->id = span_of_publication(&known, span->topic);
     span->offset = many->first;
     span->count = many->count;
     span->service = service_of(spans, span->session);
@@ -515,7 +525,8 @@ static enum mp_error tell_passage(struct trace_spans *spans, const struct many *
     const struct trace_passage *passage = context;
     struct span *span = &spans->span;
     struct known known = know(spans, many->lineage, many->begin, many->first);
-    uint64_t id = span_of(&known, span->topic, span->group ? span->group : "", passage->attempt);
+    uint64_t id = span_of_delivery(&known, span->topic, span->group ? span->group : "", passage->attempt,
+                                   trace_delivery(passage->session, passage->lease));
     memcpy(span->trace, known.trace, sizeof span->trace);
     span->offset = many->first;
     span->count = many->count;

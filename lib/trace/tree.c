@@ -49,6 +49,7 @@ static bool is_parent(const struct trace_log *log, const struct trace_node *node
         place.group = trace_log_group_name(log, passage->group, group);
         for (size_t at = 0; at < passage->attempts_count; at++) {
             place.attempt = passage->attempts[at].number;
+            place.delivery = trace_delivery(passage->attempts[at].session, passage->attempts[at].lease);
             if (trace_span(match->origin.high, match->origin.low, &place) == node->match.parent.low)
                 return true;
         }

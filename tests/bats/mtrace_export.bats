@@ -289,7 +289,7 @@ run_orders() {
     start_relay
     run mtrace export --otlp --to https://host
     assert_failure
-    assert_output --partial 'https://host: TLS is not spoken here'
+    assert_output --partial 'https://host: TLS is not spoken here: let a collector on this machine'
     run mtrace export --otlp --to ftp://host
     assert_failure
     assert_output --partial 'no URL: write http://HOST:PORT'
@@ -353,4 +353,20 @@ all_there() {
     mtrace export --otlp >whole
     comm -23 <(spans 'map(.spanId)[]' <whole | sort -u) <(cut -f2 collector/got | spans 'map(.spanId)[]' | sort -u) >missing
     [[ ! -s missing && -s whole ]]
+}
+
+@test "what a moved group is given again has spans of its own, which its commands are told" {
+    start_relay
+    mrelay set topic t retain.age=1h
+    msend -t t -d x
+    for round in 1 2; do
+        mrecv -t t -g g -n 1 -- sh -c 'echo "$TRACEPARENT"; msend -t made -d "$TRACEPARENT"' >>told
+        mrelay groups seek t g --from 0
+    done
+    mtrace export --otlp -g g >otlp
+    run -0 spans '[.[] | select(.tags["messaging.operation.name"] == "process") | "00-\(.traceId)-\(.spanId)-01"] | .[]' <otlp
+    assert_equal "${output//\"/}" "$(cat told)"
+    assert_equal "$(sort -u told | wc -l)" 2
+    assert_equal "$(spans 'map(.spanId) | length - (unique | length)' <otlp)" 0
+    assert_equal "$(mtrace show --json t@0 | jq -r .topic | sort | uniq -c | tr -s ' ')" $' 2 made\n 1 t'
 }

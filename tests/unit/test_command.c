@@ -518,13 +518,14 @@ static struct format_item item_of(const struct buffer *block)
         .offset = 41,
         .attempt = 3,
         .group = "bill",
+        .delivery = 77,
     };
 }
 
 /* The span of the delivery of item_of(). */
 static const char *span_text(char text[TRACE_SPAN_TEXT])
 {
-    const struct trace_place place = {"orders.new", 41, "bill", 3};
+    const struct trace_place place = {"orders.new", 41, "bill", 3, 77};
     trace_span_write(trace_span(0x1122334455667788, 9, &place), text);
     return text;
 }

@@ -373,13 +373,21 @@ static void what_is_no_traceparent_is_taken_out_and_counted(void **state)
 static void spans_of_neighbours_are_a_step_apart(void **state)
 {
     (void)state;
-    const struct trace_place place = {"t", 5, "g", 1}, next = {"t", 6, "g", 1},
-                             others[] = {{"u", 5, "g", 1},  {"t", 6, "g", 1}, {"t", 5, "h", 1},
-                                         {"t", 5, NULL, 1}, {"t", 5, "g", 2}, {"g", 5, "t", 1}};
+    const struct trace_place place = {"t", 5, "g", 1, 0}, next = {"t", 6, "g", 1, 0},
+                             others[] = {{"u", 5, "g", 1, 0},
+                                         {"t", 6, "g", 1, 0},
+                                         {"t", 5, "h", 1, 0},
+                                         {"t", 5, NULL, 1, 0},
+                                         {"t", 5, "g", 2, 0},
+                                         {"g", 5, "t", 1, 0},
+                                         {"t", 5, "g", 1, trace_delivery(9, 1)}};
     uint64_t span = trace_span(7, 8, &place);
     assert_int_equal(trace_span(7, 9, &next), span + TRACE_SPAN_STEP);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         assert_int_not_equal(trace_span(7, 8, &others[i]), span);
+    assert_int_not_equal(trace_delivery(9, 1), trace_delivery(9, 2));
+    assert_int_not_equal(trace_delivery(9, 1), trace_delivery(1, 9));
+    assert_int_equal(trace_delivery(0, 1), 0);
 }
 
 int main(void)

@@ -146,7 +146,11 @@ static void ids_are_those_that_messages_are_told(void **state)
     rig->wanted = "process";
     read_events(rig, 1, 0, trace_log_last(rig->log));
     const struct span *span = &rig->last;
-    const struct trace_place published = {.topic = "t"}, delivered = {.topic = "t", .group = "g", .attempt = 1};
+    const struct trace_place published = {.topic = "t"},
+                             delivered = {.topic = "t",
+                                          .group = "g",
+                                          .attempt = 1,
+                                          .delivery = trace_delivery(rig->engine.session, rig->engine.fetches)};
     uint64_t producer = span->trace[0], sequence = span->trace[1];
     assert_int_equal(producer, rig->engine.producer);
     assert_int_equal(span->id, trace_span(producer, sequence, &delivered));
