@@ -90,6 +90,7 @@ const struct option_spec mrelay_options[] = {
      .kind = OPTION_DURATION,
      .at = AT(serve.trace_age),
      .argument = "TIME",
+     .low = 1000000,
      SERVING,
      .help = "keep what traces show for TIME (default: 24h)",
      .man = "Keep what\n.Xr mtrace 1\nshows for\n.Ar TIME ;\nthe default is 24 hours."},

@@ -246,7 +246,9 @@ static const struct option_spec specs[] = {
      .completion = OPTION_COMPLETE_FILE,
      .help = "to a collector, http://HOST:PORT, or a file (default: stdout)",
      .man = "To a file, or to a collector at\n.Li http:// Ns Ar host : Ns Ar port ;\nwhere the URL has no path it is\n"
-            ".Pa /v1/traces\nor\n.Pa /api/v2/spans .\nThe default is stdout."},
+            ".Pa /v1/traces\nor\n.Pa /api/v2/spans .\nThe default is stdout.\n"
+            "TLS is not spoken: to a collector that wants it, one on this machine can pass the spans on,\n"
+            "or a proxy such as stunnel, which takes the connection in clear on this machine alone."},
     {.name = "follow",
      .letter = 'f',
      .kind = OPTION_FLAG,

@@ -134,12 +134,43 @@ static enum mp_error read_number(const struct option_spec *spec, const char *val
                      high);
 }
 
+static enum mp_error read_size(const struct option_spec *spec, const char *value, uint64_t *bytes, struct fault *fault)
+{
+    uint64_t read, high = spec->high ? spec->high : UINT64_MAX;
+    char limit[24];
+    enum mp_error error = units_size(value, &read, fault);
+    if (error)
+        return error;
+    units_size_text(read < spec->low ? spec->low : high, limit, sizeof limit);
+    if (read < spec->low)
+        return fault_set(fault, MP_ERR_INVALID, "%s is too little: at least %s", value, limit);
+    if (read > high)
+        return fault_set(fault, MP_ERR_INVALID, "%s is too much: at most %s", value, limit);
+    *bytes = read;
+    return MP_OK;
+}
+
+/* Of durations only `low` counts. */
+static enum mp_error read_duration(const struct option_spec *spec, const char *value, int64_t *duration,
+                                   struct fault *fault)
+{
+    int64_t read;
+    char limit[32];
+    enum mp_error error = units_duration(value, &read, fault);
+    if (error)
+        return error;
+    units_duration_write((int64_t)spec->low, limit, sizeof limit);
+    if ((uint64_t)read < spec->low)
+        return fault_set(fault, MP_ERR_INVALID, "%s is too little: at least %s", value, limit);
+    *duration = read;
+    return MP_OK;
+}
+
 /* Keeps VALUE (NULL for flags) as SPEC says. The fault's text has no mention of the option. */
 static enum mp_error store(struct options *options, void *settings, const struct option_spec *spec, const char *value,
                            struct fault *fault)
 {
     void *member = (char *)settings + spec->at;
-    uint64_t high = spec->high ? spec->high : UINT64_MAX;
     switch (spec->kind) {
     case OPTION_FLAG:
         *(bool *)member = true;
@@ -156,25 +187,10 @@ static enum mp_error store(struct options *options, void *settings, const struct
         return list_add(options, member, value) ? fault_memory(fault) : MP_OK;
     case OPTION_NUMBER:
         return read_number(spec, value, member, fault);
-    case OPTION_SIZE: {
-        uint64_t bytes;
-        enum mp_error error = units_size(value, &bytes, fault);
-        if (error)
-            return error;
-        if (bytes < spec->low || bytes > high) {
-            char low_text[24];
-            char high_text[24];
-            units_size_text(spec->low, low_text, sizeof(low_text));
-            units_size_text(high, high_text, sizeof(high_text));
-            if (bytes < spec->low)
-                return fault_set(fault, MP_ERR_INVALID, "%s is too little: at least %s", value, low_text);
-            return fault_set(fault, MP_ERR_INVALID, "%s is too much: at most %s", value, high_text);
-        }
-        *(uint64_t *)member = bytes;
-        return MP_OK;
-    }
+    case OPTION_SIZE:
+        return read_size(spec, value, member, fault);
     case OPTION_DURATION:
-        return units_duration(value, member, fault);
+        return read_duration(spec, value, member, fault);
     case OPTION_RATE:
         return units_rate(value, member, fault);
     case OPTION_CHOICE:

@@ -84,8 +84,8 @@ struct option_spec {
     const char *environment;    /* a variable that is looked at when the option was not given */
     const char *const *choices; /* OPTION_CHOICE: ends with NULL. Others: offered by completion, not enforced */
     enum option_completion completion;
-    uint64_t low, high;
-    unsigned verbs; /* of a program with verbs: OPTION_VERB(i) of each that takes it; 0: all and none */
+    uint64_t low, high; /* of numbers and sizes; of durations the least, microseconds; 0: no limit */
+    unsigned verbs;     /* of a program with verbs: OPTION_VERB(i) of each that takes it; 0: all and none */
 };
 
 /* A verb's bit. OPTION_NO_VERB is the program without a verb. */

@@ -30,9 +30,9 @@ static int read_states(const struct option_list *names, unsigned *states)
         if (!trace_states[state]) {
             char quoted[FAULT_QUOTE];
             const char *nearest = name_nearest(names->values[i], trace_states, state);
-            tell("--state: '%s' is none: %s%s", fault_quote(quoted, names->values[i], strlen(names->values[i])),
+            tell("--state: '%s' is none: %s%s%s", fault_quote(quoted, names->values[i], strlen(names->values[i])),
                  nearest ? "did you mean " : "waiting, delayed, working, acked, dead, expired, dropped or duplicate",
-                 nearest ? nearest : "");
+                 nearest ? nearest : "", nearest ? "?" : "");
             return EXIT_USAGE;
         }
         *states |= 1u << state;

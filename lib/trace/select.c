@@ -121,11 +121,11 @@ static enum mp_error choose_kinds(struct trace_select *select, const struct trac
                 names[count++] = trace_kind_name((enum store_event_kind)each);
         if (!kind) {
             const char *nearest = name_nearest(name, names, count);
-            return fault_set(fault, MP_ERR_INVALID, "'%s' is no kind of event: %s%s", name,
+            return fault_set(fault, MP_ERR_INVALID, "'%s' is no kind of event: %s%s%s", name,
                              nearest ? "did you mean "
                                      : "published, leased, acked, retried, released, lapsed, dead, "
                                        "expired, dropped, granted, duplicate, foreign or session",
-                             nearest ? nearest : "");
+                             nearest ? nearest : "", nearest ? "?" : "");
         }
         select->kinds |= 1u << kind;
     }

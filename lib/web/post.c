@@ -56,7 +56,8 @@ enum mp_error web_post_open(const struct web_post_settings *settings, struct web
     if (!scheme || strcmp(scheme, "http") != 0 || !host || !*host)
         error = fault_set(fault, MP_ERR_INVALID,
                           scheme && strcmp(scheme, "https") == 0
-                              ? "%.200s: TLS is not spoken here: let a collector on this machine pass it on"
+                              ? "%.200s: TLS is not spoken here: let a collector on this machine, or a proxy such as "
+                                "stunnel, pass it on, and write its http://HOST:PORT"
                               : "%.200s: no URL: write http://HOST:PORT",
                           settings->url);
     else if (!(post = memory_allocate(sizeof *post)))

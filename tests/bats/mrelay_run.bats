@@ -325,4 +325,6 @@ END
     child_with '--trace-age 7200000000us --trace-bytes 1048576 --trace-sample 0.250000'
     run -64 mrelay --trace-sample 2
     assert_output --partial "--trace-sample: '2' is no share: write a number from 0 to 1"
+    run -64 mrelay --trace-age 1ms
+    assert_output 'mrelay: --trace-age: 1ms is too little: at least 1s'
 }

@@ -227,7 +227,7 @@ YAML
         "'zwei' is no number busy "
     run mtrace list -s deed
     assert_failure 64
-    assert_output "mtrace: --state: 'deed' is none: did you mean dead"
+    assert_output "mtrace: --state: 'deed' is none: did you mean dead?"
 }
 
 @test "what messages and errors contain cannot write to the terminal" {
