@@ -70,7 +70,8 @@ uint64_t trace_span(uint64_t producer, uint64_t sequence, const struct trace_pla
 {
     const uint64_t of_sequence = UINT64_C(0x9e3779b97f4a7c15), of_offset = UINT64_C(0xc2b2ae3d27d4eb4f),
                    of_attempt = UINT64_C(0x165667b19e3779f9);
-    uint64_t span = producer + sequence * of_sequence + place->offset * of_offset + place->attempt * of_attempt + place->delivery;
+    uint64_t span =
+        producer + sequence * of_sequence + place->offset * of_offset + place->attempt * of_attempt + place->delivery;
     if (place->topic)
         span += XXH3_64bits_withSeed(place->topic, strlen(place->topic), 1);
     if (place->group)
