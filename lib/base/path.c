@@ -31,3 +31,34 @@ enum mp_error path_beside(const char *path, const char *suffix, char text[PATH_B
         size -= own;
     return fits(path, snprintf(text, PATH_BYTES, "%.*s%s", (int)size, path, suffix), fault);
 }
+
+/* The path of the running program, where the system tells it; else an empty text. */
+static void own_path(char text[PATH_BYTES])
+{
+    static const char replaced[] = " (deleted)"; /* what Linux says behind it when an upgrade has */
+    ssize_t got = readlink("/proc/self/exe", text, PATH_BYTES - 1);
+    size_t size = got > 0 ? (size_t)got : 0, tail = sizeof replaced - 1;
+    text[size] = '\0';
+    if (size > tail && strcmp(text + size - tail, replaced) == 0)
+        text[size - tail] = '\0';
+}
+
+enum mp_error path_of_program(const char *own, const char *name, const char *directory, char text[PATH_BYTES],
+                              struct fault *fault)
+{
+    char running[PATH_BYTES];
+    own_path(running);
+    const char *slash = strrchr(running, '/'), *file = slash ? slash + 1 : running, *common = strstr(file, own);
+    int before = common ? (int)(common - file) : 0, folder = (int)(file - running);
+    const char *after = common ? common + strlen(own) : "";
+    if (folder > 0) {
+        int size = snprintf(text, PATH_BYTES, "%.*s%.*s%s%s", folder, running, before, file, name, after);
+        if (!fits(text, size, NULL) && access(text, X_OK) == 0)
+            return MP_OK;
+    }
+    enum mp_error error =
+        fits(directory, snprintf(text, PATH_BYTES, "%s/%.*s%s%s", directory, before, file, name, after), fault);
+    if (!error && access(text, X_OK) != 0)
+        error = fault_system(fault, MP_ERR_NOT_FOUND, errno, "cannot run %s", text);
+    return error;
+}

@@ -52,6 +52,25 @@ static void what_is_beside_a_store_has_its_name(void **state)
     }
 }
 
+static void a_program_of_the_package_is_found_by_its_place_and_by_how_this_one_is_called(void **state)
+{
+    char text[PATH_BYTES];
+    struct fault fault = {0};
+    (void)state;
+    assert_int_equal(path_of_program("test_path", "test_path", "/nowhere", text, &fault), MP_OK);
+    assert_non_null(strstr(text, "/test_path"));
+    assert_int_equal(access(text, X_OK), 0);
+    /* This one is called test_path: so a tool named "path" has been installed with a prefix. */
+    assert_int_equal(path_of_program("path", "trace", "/nowhere", text, &fault), MP_ERR_NOT_FOUND);
+    assert_string_equal(text, "/nowhere/test_trace");
+    assert_non_null(strstr(fault_text(&fault), "/nowhere/test_trace"));
+    /* And one whose name is another altogether says nothing of the others'. */
+    assert_int_equal(path_of_program("mrelay", "mtrace", "/nowhere", text, &fault), MP_ERR_NOT_FOUND);
+    assert_string_equal(text, "/nowhere/mtrace");
+    assert_int_equal(path_of_program("mrelay", "sh", "/bin", text, &fault), MP_OK);
+    assert_string_equal(text, "/bin/sh");
+}
+
 static void a_path_that_is_too_long_is_refused(void **state)
 {
     char path[PATH_BYTES + 8], text[PATH_BYTES];
@@ -74,6 +93,7 @@ int main(void)
         cmocka_unit_test(a_path_from_the_root_stays),
         cmocka_unit_test(another_begins_at_the_working_directory),
         cmocka_unit_test(what_is_beside_a_store_has_its_name),
+        cmocka_unit_test(a_program_of_the_package_is_found_by_its_place_and_by_how_this_one_is_called),
         cmocka_unit_test(a_path_that_is_too_long_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
