@@ -13,7 +13,8 @@
  *     {"verb":"nearest","topic":T}
  *                         {"nearest":N}: the other topic whose name is so near to T that it may have been meant; "" if none
  *
- * Those that change something are in admin_change.c, those of pipelines in admin_pipeline.c.
+ * Those that change something are in admin_change.c, those of pipelines in admin_pipeline.c, those of traces in
+ * admin_trace.c.
  */
 #include "relay/admin.h"
 
@@ -77,7 +78,7 @@ static enum mp_error put_list(const struct core *core, const char *name,
     return error ? error : buffer_append_string(out, "}");
 }
 
-static void reply_json(struct core *core, const struct request *request, struct buffer *json, enum mp_error error)
+void core_admin_reply(struct core *core, const struct request *request, struct buffer *json, enum mp_error error)
 {
     struct reply *reply = error ? NULL : core_reply(core, request, MP_OK);
     if (error)
@@ -102,7 +103,7 @@ static void reply_nearest(struct core *core, const struct request *request, json
     }
     const char *nearest = core->engine->operations->nearest_topic(core->engine, topic, true);
     error = buffer_append_format(&out, "{\"nearest\":\"%s\"}", nearest ? nearest : "");
-    reply_json(core, request, &out, error);
+    core_admin_reply(core, request, &out, error);
 }
 
 void core_admin_hint(struct core *core, const char *topic, const char *group, struct fault *fault)
@@ -155,7 +156,7 @@ static bool wait_for_group(struct core *core, struct request *request, json_t *a
     }
     struct buffer out = {0};
     error = buffer_append_string(&out, drained ? "{\"drained\":true}" : "{\"drained\":false}");
-    reply_json(core, request, &out, error);
+    core_admin_reply(core, request, &out, error);
     return true;
 }
 
@@ -170,17 +171,18 @@ bool core_admin(struct core *core, struct request *request, struct fault *fault)
     if (!verb)
         core_reply_text(core, request, MP_ERR_FORMAT, "an administrative request has to be a JSON object with a verb");
     else if (strcmp(verb, "status") == 0)
-        reply_json(core, request, &out, put_status(core, &out));
+        core_admin_reply(core, request, &out, put_status(core, &out));
     else if (strcmp(verb, "topics") == 0)
-        reply_json(core, request, &out, put_list(core, "topics", engine->describe_topics, &out));
+        core_admin_reply(core, request, &out, put_list(core, "topics", engine->describe_topics, &out));
     else if (strcmp(verb, "groups") == 0)
-        reply_json(core, request, &out, put_list(core, "groups", engine->describe_groups, &out));
+        core_admin_reply(core, request, &out, put_list(core, "groups", engine->describe_groups, &out));
     else if (strcmp(verb, "nearest") == 0)
         reply_nearest(core, request, asked);
     else if (strcmp(verb, "wait") == 0)
         answered = wait_for_group(core, request, asked);
     else if (!core_admin_change(core, request, asked, verb, fault) &&
-             !core_admin_pipeline(core, request, asked, verb, fault))
+             !core_admin_pipeline(core, request, asked, verb, fault) &&
+             !core_admin_trace(core, request, asked, verb, &answered))
         core_reply_text(core, request, MP_ERR_UNSUPPORTED, "this relay does not know that administrative request");
     json_decref(asked);
     return answered;

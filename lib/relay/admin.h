@@ -19,6 +19,9 @@ bool core_admin_change(struct core *core, const struct request *request, json_t 
 bool core_admin_pipeline(struct core *core, const struct request *request, json_t *asked, const char *verb,
                          struct fault *fault);
 
+/* The same for what is read from traces: admin_trace.c. *ANSWERED: false, when REQUEST waits. */
+bool core_admin_trace(struct core *core, struct request *request, json_t *asked, const char *verb, bool *answered);
+
 /* Appends what there is to say of pipelines as members of an object: "pipeline", "runners". MP_ERR_MEMORY. */
 enum mp_error core_put_pipeline(struct core *core, struct buffer *out);
 
@@ -35,6 +38,9 @@ void core_measure_present(struct core *core, const json_t *report, int sign);
  */
 void core_admin_answer(struct core *core, const struct request *request, enum mp_error error, const json_t *answer,
                        struct fault *detail, struct fault *fault);
+
+/* Answers REQUEST with the bytes of JSON, which it frees; an ERROR by its own words. */
+void core_admin_reply(struct core *core, const struct request *request, struct buffer *json, enum mp_error error);
 
 /*
  * Gives what NAMED names, {"topic":T,"group":G,"settings":{KEY:VALUE}} (a group or none), exactly these settings, and

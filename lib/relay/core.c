@@ -300,6 +300,7 @@ void core_free(struct core *core)
     free_list(core, &core->publications);
     free_list(core, &core->rooms);
     free_list(core, &core->waits);
+    free_list(core, &core->readings);
     while (core->polls)
         core_request_free(core, core->polls);
     while (core->replies) {
@@ -535,6 +536,7 @@ void core_turn(struct core *core, struct moment now)
         end_trouble(core);
         core_check_waits(core);
     }
+    core_check_readings(core);
     core_expire(core);
     replies_send(core);
     measure(core, &core->measures.turns, began);

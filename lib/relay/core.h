@@ -15,6 +15,18 @@
 #include "transport/server.h"
 
 struct core;
+struct json_t;
+
+/*
+ * What reads the store for clients that cannot: readers.h, whose functions these are, with the CONTEXT of the settings.
+ */
+struct core_readers {
+    enum mp_error (*start)(void *context, const struct json_t *asked, int64_t now, struct fault *fault);
+    enum mp_error (*read)(void *context, const struct json_t *asked, int64_t now, bool may_wait, struct buffer *out,
+                          struct fault *fault);
+    void (*left)(void *context, const struct json_t *asked, int64_t now);
+    bool (*changed)(void *context);
+};
 
 struct core_settings {
     const char *name;     /* the relay's; copied */
@@ -51,6 +63,7 @@ struct core_settings {
     enum mp_error (*control)(void *context, const char *verb, struct fault *fault);
     /* What the supervisor has said of the pipeline last, a JSON object; NULL: nothing. May be NULL. */
     const char *(*pipeline)(void *context);
+    const struct core_readers *readers; /* a constant; NULL: nothing is read for others */
     /*
      * Microseconds of any clock that does not step: how long turns and commits take is then measured, and what runners
      * report is added up (figures.h). NULL: neither; nothing else reads a clock here.

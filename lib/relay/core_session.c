@@ -126,6 +126,7 @@ void core_disconnected(struct core *core, uint64_t connection)
     drop_requests(core, &core->publications, connection);
     drop_requests(core, &core->rooms, connection);
     drop_requests(core, &core->waits, connection);
+    core_leave_readings(core, connection);
     const struct binding *binding = map_get(&core->bindings, &connection, sizeof connection);
     struct request *fetching = binding ? binding->session->fetching : NULL;
     if (fetching && fetching->connection == connection)

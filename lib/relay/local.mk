@@ -8,6 +8,7 @@ noinst_LTLIBRARIES += %D%/librelay.la
 	%D%/admin.c %D%/admin.h \
 	%D%/admin_change.c \
 	%D%/admin_pipeline.c \
+	%D%/admin_trace.c \
 	%D%/alarm.c %D%/alarm.h \
 	%D%/background.c \
 	%D%/core.c %D%/core.h \
@@ -18,5 +19,8 @@ noinst_LTLIBRARIES += %D%/librelay.la
 	%D%/figures.c %D%/figures.h \
 	%D%/notify.c %D%/notify.h \
 	%D%/private.h \
+	%D%/readers.c %D%/readers.h \
+	%D%/readers_arguments.c %D%/readers_arguments.h \
+	%D%/readers_process.c %D%/readers_process.h \
 	%D%/relay.c %D%/relay.h \
 	$(empty)

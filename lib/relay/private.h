@@ -136,6 +136,7 @@ struct core {
     struct request *polls; /* everything that waits with a deadline */
     int64_t poll_due;      /* none of them ends earlier */
     struct request_list rooms, waits;
+    struct request_list readings; /* those who wait for what is read for them */
 
     struct report *reports; /* of runners: admin_pipeline.c */
 
@@ -235,5 +236,9 @@ void core_measures_free(struct core_measures *measures);
 
 /* Answers `wait` requests whose group has drained. */
 void core_check_waits(struct core *core);
+/* Answers who waits for what is read for him: admin_trace.c. */
+void core_check_readings(struct core *core);
+/* Forgets those who waited on CONNECTION, which has ended. */
+void core_leave_readings(struct core *core, uint64_t connection);
 
 #endif

@@ -5,6 +5,7 @@
 #include "relay/alarm.h"
 #include "relay/core.h"
 #include "relay/notify.h"
+#include "relay/readers.h"
 #include "store/store.h"
 #include "transport/server.h"
 
@@ -38,6 +39,7 @@ struct relay {
     unsigned addresses_count;
     struct log_limit trouble_limit, undone_limit;
     void *web;               /* what serves HTTP; NULL: nothing does */
+    struct readers *readers; /* what reads the store for others */
     struct control *control; /* to what supervises this relay; NULL: nobody does */
     char *pipeline;          /* what that said last */
     bool stopping;
@@ -206,6 +208,50 @@ static enum mp_error open_control(struct relay *relay, struct fault *fault)
     return control_open(relay->base, relay->settings->control, &settings, &relay->control, fault);
 }
 
+/* ---- reading for others --------------------------------------------------------------------------------------- */
+
+/* Where the relay can be asked from this machine; NULL: systemd has its sockets. */
+static const char *own_address(const struct relay *relay)
+{
+    const char *text = NULL;
+    for (unsigned i = 0; i < relay->addresses_count; i++) {
+        const struct address *address = &relay->addresses[i];
+        if (address->kind == ADDRESS_IPC)
+            return address->text;
+        if (strcmp(address->host, "") != 0 && strcmp(address->host, "*") != 0)
+            text = address->text;
+    }
+    return text;
+}
+
+static enum mp_error start_reading(void *context, const json_t *asked, int64_t now, struct fault *fault)
+{
+    struct relay *relay = context;
+    return readers_start(relay->readers, asked, own_address(relay), now, fault);
+}
+
+static enum mp_error read_reading(void *context, const json_t *asked, int64_t now, bool may_wait, struct buffer *out,
+                                  struct fault *fault)
+{
+    struct relay *relay = context;
+    return readers_read(relay->readers, asked, now, may_wait, out, fault);
+}
+
+static void leave_reading(void *context, const json_t *asked, int64_t now)
+{
+    struct relay *relay = context;
+    readers_left(relay->readers, asked, now);
+}
+
+static bool has_read(void *context)
+{
+    struct relay *relay = context;
+    return readers_changed(relay->readers);
+}
+
+static const struct core_readers readers = {
+    .start = start_reading, .read = read_reading, .left = leave_reading, .changed = has_read};
+
 /* ---- signals and time ----------------------------------------------------------------------------------------- */
 
 static void on_signal(evutil_socket_t number, short what, void *context)
@@ -308,6 +354,9 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
             return error;
         store_at = path;
     }
+    const struct readers_settings reading = {.base = relay->base, .store = store_at};
+    if ((error = readers_open(&reading, &relay->readers, fault)))
+        return error;
     struct store *store;
     struct engine *engine;
     struct engine_local_settings local = {
@@ -334,6 +383,7 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
         .describe = describe,
         .control = pass_on,
         .pipeline = pipeline,
+        .readers = &readers,
         .stopwatch = relay->settings->http ? stopwatch : NULL,
         .trouble = core_trouble,
     };
@@ -393,6 +443,7 @@ static void relay_close(struct relay *relay)
 {
     if (relay->web)
         relay->settings->web->close(relay->web);
+    readers_close(relay->readers);
     server_free(relay->server);
     core_free(relay->core);
     for (unsigned i = 0; i < 3; i++)
