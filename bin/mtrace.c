@@ -1,5 +1,12 @@
 /* mtrace: shows where messages went, from the log that the relay writes of all that happens. */
+#include "cli/exit.h"
+#include "cli/output.h"
 #include "cli/trace_list.h"
+#include "cli/trace_home.h"
+#include "cli/trace_remote.h"
+#include "relay/readers_process.h"
+
+#include <stdlib.h>
 
 enum { SHOW, LIST, STATS, GRAPH, TAIL, AUDIT, EXPORT };
 
@@ -218,6 +225,23 @@ static const struct option_spec specs[] = {
      .verbs = OPTION_VERB(TAIL),
      .help = "show bodies as well, escaped",
      .man = "Show the bodies as well, a line each, with control characters escaped."},
+    {.name = "marks",
+     .kind = OPTION_FLAG,
+     .at = AT(marks),
+     PRINTING,
+     .verbs = OPTION_VERB(TAIL) | OPTION_VERB(EXPORT),
+     .help = "say between the lines how far it has come, for --after",
+     .man =
+         "Say between the lines how far all before goes: in lines that begin with the byte 0x1E, before an object in "
+         "JSON that\n.Fl \\-after\ntakes."},
+    {.name = "after",
+     .kind = OPTION_TEXT,
+     .at = AT(after),
+     .argument = "MARK",
+     WHICH,
+     .verbs = OPTION_VERB(TAIL) | OPTION_VERB(EXPORT),
+     .help = "go on behind this, which --marks or a position file has said",
+     .man = "Go on behind\n.Ar MARK ,\nwhich\n.Fl \\-marks\nhas said, or the file of\n.Fl \\-position ."},
     {.name = "json",
      .kind = OPTION_FLAG,
      .at = AT(json),
@@ -290,7 +314,8 @@ static const struct option_spec specs[] = {
      .completion = OPTION_COMPLETE_FILE,
      .help = "read this store, whether its relay runs or not",
      .man = "Read the store in\n.Ar FILE ,\nwhether its relay runs or not.\nIt is opened for reading only.\nWithout "
-            "it the relay is asked where its store is; when it does not run, that follows from its name."},
+            "it the relay is asked where its store is, and reads it itself when it cannot be read from here; when the "
+            "relay does not run, the store follows from its name."},
     OPTION_WAIT(struct trace_settings, wait, "how long to wait for the relay"),
     {0},
 };
@@ -298,6 +323,8 @@ static const struct option_spec specs[] = {
 static const struct option_rule rules[] = {
     {OPTION_EXCLUDES, "otlp", {"zipkin"}, "export twice, each with a position of its own"},
     {OPTION_EXCLUDES, "follow", {"until"}, "what is to come has no end"},
+    {OPTION_EXCLUDES, "after", {"from-event", "position"}, "each says where to begin"},
+    {OPTION_EXCLUDES, "marks", {"to"}, "they are for who reads stdout"},
     {OPTION_EXCLUDES, "position", {"from-event"}, "the position says where to begin"},
     {OPTION_EXCLUDES, "store", {"relay"}, "a store is read without its relay"},
     {0},
@@ -319,6 +346,7 @@ static const struct option_example examples[] = {
     {"mtrace list --failed --since 1h -t 'orders.*'", "what failed in the last hour"},
     {"mtrace stats -t orders.new --since 5m", "how many there were, and how long they took"},
     {"mtrace tail -t 'orders.*' --kind retried --kind dead", "failures, as they happen"},
+    {"mtrace stats --watch -r tcp://hub:7000", "what goes through a relay on another machine"},
     {"mtrace export --otlp --to http://localhost:4318 --follow --position spans.pos", "into a collector, from now on"},
     {"mtrace show --key customer-17 --store copy.db", "those with a key, in a store whose relay does not run"},
     {"mtrace audit --store backup.db", "whether a backup has every message in exactly one state"},
@@ -331,7 +359,9 @@ static const struct option_program program = {
     .synopsis = synopsis,
     .description =
         "A relay writes into its store what happens to each message, in the transaction in which it happens. This "
-        "reads it: while the relay runs, which takes no notice, or when it does not, from its store.",
+        "reads it: while the relay runs, which takes no notice, or when it does not, from its store; and where the "
+        "store "
+        "is out of reach, the relay reads it.",
     .options = specs,
     .rules = rules,
     .verbs = verbs,
@@ -340,13 +370,19 @@ static const struct option_program program = {
 
 int main(int argc, char **argv)
 {
-    struct trace_settings settings = {.wait = -1};
+    struct trace_home home = {.found = false};
+    const char *reading = getenv(READERS_TERMINAL);
+    struct trace_settings settings = {.home = &home, .reading = reading, .wait = -1};
     struct options options;
     int code = options_parse(&program, argc, argv, &settings, &options);
     if (code >= 0)
         return code;
+    output_assume(reading);
     code = options.verb < 0 ? options_wrong(&options, "what is to be done? mtrace show ID, for one; see mtrace -h")
                             : run[options.verb](&settings, &options);
+    if (code == TRACE_ELSEWHERE)
+        code = trace_remote(&settings, &options, verbs[options.verb].name);
+    trace_home_close(&home);
     options_free(&options);
     return code;
 }

@@ -122,10 +122,15 @@ int admin_ask_soon(const struct admin_settings *settings, json_t *request, json_
     return admin_ask(settings, request, settings->wait, settings->wait >= 0 ? settings->wait : PATIENCE, answer);
 }
 
+void admin_write_json(const json_t *answer, FILE *out)
+{
+    json_dumpf(answer, out, JSON_COMPACT | JSON_REAL_PRECISION(15));
+    putc('\n', out);
+}
+
 void admin_print_json(const json_t *answer)
 {
-    json_dumpf(answer, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
-    putchar('\n');
+    admin_write_json(answer, stdout);
 }
 
 int admin_finish(void)

@@ -7,6 +7,7 @@
 #include "cli/admin.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 /*
  * Asks REQUEST, whose reference it takes, and waits PATIENCE for the answer; CONNECT is how long to wait for the relay
@@ -21,6 +22,9 @@ int admin_ask_soon(const struct admin_settings *settings, json_t *request, json_
 
 /* Prints ANSWER on one line, as --json wants it. */
 void admin_print_json(const json_t *answer);
+
+/* The same, elsewhere. */
+void admin_write_json(const json_t *answer, FILE *out);
 
 /* Closes stdout; the exit code. */
 int admin_finish(void);

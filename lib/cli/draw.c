@@ -7,8 +7,6 @@
 #include "base/spawn.h"
 
 #include <errno.h>
-#include <langinfo.h>
-#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -16,8 +14,7 @@
 
 enum { PIPED_COLUMNS = 100 }; /* unless $COLUMNS says otherwise */
 
-/* Has Graphviz make an SVG of DOT. */
-static int draw_svg(const char *file, const struct buffer *dot)
+int draw_svg(const char *file, const struct buffer *dot)
 {
     char *argv[] = {(char[]){"dot"}, (char[]){"-Tsvg"}, (char[]){"-o"}, (char *)(uintptr_t)file, NULL};
     struct fault fault = {0};
@@ -50,18 +47,16 @@ static enum mp_error write_graph(const struct graph *graph, const char *title, i
         return graph_write_dot(graph, title, out);
     if (format == DRAW_MERMAID)
         return graph_write_mermaid(graph, out);
-    setlocale(LC_CTYPE, "");
     bool terminal = output_is_terminal(STDOUT_FILENO);
     const char *said = getenv("COLUMNS");
     unsigned long columns = said ? strtoul(said, NULL, 10) : 0;
     struct graph_style style = {
         .colour = output_colour(STDOUT_FILENO),
-        .ascii = terminal && strcmp(nl_langinfo(CODESET), "UTF-8") != 0,
+        .ascii = output_is_ascii(STDOUT_FILENO),
         .columns = terminal                          ? output_columns(STDOUT_FILENO)
                    : columns > 20 && columns < 10000 ? (unsigned)columns
                                                      : PIPED_COLUMNS,
     };
-    setlocale(LC_CTYPE, "C");
     return graph_write_text(graph, &style, out);
 }
 

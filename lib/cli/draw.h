@@ -14,4 +14,7 @@ enum draw_format { DRAW_TEXT, DRAW_DOT, DRAW_MERMAID };
  */
 int draw_graph(const struct graph *graph, const char *title, int format, const char *svg);
 
+/* Has Graphviz draw DOT, a graph in its language, into FILE. The exit code; what is wrong was told. */
+int draw_svg(const char *file, const struct buffer *dot);
+
 #endif

@@ -77,13 +77,19 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/table.c %D%/table.h \
 	%D%/trace.h \
 	%D%/trace_audit.c \
-	%D%/trace_export.c \
+	%D%/trace_export.c %D%/trace_export.h \
+	%D%/trace_export_log.c \
 	%D%/trace_list.c %D%/trace_list.h \
 	%D%/trace_show.c %D%/trace_show.h \
 	%D%/trace_show_json.c \
 	%D%/trace_show_text.c \
 	%D%/trace_event.c %D%/trace_event.h \
 	%D%/trace_graph.c \
+	%D%/trace_mark.c %D%/trace_mark.h \
+	%D%/trace_home.c %D%/trace_home.h \
+	%D%/trace_remote.c %D%/trace_remote.h \
+	%D%/trace_remote_export.c \
+	%D%/trace_remote_print.c \
 	%D%/trace_stats.c \
 	%D%/trace_tail.c \
 	%D%/trace_view.c %D%/trace_view.h \

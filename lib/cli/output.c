@@ -4,6 +4,8 @@
 #include "base/units.h"
 
 #include <errno.h>
+#include <langinfo.h>
+#include <locale.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +23,33 @@ enum {
 /* Whether a progress line stands on the terminal now. */
 static bool line_shown;
 
+/* What output_assume() was told. */
+static struct {
+    bool said;
+    unsigned columns, rows;
+    const char *flags;
+} assumed;
+
+void output_assume(const char *text)
+{
+    if (!text)
+        return;
+    char *end;
+    assumed.said = true;
+    assumed.columns = (unsigned)strtoul(text, &end, 10);
+    assumed.rows = (unsigned)strtoul(end, &end, 10);
+    assumed.flags = end;
+}
+
+static bool is_assumed(int descriptor)
+{
+    return assumed.said && (descriptor == STDOUT_FILENO || descriptor == STDERR_FILENO);
+}
+
 bool output_is_terminal(int descriptor)
 {
+    if (is_assumed(descriptor))
+        return strchr(assumed.flags, descriptor == STDOUT_FILENO ? 'o' : 'e');
     return isatty(descriptor) == 1;
 }
 
@@ -30,23 +57,45 @@ bool output_colour(int descriptor)
 {
     const char *none = getenv("NO_COLOR");
     const char *terminal = getenv("TERM");
+    if (is_assumed(descriptor))
+        return strchr(assumed.flags, 'c');
     return !(none && *none) && terminal && strcmp(terminal, "dumb") != 0 && output_is_terminal(descriptor);
 }
 
 unsigned output_columns(int descriptor)
 {
     struct winsize size = {0};
-    if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        return size.ws_col;
-    return 80;
+    if (is_assumed(descriptor))
+        size.ws_col = (unsigned short)assumed.columns;
+    else if (ioctl(descriptor, TIOCGWINSZ, &size) != 0)
+        size.ws_col = 0;
+    return size.ws_col > 0 ? size.ws_col : 80;
 }
 
 unsigned output_rows(int descriptor)
 {
     struct winsize size = {0};
-    if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_row > 0)
-        return size.ws_row;
-    return 24;
+    if (is_assumed(descriptor))
+        size.ws_row = (unsigned short)assumed.rows;
+    else if (ioctl(descriptor, TIOCGWINSZ, &size) != 0)
+        size.ws_row = 0;
+    return size.ws_row > 0 ? size.ws_row : 24;
+}
+
+bool output_is_ascii(int descriptor)
+{
+    if (is_assumed(descriptor))
+        return strchr(assumed.flags, 'a');
+    setlocale(LC_CTYPE, "");
+    bool ascii = output_is_terminal(descriptor) && strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
+    setlocale(LC_CTYPE, "C");
+    return ascii;
+}
+
+bool output_has_gone(int descriptor)
+{
+    struct pollfd look = {.fd = descriptor};
+    return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 enum mp_error output_error(int descriptor, int number, struct fault *fault)

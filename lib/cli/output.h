@@ -21,6 +21,19 @@ unsigned output_columns(int descriptor);
 /* Its height in lines; 24 when that is not known. */
 unsigned output_rows(int descriptor);
 
+/* Whether nothing but ASCII may be drawn on it: a terminal of another character set than UTF-8. */
+bool output_is_ascii(int descriptor);
+
+/* Whether nobody will read any more what is written to it, a pipe: what writes seldom has to ask. */
+bool output_has_gone(int descriptor);
+
+/*
+ * From now on stdout and stderr are taken for what TEXT says, whatever they are here: "COLUMNS ROWS FLAGS", 0 where
+ * something is not known; flags: `o`, stdout is a terminal; `e`, stderr is; `c`, colour is wanted; `a`, ASCII alone. It is
+ * what is said to mtrace when it reads for somebody else (relay/readers_process.h). NULL is allowed: nothing is said.
+ */
+void output_assume(const char *text);
+
 /*
  * Writes all SIZE bytes to DESCRIPTOR, waiting as long as it takes. MP_ERR_CLOSED: nobody reads any more (EPIPE; see
  * exit_by_pipe()). MP_ERR_IO: a full disk and the like, in words.

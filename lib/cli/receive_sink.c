@@ -25,8 +25,7 @@ static void on_hangup(evutil_socket_t descriptor, short what, void *context)
 {
     (void)what;
     struct receive_sink *sink = context;
-    struct pollfd look = {.fd = descriptor};
-    if (poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0) {
+    if (output_has_gone(descriptor)) {
         sink->gone = true;
         sink->blocked = false;
     }

@@ -1,5 +1,5 @@
 /*
- * receive_sink.h: stdout, written to without ever blocking the loop. Private to mrecv's engine.
+ * receive_sink.h: stdout, written to without ever blocking the loop: mrecv's, and mtrace's of what its relay reads.
  */
 #ifndef CLI_RECEIVE_SINK_H
 #define CLI_RECEIVE_SINK_H

@@ -16,10 +16,14 @@ struct trace_list_settings {
     int sort;       /* enum trace_sort */
 };
 
+struct trace_home;
+
 struct trace_settings {
-    const char *relay; /* a name or a URL; NULL: the default one */
-    const char *store; /* its file; NULL: as the relay or its name says */
-    int64_t wait;      /* for the relay: microseconds; -1: a second */
+    struct trace_home *home; /* cli/trace_home.h */
+    bool reading;            /* for somebody else: the store is given, and the relay to be asked beside it */
+    const char *relay;       /* a name or a URL; NULL: the default one */
+    const char *store;       /* its file; NULL: as the relay or its name says */
+    int64_t wait;            /* for the relay: microseconds; -1: a second */
     bool json;
     struct option_list topics; /* which messages and events: trace/select.h */
     struct option_list groups;
@@ -31,6 +35,8 @@ struct trace_settings {
     bool follow;          /* what is to come as well, */
     const char *position; /* a file that says how far it has come; NULL: none, */
     uint64_t from_event;  /* 0: not given, */
+    const char *after;    /* behind this mark; NULL: not given, */
+    bool marks;           /* and tells how far it is, */
     int64_t timeout;      /* of a collector: microseconds; 0: not given */
     bool watch;           /* again each second */
     bool histogram;

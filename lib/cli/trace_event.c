@@ -3,6 +3,7 @@
 
 #include "base/bits.h"
 #include "base/units.h"
+#include "cli/admin_ask.h"
 #include "message/formats.h"
 #include "message/letter.h"
 #include "message/text.h"
@@ -54,23 +55,23 @@ static const char *reason_of(const struct store_event *event)
 static void print_place(const struct trace_view *view, const struct store_event *event, uint64_t offset)
 {
     char name[TRACE_NAME_TEXT];
-    printf("%s%s%s", trace_colour(view, TRACE_NAME), trace_log_topic_name(view->log, event->topic, name),
-           trace_colour(view, TRACE_PLAIN));
+    fprintf(view->out, "%s%s%s", trace_colour(view, TRACE_NAME), trace_log_topic_name(view->log, event->topic, name),
+            trace_colour(view, TRACE_PLAIN));
     if (event->kind == EVENT_GRANTED)
-        printf(" from %" PRIu64, event->first);
+        fprintf(view->out, " from %" PRIu64, event->first);
     else if (offset != UINT64_MAX || event->span == 1)
-        printf("@%" PRIu64, offset != UINT64_MAX ? offset : event->first);
+        fprintf(view->out, "@%" PRIu64, offset != UINT64_MAX ? offset : event->first);
     else
-        printf("@%" PRIu64 "..%" PRIu64, event->first, event->first + event->span - 1);
+        fprintf(view->out, "@%" PRIu64 "..%" PRIu64, event->first, event->first + event->span - 1);
     if (offset == UINT64_MAX && event->span > 1)
-        printf(event->count == event->span ? " (%" PRIu32 ")" : " (%" PRIu32 " of them)", event->count);
+        fprintf(view->out, event->count == event->span ? " (%" PRIu32 ")" : " (%" PRIu32 " of them)", event->count);
 }
 
 static void print_session(const struct trace_view *view, const struct store_event *event)
 {
     const char *client = event->session ? trace_log_session(view->log, event->session) : "";
     if (*client)
-        printf(event->kind == EVENT_PUBLISHED ? " by %s" : " with %s", client);
+        fprintf(view->out, event->kind == EVENT_PUBLISHED ? " by %s" : " with %s", client);
 }
 
 /* What stands behind the place: attempt, exit code, delay, reason. */
@@ -79,24 +80,23 @@ static void print_details(const struct trace_view *view, const struct store_even
     char text[32];
     const char *reason = reason_of(event);
     if (event->kind == EVENT_LEASED && event->attempt > 1)
-        printf(", attempt %" PRIu32, event->attempt);
+        fprintf(view->out, ", attempt %" PRIu32, event->attempt);
     if (is_failure(event->kind) && event->attempt > 0)
-        printf(", attempt %" PRIu32, event->attempt);
+        fprintf(view->out, ", attempt %" PRIu32, event->attempt);
     if (reason)
-        printf(", %s", reason);
+        fprintf(view->out, ", %s", reason);
     if (is_failure(event->kind) && event->code >= 0 && event->kind != EVENT_LAPSED)
-        printf(", exit %" PRId32, event->code);
+        fprintf(view->out, ", exit %" PRId32, event->code);
     if (event->kind == EVENT_RETRIED && event->due > event->time) {
         units_duration_text(event->due - event->time, text, sizeof text);
-        printf(", again in %s", text);
+        fprintf(view->out, ", again in %s", text);
     }
     if (event->kind == EVENT_PUBLISHED && event->code > 0)
-        printf(", %" PRId32 " known already", event->code);
+        fprintf(view->out, ", %" PRId32 " known already", event->code);
     if (event->kind == EVENT_PUBLISHED && event->due > 0) {
         units_duration_text(event->time - event->due, text, sizeof text);
-        printf(", delayed for %s", text);
+        fprintf(view->out, ", delayed for %s", text);
     }
-    (void)view;
 }
 
 static enum mp_error print_note(const struct trace_view *view, const struct store_event *event)
@@ -106,8 +106,8 @@ static enum mp_error print_note(const struct trace_view *view, const struct stor
         return MP_OK;
     enum mp_error error = letter_note(event->note, event->note_size, &text);
     if (!error)
-        printf(": %s%.*s%s", trace_colour(view, TRACE_BAD), (int)text.size, (const char *)text.data,
-               trace_colour(view, TRACE_PLAIN));
+        fprintf(view->out, ": %s%.*s%s", trace_colour(view, TRACE_BAD), (int)text.size, (const char *)text.data,
+                trace_colour(view, TRACE_PLAIN));
     buffer_free(&text);
     return error;
 }
@@ -116,20 +116,20 @@ enum mp_error trace_event_print(const struct trace_view *view, const struct stor
 {
     char time[TRACE_TIME_TEXT], name[TRACE_NAME_TEXT];
     trace_time_text(view, trace_log_wall(view->log, event->time), time);
-    printf("%s%s%s %s%-9s%s ", trace_colour(view, TRACE_DIM), time, trace_colour(view, TRACE_PLAIN),
-           trace_colour(view, colour_of(event->kind)), trace_kind_name(event->kind), trace_colour(view, TRACE_PLAIN));
+    fprintf(view->out, "%s%s%s %s%-9s%s ", trace_colour(view, TRACE_DIM), time, trace_colour(view, TRACE_PLAIN),
+            trace_colour(view, colour_of(event->kind)), trace_kind_name(event->kind), trace_colour(view, TRACE_PLAIN));
     if (event->kind == EVENT_SESSION) {
-        printf("%s\n", trace_log_session(view->log, event->session));
+        fprintf(view->out, "%s\n", trace_log_session(view->log, event->session));
         return MP_OK;
     }
     print_place(view, event, offset);
     if (event->group)
-        printf(" %s %s", event->kind == EVENT_PUBLISHED ? "for" : "→",
-               trace_log_group_name(view->log, event->group, name));
+        fprintf(view->out, " %s %s", event->kind == EVENT_PUBLISHED ? "for" : "→",
+                trace_log_group_name(view->log, event->group, name));
     print_details(view, event);
     print_session(view, event);
     enum mp_error error = print_note(view, event);
-    putchar('\n');
+    putc('\n', view->out);
     return error;
 }
 
@@ -192,7 +192,8 @@ enum mp_error trace_event_print_json(const struct trace_view *view, const struct
     if (event->session)
         set_text(object, "client", trace_log_session(view->log, event->session));
     enum mp_error error = set_note(object, event);
-    trace_print_json(object);
+    admin_write_json(object, view->out);
+    json_decref(object);
     return error;
 }
 
@@ -204,9 +205,10 @@ static enum mp_error print_body(const struct trace_view *view, uint64_t offset, 
     size_t most = view->terminal ? view->columns : SIZE_MAX, taken = record->size < most ? record->size : most;
     enum mp_error error = format_escape(record->body, taken, &text);
     if (!error) {
-        printf("  %s%" PRIu64 "%s ", trace_colour(view, TRACE_DIM), offset, trace_colour(view, TRACE_PLAIN));
-        fwrite(text.data, 1, text.size, stdout);
-        puts(taken < record->size ? " ..." : "");
+        fprintf(view->out, "  %s%" PRIu64 "%s ", trace_colour(view, TRACE_DIM), offset,
+                trace_colour(view, TRACE_PLAIN));
+        fwrite(text.data, 1, text.size, view->out);
+        fputs(taken < record->size ? " ...\n" : "\n", view->out);
     }
     buffer_free(&text);
     return error;
@@ -226,8 +228,8 @@ enum mp_error trace_event_print_bodies(const struct trace_view *view, const stru
             continue;
         error = trace_log_message(view->log, event->topic, at, &message, fault);
         if (error == MP_ERR_NOT_FOUND) {
-            printf("  %s%" PRIu64 " (its body is gone)%s\n", trace_colour(view, TRACE_DIM), at,
-                   trace_colour(view, TRACE_PLAIN));
+            fprintf(view->out, "  %s%" PRIu64 " (its body is gone)%s\n", trace_colour(view, TRACE_DIM), at,
+                    trace_colour(view, TRACE_PLAIN));
             error = MP_OK;
             continue;
         }

@@ -7,7 +7,7 @@
 #include "cli/trace_view.h"
 
 /*
- * Prints what EVENT says. OFFSET: only this one of its messages is meant; UINT64_MAX: all. What comes from messages and
+ * Prints what EVENT says, to the view's `out`. OFFSET: only this one of its messages is meant; UINT64_MAX: all. What comes from messages and
  * commands is escaped. MP_ERR_MEMORY.
  */
 enum mp_error trace_event_print(const struct trace_view *view, const struct store_event *event, uint64_t offset);

@@ -1,11 +1,11 @@
 /* mtrace export: what happened, as spans: into a file, to stdout, or to a collector. */
-#include "base/memory.h"
+#include "cli/trace_export.h"
+
 #include "cli/exit.h"
 #include "cli/loop.h"
 #include "cli/output.h"
-#include "cli/trace_view.h"
+#include "cli/trace_mark.h"
 #include "policy/backoff.h"
-#include "trace/follow.h"
 #include "web/post.h"
 
 #include <errno.h>
@@ -17,8 +17,7 @@
 #include <unistd.h>
 
 enum {
-    POLL = 100000,        /* microseconds between looks at the log */
-    FIRST_PAUSE = 250000, /* before a second try, doubled up to */
+    FIRST_PAUSE = 250000, /* microseconds before a second try, doubled up to */
     MOST_PAUSE = 15000000,
     SAVE_EVERY = 1000000, /* a position that moves without spans is written so often */
     TIMEOUT = 10000000
@@ -26,10 +25,8 @@ enum {
 
 struct exporting {
     const struct trace_settings *settings;
-    struct trace_view view;
-    struct trace_select select;
+    const struct trace_source *source;
     struct loop loop;
-    struct trace_follow *follow;
     struct web_post *post; /* NULL: bodies go to: */
     int descriptor;
     bool array; /* of Zipkin, and one body has been written into it */
@@ -39,13 +36,21 @@ struct exporting {
     int64_t again; /* when to try again: monotonic */
     int64_t saved_at;
     uint64_t saved;
-    uint64_t gap, rejected;
+    uint64_t rejected;
+    uint64_t marked, told; /* the event of the last mark, and the spans up to it */
+    int64_t marked_at;
     int code; /* -1: it goes on */
 };
 
 static bool is_zipkin(const struct exporting *exporting)
 {
     return exporting->settings->zipkin;
+}
+
+/* The bodies become one array of spans. */
+static bool is_array(const struct exporting *exporting)
+{
+    return is_zipkin(exporting) && !exporting->settings->follow && !exporting->settings->marks;
 }
 
 static void end(struct exporting *exporting, int code)
@@ -95,12 +100,22 @@ static enum mp_error open_file(struct exporting *exporting, struct fault *fault)
     return follow ? mend_file(exporting->descriptor, path, fault) : MP_OK;
 }
 
+static const struct trace_position *position_of(const struct exporting *exporting)
+{
+    return exporting->source->position(exporting->source->context);
+}
+
+static uint64_t spans_of(const struct exporting *exporting)
+{
+    return exporting->source->spans(exporting->source->context);
+}
+
 static void delivered(struct exporting *exporting)
 {
     struct fault fault = {0};
-    trace_follow_delivered(exporting->follow);
+    exporting->source->delivered(exporting->source->context);
     const char *path = exporting->settings->position;
-    const struct trace_position *position = trace_follow_position(exporting->follow);
+    const struct trace_position *position = position_of(exporting);
     if (!path || position->event == exporting->saved)
         return;
     if (trace_position_write(path, position, &fault))
@@ -108,13 +123,38 @@ static void delivered(struct exporting *exporting)
     exporting->saved = position->event;
 }
 
+static void write_text(struct exporting *exporting, const void *text, size_t size)
+{
+    struct fault fault = {0};
+    enum mp_error error = output_write(exporting->descriptor, text, size, &fault);
+    if (error == MP_ERR_CLOSED && exporting->descriptor == STDOUT_FILENO)
+        end(exporting, exit_by_pipe());
+    else if (error)
+        end(exporting, tell_fault(&fault));
+}
+
+/* How far it is: behind each batch, and where there are none now and then. */
+static void mark(struct exporting *exporting, int64_t now)
+{
+    const struct trace_position *position = position_of(exporting);
+    uint64_t spans = spans_of(exporting);
+    char text[TRACE_MARK_TEXT];
+    bool moved = position->event != exporting->marked && now >= exporting->marked_at + TRACE_MARK_EVERY;
+    if (!exporting->settings->marks || exporting->code >= 0 || (spans == exporting->told && !moved))
+        return;
+    trace_mark_text(position, spans - exporting->told, text);
+    exporting->marked = position->event;
+    exporting->marked_at = now;
+    exporting->told = spans;
+    write_text(exporting, text, strlen(text));
+}
+
 static void write_body(struct exporting *exporting, const struct buffer *body)
 {
     struct fault fault = {0};
     struct buffer text = {0};
-    bool one_array = is_zipkin(exporting) && !exporting->settings->follow;
     enum mp_error error;
-    if (one_array) { /* the bodies become one array: without their brackets, a comma between */
+    if (is_array(exporting)) { /* the bodies become one array: without their brackets, a comma between */
         error = buffer_append_string(&text, exporting->array ? ",\n" : "[\n");
         if (!error)
             error = buffer_append(&text, body->data + 1, body->size - 2);
@@ -124,14 +164,14 @@ static void write_body(struct exporting *exporting, const struct buffer *body)
         if (!error)
             error = buffer_append_string(&text, "\n");
     }
-    error = error ? fault_memory(&fault) : output_write(exporting->descriptor, text.data, text.size, &fault);
-    buffer_free(&text);
-    if (error == MP_ERR_CLOSED && exporting->descriptor == STDOUT_FILENO)
-        end(exporting, exit_by_pipe());
-    else if (error)
-        end(exporting, tell_fault(&fault));
+    if (error)
+        end(exporting, (fault_memory(&fault), tell_fault(&fault)));
     else
+        write_text(exporting, text.data, text.size);
+    buffer_free(&text);
+    if (exporting->code < 0)
         delivered(exporting);
+    mark(exporting, clock_monotonic());
 }
 
 /* ---- a collector ----------------------------------------------------------------------------------------------- */
@@ -209,21 +249,10 @@ static void send_body(struct exporting *exporting, const struct buffer *body)
     }
 }
 
-static void tell_gap(struct exporting *exporting)
-{
-    uint64_t gap = trace_follow_gap(exporting->follow);
-    if (gap == 0)
-        return;
-    tell("%" PRIu64 " steps were gone before they were exported: they are kept as --trace-age and --trace-bytes of "
-         "mrelay say",
-         gap);
-    exporting->gap += gap;
-}
-
 /* A position that moves by events without spans is written now and then. */
 static void save(struct exporting *exporting, int64_t now, bool last)
 {
-    const struct trace_position *position = trace_follow_position(exporting->follow);
+    const struct trace_position *position = position_of(exporting);
     struct fault fault = {0};
     if (!exporting->settings->position || position->event == exporting->saved ||
         (!last && now < exporting->saved_at + SAVE_EVERY))
@@ -243,22 +272,26 @@ static bool step(void *context, int64_t now, int64_t *due)
         return false;
     if (exporting->sending)
         return true;
+    if (exporting->descriptor == STDOUT_FILENO && output_has_gone(STDOUT_FILENO)) {
+        end(exporting, exit_by_pipe());
+        return false;
+    }
     if (exporting->failures > 0 && now < exporting->again) {
         *due = exporting->again;
         return true;
     }
-    enum mp_error error = trace_follow_next(exporting->follow, &body, &fault);
-    tell_gap(exporting);
+    int code = EXIT_DONE;
+    enum mp_error error = exporting->source->next(exporting->source->context, now, due, &body, &code, &fault);
     if (error == MP_OK) {
         send_body(exporting, body);
         *due = exporting->sending ? CLOCK_NEVER : now;
+    } else if (error == MP_ERR_CLOSED) {
+        end(exporting, code);
     } else if (error != MP_ERR_AGAIN) {
         end(exporting, tell_fault(&fault));
-    } else if (!exporting->settings->follow) {
-        end(exporting, EXIT_DONE);
     } else {
         save(exporting, now, false);
-        *due = now + POLL;
+        mark(exporting, now);
     }
     return exporting->code < 0;
 }
@@ -272,26 +305,12 @@ static enum mp_error find_position(const struct exporting *exporting, struct tra
     *position = (struct trace_position){0};
     if (settings->from_event > 0)
         position->event = settings->from_event - 1;
+    if (settings->after)
+        return trace_position_of(settings->after, position, fault);
     if (!settings->position)
         return MP_OK;
     enum mp_error error = trace_position_read(settings->position, position, fault);
-    if (error == MP_ERR_NOT_FOUND) {
-        *position = (struct trace_position){.event = settings->from_event > 0 ? settings->from_event - 1 : 0};
-        return MP_OK;
-    }
-    if (!error && position->event > trace_log_last(exporting->view.log))
-        tell("%s is of another store, or of a later state of this one: everything is exported from the beginning",
-             settings->position);
-    return error;
-}
-
-static const char *space_of(const struct exporting *exporting)
-{
-    const char *name = json_string_value(json_object_get(exporting->view.status, "name"));
-    if (name)
-        return name;
-    const char *relay = exporting->settings->relay;
-    return exporting->settings->store || is_url(relay) ? NULL : relay && *relay ? relay : "default";
+    return error == MP_ERR_NOT_FOUND ? MP_OK : error;
 }
 
 static enum mp_error open_all(struct exporting *exporting, struct fault *fault)
@@ -303,10 +322,6 @@ static enum mp_error open_all(struct exporting *exporting, struct fault *fault)
         error = find_position(exporting, &position, fault);
     if (error)
         return error;
-    const struct trace_follow_settings follow = {.log = exporting->view.log,
-                                                 .select = &exporting->select,
-                                                 .format = is_zipkin(exporting) ? TRACE_ZIPKIN : TRACE_OTLP,
-                                                 .space = space_of(exporting)};
     const struct web_post_settings post = {.base = exporting->loop.base,
                                            .url = settings->to,
                                            .path = is_zipkin(exporting) ? "/api/v2/spans" : "/v1/traces",
@@ -314,9 +329,9 @@ static enum mp_error open_all(struct exporting *exporting, struct fault *fault)
                                            .timeout = settings->timeout > 0 ? settings->timeout : TIMEOUT,
                                            .context = exporting,
                                            .ended = on_ended};
-    if ((error = trace_follow_open(&follow, &position, &exporting->follow, fault)))
+    if ((error = exporting->source->open(exporting->source->context, &exporting->loop, &position, fault)))
         return error;
-    exporting->saved = position.event;
+    exporting->saved = exporting->marked = position.event;
     return is_url(settings->to) ? web_post_open(&post, &exporting->post, fault) : open_file(exporting, fault);
 }
 
@@ -324,7 +339,7 @@ static enum mp_error open_all(struct exporting *exporting, struct fault *fault)
 static int finish(struct exporting *exporting)
 {
     struct fault fault = {0};
-    bool one_array = is_zipkin(exporting) && !exporting->settings->follow && !exporting->post;
+    bool one_array = is_array(exporting) && !exporting->post;
     const char *rest = exporting->array ? "\n]\n" : "[]\n";
     save(exporting, clock_monotonic(), true);
     if (one_array && exporting->code <= 0 && output_write(exporting->descriptor, rest, strlen(rest), &fault))
@@ -334,8 +349,8 @@ static int finish(struct exporting *exporting)
     if (exporting->rejected > 0)
         tell("%" PRIu64 " spans in all were rejected", exporting->rejected);
     if (exporting->settings->follow && !exporting->settings->position && exporting->loop.interrupted)
-        tell("%" PRIu64 " spans were exported; to go on: --from-event %" PRIu64, trace_follow_spans(exporting->follow),
-             trace_follow_position(exporting->follow)->event + 1);
+        tell("%" PRIu64 " spans were exported; to go on: --from-event %" PRIu64, spans_of(exporting),
+             position_of(exporting)->event + 1);
     if (exporting->loop.interrupted && exporting->code < 0)
         exit_by_signal(exporting->loop.interrupted);
     return exporting->code > 0                                              ? exporting->code
@@ -344,25 +359,17 @@ static int finish(struct exporting *exporting)
                                                                             : EXIT_DONE;
 }
 
-int trace_export(const struct trace_settings *settings, const struct options *options)
+int trace_export_run(const struct trace_settings *settings, const struct trace_source *source)
 {
-    struct exporting exporting = {.settings = settings, .code = -1, .descriptor = -1};
+    struct exporting exporting = {.settings = settings, .source = source, .code = -1, .descriptor = -1};
     struct fault fault = {0};
-    if (!settings->otlp && !settings->zipkin)
-        return options_wrong(options, "in which form? --otlp or --zipkin");
-    int code = trace_view_open(&exporting.view, settings);
-    if (!code)
-        code = trace_view_select(&exporting.view, &exporting.select);
-    if (!code && open_all(&exporting, &fault))
-        code = tell_fault(&fault);
-    if (!code && loop_run(&exporting.loop, step, &exporting, &fault))
+    int code = EXIT_DONE;
+    if (open_all(&exporting, &fault) || loop_run(&exporting.loop, step, &exporting, &fault))
         code = tell_fault(&fault);
     if (!code)
         code = finish(&exporting);
     web_post_close(exporting.post);
-    trace_follow_close(exporting.follow);
+    source->close(source->context);
     loop_close(&exporting.loop);
-    trace_select_free(&exporting.select);
-    trace_view_close(&exporting.view);
     return code;
 }

@@ -20,6 +20,8 @@ int trace_graph(const struct trace_settings *settings, const struct options *opt
         code = trace_view_select(&view, &select);
     if (!code && (trace_log_hold(view.log, &fault) || trace_flow(view.log, &select, &graph, &fault)))
         code = tell_fault(&fault);
+    if (!code)
+        trace_log_let_go(view.log); /* who reads slowly holds nothing */
     if (!code && graph.nodes_count == 0)
         tell("nothing happened in that time");
     else if (!code)

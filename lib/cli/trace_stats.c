@@ -280,6 +280,7 @@ static int count_and_print(const struct trace_settings *settings)
     if (!code && trace_stats_count(&stats, view.log, &select, &fault))
         code = tell_fault(&fault);
     if (!code) {
+        trace_log_let_go(view.log); /* who reads slowly holds nothing */
         const struct shown shown = {&view, &select, &stats, (double)(stats.until - stats.since) / 1e6};
         print(&shown);
     }
@@ -299,7 +300,8 @@ int trace_stats(const struct trace_settings *settings, const struct options *opt
         shown.until = "0s";
     int code = count_and_print(&shown);
     while (!code && settings->watch && fflush(stdout) == 0) {
-        poll(NULL, 0, WATCH_PAUSE);
+        struct pollfd reader = {.fd = STDOUT_FILENO}; /* who has gone ends the pause */
+        poll(&reader, 1, WATCH_PAUSE);
         if (!settings->json && !output_is_terminal(STDOUT_FILENO))
             putchar('\n');
         code = count_and_print(&shown);

@@ -4,6 +4,7 @@
 #include "cli/loop.h"
 #include "cli/output.h"
 #include "cli/trace_event.h"
+#include "cli/trace_mark.h"
 #include "runner/source_watch.h"
 #include "trace/tail.h"
 
@@ -11,12 +12,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum {
-    PERIOD = 50000,   /* microseconds between two looks where nothing tells of changes */
-    SELDOM = 1000000, /* and where something does: it may not be relied upon */
-    TOGETHER = 20000  /* what is told again and again is looked at so often */
+    PERIOD = 50000,        /* microseconds between two looks where nothing tells of changes */
+    SELDOM = 1000000,      /* and where something does: it may not be relied upon */
+    TOGETHER = 20000,      /* what is told again and again is looked at so often */
+    GATHERED = 1024 * 1024 /* bytes of one look that are printed before the next */
 };
 
 struct tailing {
@@ -26,12 +29,19 @@ struct tailing {
     struct loop loop;
     struct source_watch watch; /* of the store's log */
     struct event *changed;
-    int log;        /* the descriptor of that */
+    int log;    /* the descriptor of that */
+    char *text; /* what a look has gathered: nothing is written while it holds a moment of the store */
+    size_t size;
+    bool cut;       /* the look was ended, as enough was gathered */
     bool told;      /* something has changed */
     int64_t looked; /* monotonic */
     uint64_t told_lost;
-    uint64_t left;   /* of --count; UINT64_MAX: no end */
-    int64_t started; /* what is stored later is followed up to --until */
+    uint64_t marked;   /* the event of the last mark, */
+    int64_t marked_at; /* monotonic */
+    bool told_since;   /* something was printed since then, */
+    uint64_t shown;    /* and so many steps */
+    uint64_t left;     /* of --count; UINT64_MAX: no end */
+    int64_t started;   /* what is stored later is followed up to --until */
     struct fault fault;
     enum mp_error error;
 };
@@ -40,6 +50,8 @@ struct tailing {
 static enum mp_error show(struct tailing *tailing, const struct store_event *event, uint64_t offset)
 {
     const struct trace_view *view = &tailing->view;
+    tailing->told_since = true;
+    tailing->shown++;
     enum mp_error error =
         view->settings->json ? trace_event_print_json(view, event, offset) : trace_event_print(view, event, offset);
     /* Once is enough, unless it was asked for other steps. */
@@ -48,8 +60,7 @@ static enum mp_error show(struct tailing *tailing, const struct store_event *eve
         error = trace_event_print_bodies(view, event, offset, &tailing->fault);
     if (error)
         return error;
-    if (ferror(stdout))
-        return MP_ERR_CLOSED;
+    tailing->cut = ftello(view->out) >= GATHERED;
     return tailing->left != UINT64_MAX && --tailing->left == 0 ? MP_ERR_STALE : MP_OK;
 }
 
@@ -75,10 +86,11 @@ static void tell_gap(struct tailing *tailing)
     if (gap == 0)
         return;
     tailing->told_lost = tailing->tail.lost;
+    tailing->told_since = true;
     if (tailing->view.settings->json)
-        printf("{\"lost\":%" PRIu64 "}\n", gap);
+        fprintf(tailing->view.out, "{\"lost\":%" PRIu64 "}\n", gap);
     else
-        printf("... %" PRIu64 " events were lost: they came faster than they were read\n", gap);
+        fprintf(tailing->view.out, "... %" PRIu64 " events were lost: they came faster than they were read\n", gap);
 }
 
 static enum mp_error on_event(void *context, const struct store_event *event)
@@ -90,9 +102,54 @@ static enum mp_error on_event(void *context, const struct store_event *event)
         return MP_OK; /* its name stands beside what it does */
     if (tailing->select.until != INT64_MAX && event->time >= tailing->select.until)
         return MP_ERR_STALE;
-    if (event->kind != EVENT_SESSION && event->kind != EVENT_GRANTED && trace_select_by_message(&tailing->select))
-        return show_some(tailing, event);
-    return show(tailing, event, UINT64_MAX);
+    bool some = event->kind != EVENT_SESSION && event->kind != EVENT_GRANTED;
+    enum mp_error error = some && trace_select_by_message(&tailing->select) ? show_some(tailing, event)
+                                                                            : show(tailing, event, UINT64_MAX);
+    return error ? error : tailing->cut ? MP_ERR_AGAIN : MP_OK;
+}
+
+static void mark(struct tailing *tailing, int64_t now)
+{
+    const struct trace_position position = {.event = tailing->tail.seen};
+    char text[TRACE_MARK_TEXT];
+    bool moved = position.event != tailing->marked && now >= tailing->marked_at + TRACE_MARK_EVERY;
+    if (!tailing->view.settings->marks || (!tailing->told_since && !moved))
+        return;
+    trace_mark_text(&position, tailing->shown, text);
+    fputs(text, tailing->view.out);
+    tailing->marked = position.event;
+    tailing->marked_at = now;
+    tailing->told_since = false;
+    tailing->shown = 0;
+}
+
+/* Takes one look, then prints what it has gathered. */
+static void look(struct tailing *tailing, int64_t now)
+{
+    struct trace_view *view = &tailing->view;
+    enum mp_error error = MP_OK;
+    view->out = open_memstream(&tailing->text, &tailing->size);
+    if (!view->out) {
+        tailing->error = fault_memory(&tailing->fault);
+        return;
+    }
+    tailing->cut = false;
+    tailing->error = trace_tail_look(&tailing->tail, clock_moment(), on_event, tailing, &tailing->fault);
+    if (tailing->cut && tailing->error == MP_ERR_AGAIN) {
+        tailing->error = MP_OK;
+        tailing->tail.more = true;
+    }
+    tell_gap(tailing);
+    if (!tailing->error)
+        mark(tailing, now);
+    if (fclose(view->out) != 0)
+        error = fault_memory(&tailing->fault);
+    else
+        error = output_write(STDOUT_FILENO, tailing->text, tailing->size, &tailing->fault);
+    view->out = stdout;
+    free(tailing->text);
+    tailing->text = NULL;
+    tailing->error = error ? error : tailing->error;
 }
 
 static bool step(void *context, int64_t now, int64_t *due)
@@ -100,6 +157,10 @@ static bool step(void *context, int64_t now, int64_t *due)
     struct tailing *tailing = context;
     if (tailing->loop.interrupted)
         return false;
+    if (output_has_gone(STDOUT_FILENO)) {
+        tailing->error = MP_ERR_CLOSED;
+        return false;
+    }
     bool stands = source_watch_stands(&tailing->watch);
     int64_t next = tailing->looked + (tailing->told ? TOGETHER : stands ? SELDOM : PERIOD);
     if (tailing->looked > 0 && now < next && !tailing->tail.more) {
@@ -108,10 +169,7 @@ static bool step(void *context, int64_t now, int64_t *due)
     }
     tailing->told = false;
     tailing->looked = now;
-    tailing->error = trace_tail_look(&tailing->tail, clock_moment(), on_event, tailing, &tailing->fault);
-    tell_gap(tailing);
-    if (!tailing->error && fflush(stdout))
-        tailing->error = output_error(STDOUT_FILENO, errno, &tailing->fault);
+    look(tailing, now);
     bool over = tailing->select.until != INT64_MAX && trace_log_now(tailing->view.log) >= tailing->select.until;
     if (tailing->error || (over && !tailing->tail.more))
         return false;
@@ -150,7 +208,12 @@ static enum mp_error follow(struct tailing *tailing)
 {
     const struct trace_settings *settings = tailing->view.settings;
     uint64_t after = trace_log_last(tailing->view.log);
-    if (settings->since)
+    struct trace_position position;
+    if (settings->after && trace_position_of(settings->after, &position, &tailing->fault))
+        return tailing->fault.code;
+    if (settings->after)
+        after = position.event < after ? position.event : after;
+    else if (settings->since)
         after = tailing->select.first_id > 0 ? tailing->select.first_id - 1 : 0;
     trace_tail_open(&tailing->tail, tailing->view.log, &tailing->select, after);
     enum mp_error error = loop_open(&tailing->loop, &tailing->fault);
@@ -161,8 +224,10 @@ static enum mp_error follow(struct tailing *tailing)
 
 int trace_tail(const struct trace_settings *settings, const struct options *options)
 {
-    struct tailing tailing = {
-        .log = -1, .watch = {.descriptor = -1}, .left = settings->count ? settings->count : UINT64_MAX};
+    struct tailing tailing = {.log = -1,
+                              .watch = {.descriptor = -1},
+                              .marked = UINT64_MAX,
+                              .left = settings->count ? settings->count : UINT64_MAX};
     (void)options;
     int code = trace_view_open(&tailing.view, settings);
     if (!code)

@@ -3,7 +3,6 @@
 #include "cli/admin_ask.h"
 #include "cli/exit.h"
 #include "cli/output.h"
-#include "transport/address.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,88 +10,14 @@
 #include <time.h>
 #include <unistd.h>
 
-static bool is_url(const char *relay)
-{
-    return relay && strstr(relay, "://");
-}
-
-/* Whether the relay that -r means answers now. */
-static bool is_running(const struct trace_settings *settings)
-{
-    struct address address;
-    if (is_url(settings->relay))
-        return true; /* whoever is asked for by an address is asked */
-    return !address_of_relay(settings->relay, &address, NULL) && address_probe(address.path) == ADDRESS_ANSWERS;
-}
-
-static int ask(const struct trace_settings *settings, const char *verb, json_t **answer)
-{
-    const struct admin_settings asking = {.relay = settings->relay, .wait = settings->wait};
-    return admin_ask_soon(&asking, json_pack("{s:s}", "verb", verb), answer);
-}
-
 json_t *trace_view_ask(const struct trace_view *view, const char *verb)
 {
-    json_t *answer = NULL;
-    if (!view->status || ask(view->settings, verb, &answer))
-        return NULL;
-    return answer;
+    return trace_home_ask(view->settings->home, view->settings, verb);
 }
 
-/*
- * A relay that was asked over the network may be another machine's, whose path means another store here, or none: its
- * process is the one that has the store.
- */
-static int check_machine(const struct trace_view *view)
-{
-    const char *relay = view->settings->relay;
-    if (!is_url(relay) || strncmp(relay, "ipc:", 4) == 0 ||
-        (uint64_t)store_holder(view->path) == admin_number(view->status, "pid"))
-        return EXIT_DONE;
-    tell("the store of that relay, %s, is not on this machine: run mtrace there", view->path);
-    return EXIT_NO_INPUT;
-}
-
-/* The path of the store: --store, or what the relay says that runs, or what follows from its name. */
-static int find_store(struct trace_view *view)
-{
-    const struct trace_settings *settings = view->settings;
-    struct fault fault = {0};
-    int size;
-    if (settings->store) {
-        size = snprintf(view->path, sizeof view->path, "%s", settings->store);
-    } else if (is_running(settings)) {
-        int code = ask(settings, "status", &view->status);
-        if (code)
-            return code;
-        size = snprintf(view->path, sizeof view->path, "%s", admin_string(view->status, "store"));
-    } else if (address_store_path(settings->relay, view->path, sizeof view->path, &fault)) {
-        return tell_fault(&fault);
-    } else if (access(view->path, F_OK) != 0) {
-        struct address address;
-        fault_set(&fault, MP_ERR_NO_RELAY, "no relay runs, and there is no store %s", view->path);
-        return address_of_relay(settings->relay, &address, NULL) ? tell_fault(&fault)
-                                                                 : tell_no_relay(settings->relay, NULL, &fault);
-    } else {
-        tell("relay %s does not run: this is what its store has",
-             settings->relay && *settings->relay ? settings->relay : "default");
-        return EXIT_DONE;
-    }
-    if (size > 0 && (size_t)size < sizeof view->path)
-        return view->status ? check_machine(view) : EXIT_DONE;
-    tell("the path of the store is too long, or the relay does not say it: give it with --store");
-    return EXIT_USAGE;
-}
-
-/* A store that cannot be read is no input; what the relay has elsewhere is on its machine. */
 int trace_view_unreadable(const struct trace_view *view, const struct fault *fault)
 {
-    if (is_url(view->settings->relay) && !view->settings->store && fault->code == MP_ERR_NOT_FOUND) {
-        tell("the store of that relay, %s, is not on this machine: run mtrace there", view->path);
-        return EXIT_NO_INPUT;
-    }
-    tell("%s", fault_text(fault));
-    return fault->code == MP_ERR_IO ? EXIT_IO : fault->code == MP_ERR_DENIED ? EXIT_DENIED : EXIT_NO_INPUT;
+    return trace_home_unreadable(view->settings->home, fault);
 }
 
 int trace_view_find(struct trace_view *view, const struct trace_settings *settings)
@@ -101,8 +26,12 @@ int trace_view_find(struct trace_view *view, const struct trace_settings *settin
                                 .terminal = output_is_terminal(STDOUT_FILENO),
                                 .colour = output_colour(STDOUT_FILENO),
                                 .columns = output_columns(STDOUT_FILENO),
-                                .now = clock_wall()};
-    return find_store(view);
+                                .now = clock_wall(),
+                                .out = stdout};
+    int code = trace_home_find(settings->home, settings);
+    view->path = settings->home->path;
+    view->status = settings->home->status;
+    return code;
 }
 
 int trace_view_open(struct trace_view *view, const struct trace_settings *settings)
@@ -118,9 +47,7 @@ int trace_view_open(struct trace_view *view, const struct trace_settings *settin
 void trace_view_close(struct trace_view *view)
 {
     trace_log_close(view->log);
-    json_decref(view->status);
     view->log = NULL;
-    view->status = NULL;
 }
 
 int trace_view_select(const struct trace_view *view, struct trace_select *select)

@@ -4,33 +4,32 @@
 #ifndef CLI_TRACE_VIEW_H
 #define CLI_TRACE_VIEW_H
 
-#include "cli/trace.h"
+#include "cli/trace_home.h"
 #include "trace/log.h"
 #include "trace/select.h"
 
-#include <jansson.h>
-
-enum { TRACE_PATH_BYTES = 4096 };
+#include <stdio.h>
 
 struct trace_view {
     const struct trace_settings *settings;
     struct trace_log *log;
-    char path[TRACE_PATH_BYTES]; /* of the store */
-    json_t *status; /* what the relay says of itself, as `mrelay status --json`; NULL: none runs, or --store */
-    bool terminal;  /* stdout is one: what messages contain is escaped in any case */
+    const char *path;     /* of the store */
+    const json_t *status; /* of the place */
+    bool terminal;        /* stdout is one: what messages contain is escaped in any case */
     bool colour;
     unsigned columns; /* of the terminal; 80 when it is not known */
     int64_t now;      /* wall time */
+    FILE *out;        /* where events are printed: stdout, unless the verb gathers them first */
 };
 
 /*
- * Opens the log of the store that is meant: --store, or what the relay says that runs, or, with a line on stderr, what
- * follows from its name. Returns 0, or the exit code when that cannot be, and has told why. Close it in either case.
+ * Opens the log of the store that is meant (settings->home). Returns 0, or the exit code when that cannot be, and has told
+ * why, or TRACE_ELSEWHERE: a verb returns any of these. Close it in either case.
  */
 int trace_view_open(struct trace_view *view, const struct trace_settings *settings);
 void trace_view_close(struct trace_view *view);
 
-/* Finds the store alone, for those who open it by themselves; and tells why it cannot be read: the exit code. */
+/* Finds the store alone, for those who open it by themselves; and what follows when it cannot be opened. */
 int trace_view_find(struct trace_view *view, const struct trace_settings *settings);
 int trace_view_unreadable(const struct trace_view *view, const struct fault *fault);
 

@@ -26,22 +26,48 @@ static enum mp_error system_error(const char *path, const char *doing, struct fa
     return fault_system(fault, error, number, "%s %s", doing, path);
 }
 
-enum mp_error trace_position_read(const char *path, struct trace_position *position, struct fault *fault)
+static bool take_position(json_t *said, struct trace_position *position)
 {
     json_int_t event = -1, from = 0, offset = 0;
+    bool known = json_object_get(said, "offset");
+    bool sound = said && json_unpack(said, "{s:I,s?I,s?I}", "event", &event, "from", &from, "offset", &offset) == 0 &&
+                 event >= 0 && from >= 0;
+    if (sound)
+        *position =
+            (struct trace_position){.event = (uint64_t)event, .from = (uint64_t)from, .offset = offset, .known = known};
+    return sound;
+}
+
+enum mp_error trace_position_read(const char *path, struct trace_position *position, struct fault *fault)
+{
     json_error_t why;
     *position = (struct trace_position){0};
     if (access(path, R_OK) != 0)
         return system_error(path, "cannot read", fault);
     json_t *said = json_load_file(path, 0, &why);
-    bool sound = said && json_unpack(said, "{s:I,s:I,s:I}", "event", &event, "from", &from, "offset", &offset) == 0 &&
-                 event >= 0 && from >= 0;
+    bool sound = take_position(said, position) && position->known;
     json_decref(said);
     if (!sound)
         return fault_set(fault, MP_ERR_INVALID, "%s: no position of an export: name another file, or remove it", path);
-    *position =
-        (struct trace_position){.event = (uint64_t)event, .from = (uint64_t)from, .offset = offset, .known = true};
     return MP_OK;
+}
+
+enum mp_error trace_position_of(const char *text, struct trace_position *position, struct fault *fault)
+{
+    json_t *said = json_loads(text, 0, NULL);
+    bool sound = take_position(said, position);
+    json_decref(said);
+    return sound ? MP_OK : fault_set(fault, MP_ERR_INVALID, "no mark: it begins with {\"event\":");
+}
+
+void trace_position_text(const struct trace_position *position, char text[TRACE_POSITION_TEXT])
+{
+    int used = snprintf(text, TRACE_POSITION_TEXT, "{\"event\":%llu", (unsigned long long)position->event);
+    if (position->known)
+        snprintf(text + used, TRACE_POSITION_TEXT - (size_t)used, ",\"from\":%llu,\"offset\":%lld}",
+                 (unsigned long long)position->from, (long long)position->offset);
+    else
+        snprintf(text + used, TRACE_POSITION_TEXT - (size_t)used, "}");
 }
 
 enum mp_error trace_position_write(const char *path, const struct trace_position *position, struct fault *fault)
@@ -54,9 +80,9 @@ enum mp_error trace_position_write(const char *path, const struct trace_position
     memcpy(made + size, ".new", sizeof ".new");
     FILE *file = fopen(made, "w");
     enum mp_error error = MP_OK;
-    bool written =
-        file && fprintf(file, "{\"event\":%llu,\"from\":%llu,\"offset\":%lld}\n", (unsigned long long)position->event,
-                        (unsigned long long)position->from, (long long)position->offset) > 0;
+    char text[TRACE_POSITION_TEXT];
+    trace_position_text(position, text);
+    bool written = file && fprintf(file, "%s\n", text) > 0;
     if (file && fclose(file) != 0)
         written = false;
     if (!written || rename(made, path) != 0)

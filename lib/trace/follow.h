@@ -31,6 +31,14 @@ struct trace_position {
 enum mp_error trace_position_read(const char *path, struct trace_position *position, struct fault *fault);
 enum mp_error trace_position_write(const char *path, const struct trace_position *position, struct fault *fault);
 
+/*
+ * The same as a text, without a newline; of a text only the event has to be there: MP_ERR_INVALID. Also where a tail goes
+ * on, of which the event is all.
+ */
+enum { TRACE_POSITION_TEXT = 120 };
+void trace_position_text(const struct trace_position *position, char text[TRACE_POSITION_TEXT]);
+enum mp_error trace_position_of(const char *text, struct trace_position *position, struct fault *fault);
+
 struct trace_follow_settings {
     struct trace_log *log;
     const struct trace_select *select; /* NULL: all */

@@ -43,6 +43,7 @@ bats_tests += %D%/mtrace_stats.bats
 bats_tests += %D%/mtrace_tail.bats
 bats_tests += %D%/mtrace_audit.bats
 bats_tests += %D%/mtrace_bad.bats
+bats_tests += %D%/mtrace_remote.bats
 bats_tests += %D%/options.bats
 bats_tests += %D%/power.bats
 bats_tests += %D%/runner.bats

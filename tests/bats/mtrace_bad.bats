@@ -102,10 +102,13 @@ refused() {
     assert_output --partial 'orders@0'
     run mtrace audit -r "$url"
     assert_success
-    echo 1 >s/msgpipe/default.db.lock # so it is another's
+    echo 1 >s/msgpipe/default.db.lock # so it is another's, which reads its own: here, one that is none
+    mv s/msgpipe/default.db kept.db
+    printf 'not that one' >s/msgpipe/default.db
     run mtrace show -r "$url" orders@0
     assert_failure 66
-    assert_output "mtrace: the store of that relay, $PWD/s/msgpipe/default.db, is not on this machine: run mtrace there"
+    assert_output "mtrace: $PWD/s/msgpipe/default.db: not a store: a file of something else"
+    mv kept.db s/msgpipe/default.db
 }
 
 @test "a store that may not be read is named" {
