@@ -210,10 +210,13 @@ static enum mp_error open_control(struct relay *relay, struct fault *fault)
 
 /* ---- reading for others --------------------------------------------------------------------------------------- */
 
-/* Where the relay can be asked from this machine; NULL: systemd has its sockets. */
-static const char *own_address(const struct relay *relay)
+/* Where the relay can be asked from this machine; NULL: it is not known. */
+static const char *own_address(struct relay *relay)
 {
     const char *text = NULL;
+    /* systemd's socket is most likely that of the name. */
+    if (relay->addresses_count == 0 && !address_of_relay(relay->name, &relay->addresses[0], NULL))
+        return relay->addresses[0].text;
     for (unsigned i = 0; i < relay->addresses_count; i++) {
         const struct address *address = &relay->addresses[i];
         if (address->kind == ADDRESS_IPC)

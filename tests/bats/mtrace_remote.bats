@@ -306,6 +306,25 @@ same() {
     assert_success
 }
 
+@test "what may be asked for are all the options of mtrace but those that are the client's" {
+    start_far_relay
+    local verb name known
+    for verb in show list stats graph tail audit export; do
+        mtrace "$verb" --help | grep -oE '^ +(-., )?--[a-z-]+' | grep -oE '[a-z-]{3,}$' | sed 's/^--//' >options
+        # A number is the value of none, so that nothing is started.
+        while read -r name; do
+            echo "{\"verb\":\"trace\",\"reading\":\"00112233445566778899aabbccddeeff\",\"command\":\"$verb\",\"options\":{\"$name\":1}}"
+        done <options | "$MSGPIPE_BUILD/tests/asker/asker" "$url" >answers
+        known=$(paste -d' ' options answers | grep -v 'does not know the option' | cut -d' ' -f1)
+        run grep -vxF "$known" options
+        case $verb in
+        graph) assert_output $'svg\nrelay\nstore\nwait' ;;
+        export) assert_output $'to\nposition\nfrom-event\ntimeout\nrelay\nstore\nwait' ;;
+        *) assert_output $'relay\nstore\nwait' ;;
+        esac
+    done
+}
+
 # Fetches what $id has read, piece by piece; its exit code is in $exit_code.
 read_all() {
     local number line
