@@ -69,7 +69,11 @@ const struct option_spec mrelay_options[] = {
      .low = 1,
      .high = 1000000,
      SERVING,
-     .help = "refuse connections over N (default: by the limit of open files)"},
+     .help = "refuse connections over N (default: by the limit of open files)",
+     .man =
+         "Refuse connections over\n.Ar N .\nWithout this the limit of open files decides, the hard one\n"
+         ".Pq Cm ulimit -Hn :\na connection takes one.\nWhere they are exhausted, new connections are closed at once "
+         "until others end, and the log says so."},
     {.name = "lease",
      .kind = OPTION_DURATION,
      .at = AT(serve.lease),

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -24,7 +25,8 @@ enum {
     REQUEST_SLACK = 8 * 1024 * 1024,   /* what a request may be longer than the longest body */
     SILENCE_TIMEOUT = 30 * 1000000,    /* microseconds: as long as leases live by default of which nothing is heard */
     LINGER = 1000000,                  /* microseconds for the last replies to go out */
-    LAST_REPLIES = 1024                /* that are waited for */
+    LAST_REPLIES = 1024,               /* that are waited for */
+    DESCRIPTORS_MAX = 1 << 20          /* as many connections as the server can count */
 };
 
 struct relay {
@@ -485,6 +487,17 @@ static void log_start(const struct relay *relay)
     log_end(&line);
 }
 
+/* What is given by default, 1,024 mostly, is for programs that use select(2). A relay starts none. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur =
+        limit.rlim_max == RLIM_INFINITY || limit.rlim_max > DESCRIPTORS_MAX ? DESCRIPTORS_MAX : limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 enum mp_error relay_serve(const struct relay_settings *settings, struct fault *fault)
 {
     struct relay relay = {.settings = settings};
@@ -492,6 +505,7 @@ enum mp_error relay_serve(const struct relay_settings *settings, struct fault *f
     if (!fault)
         fault = &own;
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptors();
     relay.base = event_base_new();
     enum mp_error error = relay.base ? set_name(&relay, fault) : fault_memory(fault);
     if (error || (error = open_events(&relay, fault)) || (error = open_control(&relay, fault)) ||

@@ -363,3 +363,11 @@ END
     run head -1 "$XDG_STATE_HOME/msgpipe/default.log"
     assert_output --regexp '^\{.*"event":"serving".*\}$'
 }
+
+@test "a relay takes as many descriptors as it may have, whatever others are given by default" {
+    [ -r /proc/self/limits ] || skip 'this system does not say what limits a process has'
+    start relay.log bash -c 'ulimit -Sn 100 && exec mrelay'
+    mrelay status --wait 30s >/dev/null
+    run awk '/Max open files/ {print ($4 == $5 && $4 > 100) || $5 == 100 ? "all" : $4 " of " $5}' "/proc/$started_pid/limits"
+    assert_output all
+}
