@@ -31,6 +31,7 @@
 
 enum {
     SCRATCH = 16 * 1024,
+    MUCH = 32 * 1024,              /* a request over this size is not sent again lightly */
     KEPT_MEMORY = 2 * 1024 * 1024, /* a request's memory up to this size is used for the next one */
     /* The largest frame is that of the largest message, and a reply can hold one and a little more. */
     REPLY_MAXIMUM = 64 * 1024 * 1024 + 1024 * 1024
@@ -318,17 +319,19 @@ static void look_at_host(struct lane *lane, int64_t now)
 }
 
 /*
- * The other line is greeted: it is the lane's. Where every line falls silent before a reply has come the next one has
- * to wait longer, so that a request that takes long on a bad link does come to its end.
+ * The other line is greeted: it is the lane's. Where much is under way, and every line falls silent before the reply has
+ * come, the next one has to wait longer: so what takes long on a bad link does come to its end.
  */
 static bool change_lines(struct lane *lane)
 {
+    if (lane->request_size > MUCH || lane->incoming != NULL) {
+        lane->doubt = lane->doubt * 2 < DOUBT_MAXIMUM ? lane->doubt * 2 : DOUBT_MAXIMUM;
+    }
     channel_line_end(&lane->line);
     forget_progress(lane);
     if (!channel_line_take(&lane->line, &lane->other)) {
         return false;
     }
-    lane->doubt = lane->doubt * 2 < DOUBT_MAXIMUM ? lane->doubt * 2 : DOUBT_MAXIMUM;
     listen_for_host(lane);
     return write_request(lane);
 }
