@@ -69,3 +69,19 @@ torture_stand = %D%/stand.c %D%/stand.h
 	%D%/cuts_play.c \
 	$(torture_stand)
 %C%_cuts_LDADD = $(CLIENT_LIBS)
+
+# What happens to links; the programs of kills are at work meanwhile.
+check_PROGRAMS += %D%/network
+torture_crew = %D%/crew.c %D%/crew.h %D%/history.c %D%/history.h $(torture_stand)
+%C%_network_SOURCES = %D%/network.c $(torture_crew)
+%C%_network_LDADD = $(MESSAGE_LIBS)
+
+# What clocks do.
+check_PROGRAMS += %D%/clocks
+%C%_clocks_SOURCES = %D%/clocks.c $(torture_crew)
+%C%_clocks_LDADD = $(MESSAGE_LIBS)
+
+# What it bears.
+check_PROGRAMS += %D%/load
+%C%_load_SOURCES = %D%/load.c %D%/load.h %D%/load_crowd.c $(torture_stand)
+%C%_load_LDADD = $(CLIENT_LIBS)

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -84,6 +84,9 @@ static void on_signal(int number)
 {
     if (standing->relay > 0)
         kill(standing->relay, SIGKILL);
+    for (unsigned i = 0; i < standing->started_count; i++)
+        if (waitpid(standing->started[i], NULL, WNOHANG) == 0)
+            kill(standing->started[i], SIGKILL);
     _exit(128 + number);
 }
 
@@ -123,8 +126,17 @@ static void remove_folder(const struct stand *stand)
         printf("%s: %s stays\n", stand->name, stand->folder);
 }
 
-static void drop_relay(struct stand *stand)
+/* Who has ended is waited for no more: only what was not is still this program's child, and has its number. */
+static void drop_all(struct stand *stand)
 {
+    for (unsigned i = 0; i < stand->started_count; i++)
+        if (waitpid(stand->started[i], NULL, WNOHANG) == 0) {
+            kill(stand->started[i], SIGCONT);
+            kill(stand->started[i], SIGKILL);
+            waitpid(stand->started[i], NULL, 0);
+        }
+    stand->started_count = 0;
+
     if (stand->relay > 0) {
         kill(stand->relay, SIGKILL);
         waitpid(stand->relay, NULL, 0);
@@ -134,7 +146,7 @@ static void drop_relay(struct stand *stand)
 
 int stand_close(struct stand *stand, const char *tried, const char *found)
 {
-    drop_relay(stand);
+    drop_all(stand);
     if (stand->found > 0)
         printf("%s: again: %s --%s --seed %" PRIu64 "\n", stand->name, stand->name, stand->longer ? "long" : "short",
                stand->seed);
@@ -166,14 +178,14 @@ _Noreturn void stand_give_up(struct stand *stand, const char *format, ...)
     vprintf(format, arguments);
     va_end(arguments);
     printf("; seed %" PRIu64 "; what is there to see is in %s\n", stand->seed, stand->folder);
-    drop_relay(stand);
+    drop_all(stand);
     exit(1);
 }
 
 _Noreturn void stand_skip(struct stand *stand, const char *format, ...)
 {
     va_list arguments;
-    drop_relay(stand);
+    drop_all(stand);
     remove_folder(stand);
     printf("%s: ", stand->name);
     va_start(arguments, format);
@@ -185,24 +197,43 @@ _Noreturn void stand_skip(struct stand *stand, const char *format, ...)
 
 /* ---- tools ----------------------------------------------------------------------------------------------------- */
 
-static pid_t start(struct stand *stand, const char *const words[], const char *output, const char *errors)
+static pid_t start(struct stand *stand, const char *path, const char *const words[], const char *output,
+                   const char *errors)
 {
-    char path[STAND_PATH + 32], files[2][STAND_PATH];
+    char files[2][STAND_PATH];
     char *argv[WORDS_MAX] = {NULL};
     pid_t pid;
     for (int i = 0; words[i] && i < WORDS_MAX - 1; i++)
         argv[i] = (char *)(uintptr_t)words[i];
-    snprintf(path, sizeof path, "%s%s%s", stand->tools, stand->tools[0] ? "/" : "", words[0]);
     snprintf(files[0], sizeof files[0], "%s/%s", stand->folder, output);
     snprintf(files[1], sizeof files[1], "%s/%s", stand->folder, errors);
     const struct spawn_place places[] = {{0, -1, "/dev/null", O_RDONLY},
-                                         {1, -1, files[0], O_WRONLY | O_CREAT | O_TRUNC},
+                                         {1, -1, files[0], O_WRONLY | O_CREAT | O_APPEND},
                                          {2, -1, files[1], O_WRONLY | O_CREAT | O_APPEND}};
     const struct spawn_settings settings = {
         .argv = argv, .program = path, .signals = spawn_default_signals, .places = places, .places_count = 3};
     int number = spawn_start(&settings, &pid);
     if (number != 0)
         stand_give_up(stand, "%s: %s", path, strerror(number));
+    return pid;
+}
+
+/* The same for one of our tools, with an output of its own. */
+static pid_t start_tool(struct stand *stand, const char *const words[], const char *output, const char *errors)
+{
+    char path[STAND_PATH + 32], file[STAND_PATH];
+    snprintf(path, sizeof path, "%s%s%s", stand->tools, stand->tools[0] ? "/" : "", words[0]);
+    snprintf(file, sizeof file, "%s/%s", stand->folder, output);
+    unlink(file);
+    return start(stand, path, words, output, errors);
+}
+
+pid_t stand_start(struct stand *stand, const char *const words[], const char *output)
+{
+    if (stand->started_count == STAND_STARTED)
+        stand_give_up(stand, "too many programs");
+    pid_t pid = start(stand, words[0], words, output, output);
+    stand->started[stand->started_count++] = pid;
     return pid;
 }
 
@@ -216,24 +247,35 @@ static int wait_for(pid_t pid)
 
 int stand_run(struct stand *stand, const char *const words[], const char *output)
 {
-    return wait_for(start(stand, words, output, "errors"));
+    return wait_for(start_tool(stand, words, output, "errors"));
+}
+
+int stand_shell(struct stand *stand, const char *format, ...)
+{
+    char command[2 * STAND_PATH];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
+    if (size < 0 || size >= (int)sizeof command)
+        stand_give_up(stand, "a command is too long");
+    const char *const words[] = {"sh", "-c", command, NULL};
+    return wait_for(start(stand, "sh", words, "commands", "commands"));
 }
 
 void stand_start_relay(struct stand *stand, const char *const options[], unsigned limit)
 {
-    const char *words[WORDS_MAX] = {"mrelay", "-r", stand->relay_name};
+    char shell[64], path[STAND_PATH + 32];
+    const char *words[WORDS_MAX] = {"sh", "-c", shell, path, "-r", stand->relay_name};
     const char *const asked[] = {"mrelay", "status", "-r", stand->relay_name, "--wait", "30s", NULL};
-    struct rlimit before, wanted;
-    for (int i = 0; options && options[i] && i + 4 < WORDS_MAX; i++)
-        words[i + 3] = options[i];
-    getrlimit(RLIMIT_NOFILE, &before);
-    wanted = before;
-    if (limit > 0) {
-        wanted.rlim_cur = limit;
-        setrlimit(RLIMIT_NOFILE, &wanted); /* the relay gets it; this program has its own again below */
-    }
-    stand->relay = start(stand, words, "relay", "log");
-    setrlimit(RLIMIT_NOFILE, &before);
+    char limits[32] = "";
+    for (int i = 0; options && options[i] && i + 7 < WORDS_MAX; i++)
+        words[i + 6] = options[i];
+    if (limit > 0)
+        snprintf(limits, sizeof limits, "ulimit -n %u; ", limit);
+    snprintf(shell, sizeof shell, "%sexec \"$0\" \"$@\"", limits);
+    snprintf(path, sizeof path, "%s%smrelay", stand->tools, stand->tools[0] ? "/" : "");
+    stand->relay = start(stand, "sh", words, "log", "log");
     if (stand_run(stand, asked, "status") != 0)
         stand_give_up(stand, "the relay does not serve");
 }
@@ -247,16 +289,20 @@ void stand_end_relay(struct stand *stand)
         stand_find(stand, "the relay ended with %d when it was told to", code);
 }
 
+static json_t *ask_status(struct stand *stand)
+{
+    const char *const words[] = {"mrelay", "status", "-r", stand->relay_name, "--json", "--wait", "30s", NULL};
+    char path[STAND_PATH];
+    snprintf(path, sizeof path, "%s/status.json", stand->folder);
+    if (stand_run(stand, words, "status.json") != 0)
+        stand_give_up(stand, "the relay does not answer");
+    return json_load_file(path, 0, NULL);
+}
+
 void stand_addresses(struct stand *stand, char ipc[STAND_PATH], char tcp[STAND_PATH])
 {
-    const char *const words[] = {"mrelay", "status", "-r", stand->relay_name, "--json", NULL};
-    char path[STAND_PATH];
+    json_t *status = ask_status(stand), *url;
     size_t i;
-    json_t *url;
-    snprintf(path, sizeof path, "%s/addresses", stand->folder);
-    if (stand_run(stand, words, "addresses") != 0)
-        stand_give_up(stand, "the relay does not answer");
-    json_t *status = json_load_file(path, 0, NULL);
     ipc[0] = tcp[0] = '\0';
     json_array_foreach(json_object_get(status, "listen"), i, url)
     {
@@ -266,6 +312,14 @@ void stand_addresses(struct stand *stand, char ipc[STAND_PATH], char tcp[STAND_P
             snprintf(place, STAND_PATH, "%s", text);
     }
     json_decref(status);
+}
+
+uint64_t stand_status(struct stand *stand, const char *name)
+{
+    json_t *status = ask_status(stand);
+    json_int_t number = json_integer_value(json_object_get(status, name));
+    json_decref(status);
+    return number > 0 ? (uint64_t)number : 0;
 }
 
 /* ---- processes ------------------------------------------------------------------------------------------------- */
@@ -282,6 +336,26 @@ uint64_t stand_resident(pid_t pid)
         pages = 0;
     fclose(file);
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t stand_most_resident(pid_t pid)
+{
+    char path[64], line[256];
+    unsigned long kib = 0;
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %lu", &kib) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return kib * UINT64_C(1024);
+}
+
+uint64_t stand_size(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 ? (uint64_t)status.st_size : 0;
 }
 
 int64_t stand_processor(pid_t pid)

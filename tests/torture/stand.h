@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { STAND_PATH = 512 };
+enum { STAND_PATH = 512, STAND_STARTED = 64 };
 
 struct stand {
     const char *name;
@@ -26,6 +26,8 @@ struct stand {
     char tools[STAND_PATH];
     char relay_name[32];
     pid_t relay; /* 0: none runs */
+    pid_t started[STAND_STARTED];
+    unsigned started_count;
 };
 
 /* Takes the options, makes the folder and the seed. Ends the program where it cannot (64, 71). NAME stays the caller's. */
@@ -60,11 +62,27 @@ void stand_end_relay(struct stand *stand);
 /* Runs a tool, WORDS[0] by its name, to its end; output goes to the file OUTPUT in the folder. Its exit code. */
 int stand_run(struct stand *stand, const char *const words[], const char *output);
 
+/*
+ * Starts a program, WORDS[0] with its path or by its name in $PATH; its output, and errors, are appended to the file
+ * OUTPUT in the folder. It is ended with the trial. Its process id.
+ */
+pid_t stand_start(struct stand *stand, const char *const words[], const char *output);
+
+/* Runs a shell's COMMAND (a format); its exit code. */
+int stand_shell(struct stand *stand, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Where the relay listens: its Unix socket, and its first TCP address, as URLs. */
 void stand_addresses(struct stand *stand, char ipc[STAND_PATH], char tcp[STAND_PATH]);
 
-/* Of a process: resident bytes now; processor microseconds so far. 0: it is not known. */
+/* A number of what `mrelay status --json` says. */
+uint64_t stand_status(struct stand *stand, const char *name);
+
+/* Bytes of the file at PATH; 0: there is none. */
+uint64_t stand_size(const char *path);
+
+/* Of a process: resident bytes now, and at most so far; processor microseconds so far. 0: it is not known. */
 uint64_t stand_resident(pid_t pid);
+uint64_t stand_most_resident(pid_t pid);
 int64_t stand_processor(pid_t pid);
 
 #endif
