@@ -28,7 +28,8 @@ struct trace_log {
     struct store *store;
     bool borrowed; /* the store is the caller's */
     struct moment now;
-    int64_t offset; /* relay time is wall time plus it */
+    int64_t offset;    /* relay time is wall time plus it, to the millisecond */
+    int64_t relay_now; /* `now` in relay time */
     struct trace_topic *topics;
     size_t topics_count;
     struct trace_group *groups;
@@ -253,6 +254,12 @@ static enum mp_error find_ends(struct trace_log *log, struct fault *fault)
     return MP_OK;
 }
 
+/* The two clocks are read one after the other: without this the same event had another microsecond each time. */
+static int64_t in_milliseconds(int64_t time)
+{
+    return (time + (time < 0 ? -500 : 500)) / 1000 * 1000;
+}
+
 /* As local_time_load() does at a start: another boot of the machine had the wall clock's time. */
 static enum mp_error find_offset(struct trace_log *log, struct fault *fault)
 {
@@ -263,7 +270,8 @@ static enum mp_error find_offset(struct trace_log *log, struct fault *fault)
     if (error && error != MP_ERR_NOT_FOUND)
         return error;
     bool same = !error && boot != 0 && (uint64_t)boot == log->now.boot;
-    log->offset = same ? log->now.monotonic + offset - log->now.wall : 0;
+    log->relay_now = same ? log->now.monotonic + offset : log->now.wall;
+    log->offset = in_milliseconds(log->relay_now - log->now.wall);
     return MP_OK;
 }
 
@@ -365,7 +373,7 @@ int64_t trace_log_time(const struct trace_log *log, int64_t wall)
 
 int64_t trace_log_now(const struct trace_log *log)
 {
-    return log->now.wall + log->offset;
+    return log->relay_now;
 }
 
 uint64_t trace_log_first(const struct trace_log *log)
