@@ -218,6 +218,22 @@ static int64_t extension_period(const struct client *client)
     return third < SIGN_OF_LIFE ? third : SIGN_OF_LIFE;
 }
 
+bool client_leases_hold(const struct client *client)
+{
+    return client->held == 0 || client->now < client->control.leased_until;
+}
+
+/*
+ * They may have come at any time since this was called before: the program may have been stopped since. Beside older
+ * leases, as long as those hold, what has come is not told apart from them.
+ */
+void client_leased(struct client *client)
+{
+    if (client->held == 0 || !client_leases_hold(client)) {
+        client->control.leased_until = client->before + (int64_t)lease_time(client) * 1000;
+    }
+}
+
 void client_held(struct client *client)
 {
     int64_t period = extension_period(client);
@@ -285,6 +301,8 @@ static void control_pump(struct client *client)
     }
     if (error != MP_OK) {
         client_pause(client, CHANNEL_CONTROL);
+    } else if (type == PROTOCOL_EXTEND) {
+        control->extend_sent = client->now;
     }
     buffer_free(&body);
 }
@@ -332,6 +350,9 @@ static void control_answered(struct client *client, const struct protocol_reply 
         /* Refused for another reason: the next third of the lease will see it tried again. */
         control->extend = false;
         client->in_vain = 0;
+        if (reply->status == MP_OK && client_leases_hold(client)) {
+            control->leased_until = control->extend_sent + (int64_t)lease_time(client) * 1000;
+        }
     } else {
         client->in_vain = 0;
         asked(client, reply, &fault);
@@ -449,6 +470,7 @@ static void pump(struct client *client)
 
 void client_process(struct client *client, int64_t now)
 {
+    client->before = client->now;
     client->now = now;
     stamp(client);
     struct channel_reply *message;
@@ -525,7 +547,7 @@ enum mp_error client_open(struct channel *channel, const struct client_settings 
     snprintf(client->name, sizeof client->name, "%s", settings->name != NULL ? settings->name : "");
     client->settings.name = client->name;
     client->channel = channel;
-    client->now = now;
+    client->now = client->before = now;
     client->control.extend_at = CLOCK_NEVER;
     client->control.hello = true;
     client->publication.number = client->settlements.number = client->fetch.number = 1;

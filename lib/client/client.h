@@ -202,6 +202,13 @@ uint64_t client_delivery(const struct client *client, uint64_t lease);
 void client_abandon(struct client *client, uint64_t lease, uint32_t messages);
 
 /*
+ * Whether all leases hold for sure: false when none was given or extended for as long as one takes, because this program,
+ * the link or the relay stood still. What has not been begun is to be released then: others may have it. Whoever asks
+ * this fetches with a wait below the time of a lease, since what comes after a longer one looks like that, too.
+ */
+bool client_leases_hold(const struct client *client);
+
+/*
  * Says good-bye, after the settlements that wait and the publication under way: everything leased and not settled is
  * released at once. Done when client_has_left(). MP_ERR_CLOSED.
  */

@@ -293,6 +293,7 @@ static void fetched(struct client *client, const struct protocol_reply *reply, s
     }
     if (grouped && answer.chunks > 0) {
         lease = fetch->lease_base + fetch->number++;
+        client_leased(client);
         client->held += messages;
         client_held(client);
     }

@@ -123,6 +123,8 @@ struct client_control {
     bool asking;
     struct buffer ask;
     int64_t extend_at;
+    int64_t extend_sent;  /* the extension that was sent last */
+    int64_t leased_until; /* what is held is leased at least until then */
 };
 
 struct client {
@@ -130,6 +132,7 @@ struct client {
     struct client_settings settings;
     char name[CLIENT_NAME_MAX + 1];
     int64_t now;
+    int64_t before;   /* `now` of the call before */
     bool broken;      /* failed() was called */
     bool greeted;     /* WELCOME is of a session that the relay knows */
     uint64_t proofs;  /* answers that only a relay gives that knows the session */
@@ -178,6 +181,8 @@ void client_fail(struct client *client, enum mp_error error, const char *format,
  */
 void client_session_lost(struct client *client, enum channel_lane lane);
 
+/* Leases have come, of messages that are not in `held` yet. */
+void client_leased(struct client *client);
 /* HELD has changed: begins or ends the extending of leases. */
 void client_held(struct client *client);
 /* MESSAGES fewer are held. */

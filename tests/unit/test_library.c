@@ -224,6 +224,57 @@ static void a_stale_message_stays_with_the_caller(void **state)
     fake_network_free(network);
 }
 
+static void what_others_may_have_by_now_is_not_handed_out(void **state)
+{
+    (void)state;
+    struct fake_network *network = new_network();
+    publish_all(network, 4);
+    network->lease = 60;
+    struct mp_client *client = open_client(network), *other = open_client(network);
+    assert_int_equal(mp_subscribe(client, "t", "g", NULL), MP_OK);
+    assert_int_equal(mp_subscribe(other, "t", "g", NULL), MP_OK);
+    struct mp_message *message = receive(client), *next;
+    assert_int_equal(value_of(message), 0);
+    for (uint32_t i = 0; i < 4; i++) { /* the first has fetched all of them, and stands still meanwhile */
+        next = receive(other);
+        assert_int_equal(value_of(next), i);
+        assert_int_equal(mp_ack(other, next), MP_OK);
+    }
+    assert_int_equal(mp_receive(client, &next, 100), MP_ERR_TIMEOUT);
+    assert_int_equal(mp_ack(client, message), MP_ERR_STALE);
+    mp_message_free(message);
+    publish(other, 4);
+    assert_int_equal(mp_flush(other, 5000), MP_OK);
+    message = receive(client);
+    assert_int_equal(value_of(message), 4);
+    assert_int_equal(mp_ack(client, message), MP_OK);
+    mp_close(client);
+    mp_close(other);
+    fake_network_free(network);
+}
+
+static void what_was_given_back_is_not_taken_for_what_is_settled(void **state)
+{
+    (void)state;
+    struct fake_network *network = new_network();
+    publish_all(network, 3);
+    network->lease = 60;
+    struct mp_client *client = open_client(network);
+    assert_int_equal(mp_subscribe(client, "t", "g", NULL), MP_OK);
+    struct mp_message *message = receive(client);
+    int64_t end = clock_monotonic() + 80000;
+    while (clock_monotonic() < end) { /* it stands still */
+    }
+    mp_message_free(message);
+    for (uint32_t i = 0; i < 3;
+         i++) { /* the relay has seen that the leases had ended, or had not: they come all the same */
+        message = receive(client);
+        assert_int_equal(mp_ack(client, message), MP_OK);
+    }
+    mp_close(client);
+    fake_network_free(network);
+}
+
 static void a_message_outlives_its_client(void **state)
 {
     (void)state;
@@ -384,6 +435,8 @@ int main(void)
         cmocka_unit_test(what_is_released_or_retried_comes_again),
         cmocka_unit_test(policies_and_reasons_go_to_the_relay),
         cmocka_unit_test(a_stale_message_stays_with_the_caller),
+        cmocka_unit_test(what_others_may_have_by_now_is_not_handed_out),
+        cmocka_unit_test(what_was_given_back_is_not_taken_for_what_is_settled),
         cmocka_unit_test(a_message_outlives_its_client),
         cmocka_unit_test(a_reader_passes_messages_on_with_their_origin),
         cmocka_unit_test(trouble_is_told_once_by_the_next_call),
