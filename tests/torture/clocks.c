@@ -11,6 +11,8 @@
  * at the end; what is with a consumer stays with it, although a day has passed by the clock; mtrace tells of no message
  * that it took longer than the trial.
  */
+#include "config.h"
+
 #include "crew.h"
 #include "history.h"
 
@@ -59,6 +61,9 @@ static void set_clock(struct clocks *clocks, unsigned which, int64_t away)
 
 static void find_library(struct clocks *clocks)
 {
+#ifdef MSGPIPE_SANITIZERS
+    stand_skip(&clocks->stand, "AddressSanitizer must be the first library, and so must libfaketime");
+#endif
     for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++)
         if (access(libraries[i], R_OK) == 0) {
             snprintf(clocks->library, sizeof clocks->library, "LD_PRELOAD=%s", libraries[i]);
