@@ -160,6 +160,25 @@ unsigned crew_count(const struct crew_member *member, const char *event)
     return count;
 }
 
+bool crew_is_at(const struct crew_member *member, const char *event)
+{
+    char tail[2 * HISTORY_LINE];
+    FILE *file = fopen(member->history, "re");
+    if (!file)
+        return false;
+    fseek(file, 0, SEEK_END);
+    long size = ftell(file);
+    fseek(file, size > (long)sizeof tail - 1 ? -(long)sizeof tail + 1 : -size, SEEK_END);
+    tail[fread(tail, 1, sizeof tail - 1, file)] = '\0';
+    fclose(file);
+    char *end = strrchr(tail, '\n');
+    if (!end)
+        return false;
+    *end = '\0';
+    const char *line = strrchr(tail, '\n');
+    return strncmp(line ? line + 1 : tail, event, strlen(event)) == 0;
+}
+
 /* ---- the end --------------------------------------------------------------------------------------------------- */
 
 static void end_members(struct crew *crew, bool producers)

@@ -48,6 +48,9 @@ int64_t crew_await(struct crew *crew, struct crew_member *member, int64_t time, 
 /* How many lines of EVENT there are in its history. */
 unsigned crew_count(const struct crew_member *member, const char *event);
 
+/* Whether the last line of its history is of EVENT. */
+bool crew_is_at(const struct crew_member *member, const char *event);
+
 /* Everything that MEMBER has is for others now, by what happens to it, an EVENT of history.h. */
 void crew_excuse(struct crew *crew, const struct crew_member *member, const char *event);
 

@@ -76,6 +76,11 @@ torture_crew = %D%/crew.c %D%/crew.h %D%/history.c %D%/history.h $(torture_stand
 %C%_network_SOURCES = %D%/network.c $(torture_crew)
 %C%_network_LDADD = $(MESSAGE_LIBS)
 
+# What stops and goes on.
+check_PROGRAMS += %D%/pauses
+%C%_pauses_SOURCES = %D%/pauses.c $(torture_crew)
+%C%_pauses_LDADD = $(MESSAGE_LIBS)
+
 # What clocks do.
 check_PROGRAMS += %D%/clocks
 %C%_clocks_SOURCES = %D%/clocks.c $(torture_crew)
