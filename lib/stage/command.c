@@ -15,7 +15,8 @@
 enum {
     READ_SIZE = 64 * 1024,      /* bytes of a read at least */
     READ_AT_ONCE = 1024 * 1024, /* bytes after which others get their turn */
-    WATCH_AFTER = 5000          /* microseconds */
+    WATCH_AFTER = 5000,         /* microseconds */
+    MEMORY_PAUSE = 100000       /* until it is tried again to read what there was no memory for */
 };
 
 /*
@@ -126,8 +127,11 @@ static void read_output(struct stage_command *command)
     size_t before = kept->size;
     while (command->output.descriptor >= 0 && kept->size < command->settings.output_limit) {
         size_t limit = command->settings.output_limit - kept->size;
-        if (buffer_reserve(kept, limit < READ_SIZE ? limit : READ_SIZE) != MP_OK)
+        if (buffer_reserve(kept, limit < READ_SIZE ? limit : READ_SIZE) != MP_OK) {
+            if (command->exited)
+                set_timer(command->timer, MEMORY_PAUSE); /* nothing else will have it read */
             break;
+        }
         size_t room = kept->capacity - kept->size;
         room = room < limit ? room : limit;
         ssize_t size = read(command->output.descriptor, kept->data + kept->size, room);
@@ -232,6 +236,10 @@ static void on_timer(evutil_socket_t descriptor, short what, void *context)
     (void)what;
     struct stage_command *command = context;
     int64_t grace = command->settings.grace ? command->settings.grace : STAGE_GRACE;
+    if (command->exited) {
+        stage_command_read(command);
+        return;
+    }
     if (command->signal) {
         send_signal(command, SIGKILL);
         return;

@@ -4,6 +4,7 @@
 #include "stage/environment.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "message/attributes.h"
 
 #include <setjmp.h>
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { PATIENCE = 20 }; /* seconds until a loop that does not end is a failure */
@@ -138,6 +140,24 @@ static int teardown(void **state)
 }
 
 /* ---- input and output ----------------------------------------------------------------------------------------- */
+
+static void what_there_is_no_memory_for_is_read_a_little_later(void **state)
+{
+    (void)state;
+    char *argv[] = {"echo", "hello", NULL};
+    struct run run = {0};
+    struct stage_command_settings settings = settings_of(&run, argv);
+    siginfo_t info;
+    start(&run, &settings);
+    assert_int_equal(waitid(P_PID, (id_t)stage_command_group(run.command), &info, WEXITED | WNOWAIT), 0);
+    memory_fail(1);
+    await(&run);
+    assert_true(memory_failed());
+    memory_fail(0);
+    assert_int_equal(run.result.code, 0);
+    assert_text(run.output, "hello\n");
+    finish(&run);
+}
 
 static void all_input_comes_out_of_cat(void **state)
 {
@@ -659,6 +679,7 @@ int main(void)
         cmocka_unit_test(the_next_message_has_nothing_of_the_last_one),
         cmocka_unit_test(a_batch_is_told_what_holds_for_all),
         cmocka_unit_test(a_command_gets_its_environment),
+        cmocka_unit_test(what_there_is_no_memory_for_is_read_a_little_later),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
