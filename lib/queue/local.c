@@ -16,7 +16,9 @@ enum mp_error local_write(struct local *local, struct fault *fault)
 {
     local->writing = true;
     enum mp_error error = store_begin(local->store, fault);
-    return error || local->clock_saved ? error : local_time_save(local, fault);
+    if (!error && !local->clock_saved)
+        error = local_time_save(local, fault);
+    return error || local->trace_saved ? error : local_trace_save(local, fault);
 }
 
 static void local_begin(struct engine *engine, struct moment now)
@@ -362,14 +364,14 @@ static enum mp_error local_commit(struct engine *engine, enum mp_error (*snapsho
     local->commits++;
     meter_commit(local->meter);
     local->writing = false;
-    local->clock_saved = true;
+    local->clock_saved = local->trace_saved = true;
     return MP_OK;
 }
 
 static enum mp_error local_rollback(struct engine *engine, struct fault *fault)
 {
     struct local *local = local_of(engine);
-    local->writing = false;
+    local->writing = local->trace_saved = false;
     meter_undo(local->meter);
     return store_rollback(local->store, fault);
 }

@@ -195,6 +195,7 @@ struct local {
     int64_t time; /* of the turn: relay time, microseconds since the epoch; never falls */
     struct relay_time clock;
     bool clock_known, clock_saved;
+    bool trace_saved; /* the store says whether publications have events */
 
     struct map topics; /* by name */
     struct map topics_by_id;

@@ -81,7 +81,7 @@ enum mp_error local_time_save(struct local *local, struct fault *fault)
         error = store_put_number(local->store, offset_name, local->clock.offset, fault);
     if (!error)
         error = store_put_number(local->store, snapshot_name, local->time, fault);
-    return error ? error : local_trace_save(local, fault);
+    return error;
 }
 
 int64_t local_time(const struct engine *engine)

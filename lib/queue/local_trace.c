@@ -9,11 +9,13 @@
 
 enum mp_error local_trace_save(struct local *local, struct fault *fault)
 {
-    int64_t said = 0, untraced = local->settings.untraced;
+    int64_t said = 0, says = 1;
     enum mp_error error = store_get_number(local->store, STORE_UNTRACED, &said, fault);
     if (error && error != MP_ERR_NOT_FOUND)
         return error;
-    return said == untraced ? MP_OK : store_put_number(local->store, STORE_UNTRACED, untraced, fault);
+    if (!local->settings.untraced)
+        says = said == 1 ? -(int64_t)local->last_event : said;
+    return said == says ? MP_OK : store_put_number(local->store, STORE_UNTRACED, says, fault);
 }
 
 enum mp_error local_trace_session(struct local *local, const struct engine_origin *origin, struct fault *fault)

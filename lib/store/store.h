@@ -64,7 +64,7 @@ enum mp_error store_commit(struct store *store, struct fault *fault);
 enum mp_error store_rollback(struct store *store, struct fault *fault);
 bool store_is_writing(const struct store *store);
 
-/* A number: 1 where not every publication has an event. */
+/* A number: 1: publications have no events now; -N: those had none that came before the event behind N; 0: all have one. */
 #define STORE_UNTRACED "untraced"
 
 /* Bytes free on the store's file system; UINT64_MAX for ":memory:". */

@@ -64,7 +64,7 @@ static void turn_step(struct walk *walk, const struct store_event *event)
         turn_end(walk->audit, turn);
         *turn = (struct turn){.time = event->time, .whole = turn->time != 0 || event->id == 1};
     }
-    if (event->id <= walk->sampled)
+    if (event->id <= walk->sampled || event->id <= walk->audit->untraced)
         turn->whole = false;
     if (event->kind == EVENT_DEAD) {
         turn->dead += event->count;
@@ -227,7 +227,7 @@ enum mp_error audit_new_events(struct audit *audit)
     turn_end(audit, &walk.turn);
     audit->report->events_first = walk.next;
     audit->report->events_last = examine_last_event(audit->examination);
-    if (!error && !audit->has_gaps)
+    if (!error && (audit->untraced == 0 || audit->untraced < audit->snapshot_event))
         error = examine_each_topic(audit->examination, each_topic, audit);
     return error;
 }

@@ -56,9 +56,9 @@ struct audit {
     uint64_t scheduled;
     uint64_t secret;
     bool has_secret;
-    bool has_gaps;   /* not every publication has an event */
-    int64_t since;   /* the time of the oldest event */
-    uint8_t *hashes; /* of a frame; NULL: none were needed yet */
+    uint64_t untraced; /* publications before the event behind this one may have none */
+    int64_t since;     /* the time of the oldest event */
+    uint8_t *hashes;   /* of a frame; NULL: none were needed yet */
 };
 
 struct audit_place {

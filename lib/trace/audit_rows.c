@@ -41,7 +41,7 @@ static enum mp_error each_number(void *context, const char *name, int64_t value)
     else if (strcmp(name, "event_bytes") == 0)
         audit->event_bytes = (uint64_t)value;
     else if (strcmp(name, STORE_UNTRACED) == 0)
-        audit->has_gaps = value != 0;
+        audit->untraced = value > 0 ? UINT64_MAX : (uint64_t)-value;
     else if (strcmp(name, EXAMINE_SECRET) == 0) {
         audit->secret = (uint64_t)value;
         audit->has_secret = true;

@@ -217,3 +217,23 @@ every() {
     assert [ "${#wrong[@]}" -gt 30 ]
     red "${wrong[@]}"
 }
+
+# A message and one that dies, with a relay of these options that is killed.
+live_and_die() {
+    start_relay --store gaps.db "$@"
+    msend -t orders -d more
+    run -65 mrecv -t orders -g work -n 1 --wait 20s -- sh -c 'exit 65'
+    msend -t orders -d more
+    mrecv -t orders -g work -n 1 --wait 20s >/dev/null
+    kill -9 "$relay_pid"
+    wait "$relay_pid" || true
+}
+
+@test "a relay that wrote nothing for traces has an audit without findings, and so has the next that does" {
+    for options in --no-trace '' --no-trace ''; do
+        # shellcheck disable=SC2086 # none is no word
+        live_and_die $options
+        run mtrace audit --store gaps.db
+        assert_success
+    done
+}
