@@ -157,3 +157,13 @@ void disk_unlink(struct disk *disk, enum disk_name name)
     disk->names[name] = DISK_NONE;
     note(disk, &(struct disk_step){.kind = DISK_UNLINK, .name = name, .inode = DISK_NONE});
 }
+
+void disk_copy(struct disk *to, const struct disk *from)
+{
+    disk_clear(to);
+    for (unsigned i = 0; i < DISK_NAMES; i++)
+        if (from->names[i] != DISK_NONE) {
+            const struct disk_inode *inode = &from->inodes[from->names[i]];
+            disk_write(to, disk_create(to, (enum disk_name)i), 0, inode->data, inode->size);
+        }
+}

@@ -116,6 +116,8 @@ void disk_begin(struct disk *disk);
 /* Forgets all files and steps, but keeps the room that they took. */
 void disk_clear(struct disk *disk);
 void disk_free(struct disk *disk);
+/* The names and files of FROM, and nothing else, instead of what TO had. */
+void disk_copy(struct disk *to, const struct disk *from);
 /* What the process had open is of no effect any more; a new one begins. */
 void disk_restart(struct disk *disk);
 

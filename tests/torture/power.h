@@ -4,6 +4,7 @@
  *     power_life.c    the store, the engine and the core; turns, kills, starts
  *     power_actor.c   sessions that publish, fetch and settle, as clients do
  *     power_facts.c   what was sent and what was acknowledged, and when
+ *     power_old.c     an older relay's store, while it is brought up
  *     power_look.c    a store that is left: whether a relay can begin with it, and keeps what was promised
  *
  * A moment is a number of the disk's steps: what was acknowledged before the power was cut is what was acknowledged
@@ -228,6 +229,14 @@ struct look {
 };
 /* True: all is as it must be. */
 bool look_at(struct look *look);
+/* What happens when power is cut while the store of an older relay is brought up; see `wrong`. */
+struct old {
+    const char *path, *left_path;
+    uint64_t images_max, images;
+    char wrong[2 * WORDS];
+};
+void old_run(struct old *old, uint64_t seed);
+
 /* The store of the running LIFE keeps what was promised to this moment. False: see `wrong`. */
 bool look_inside(struct life *life);
 
