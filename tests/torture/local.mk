@@ -5,7 +5,7 @@
 # `make check` runs the short forms (short.sh).
 #
 # A trial in C is a check program; one in Bash goes into torture_scripts.
-torture_scripts = %D%/sim %D%/torture
+torture_scripts = %D%/failing_tools %D%/sim %D%/torture
 
 torture: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS=
@@ -30,6 +30,7 @@ torture_power = \
 	%D%/power_facts.c \
 	%D%/power_life.c \
 	%D%/power_look.c
+check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer %D%/sender %D%/taker
 torture_history = %D%/fate.h %D%/history.c %D%/history.h
 
 %C%_checker_SOURCES = \
@@ -42,8 +43,6 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 %C%_checker_LDADD = $(MESSAGE_LIBS)
 %C%_consumer_SOURCES = %D%/consumer.c $(torture_history)
 %C%_consumer_LDADD = libmsgpipe.la
-%C%_failing_SOURCES = %D%/failing.c %D%/failing.h %D%/failing_memory.c $(torture_power)
-%C%_failing_LDADD = $(TRACE_LIBS)
 %C%_kills_SOURCES = \
 	%D%/kills.c \
 	%D%/kills.h \
@@ -52,8 +51,6 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 	%D%/kills_programs.c \
 	$(torture_history)
 %C%_kills_LDADD = $(JANSSON_LIBS)
-%C%_power_SOURCES = %D%/power.c $(torture_power)
-%C%_power_LDADD = $(TRACE_LIBS)
 %C%_producer_SOURCES = %D%/producer.c $(torture_history)
 %C%_producer_LDADD = libmsgpipe.la
 %C%_sender_SOURCES = %D%/sender.c $(torture_history)
@@ -90,3 +87,23 @@ check_PROGRAMS += %D%/clocks
 check_PROGRAMS += %D%/load
 %C%_load_SOURCES = %D%/load.c %D%/load.h %D%/load_crowd.c $(torture_stand)
 %C%_load_LDADD = $(CLIENT_LIBS)
+# Power cuts and failing calls, on a disk in memory (disk.h) and in one process;
+# failing_tools preloads failing_calls into real programs.
+check_PROGRAMS += %D%/failing %D%/power
+check_LTLIBRARIES = %D%/failing_calls.la
+torture_power = \
+	%D%/disk.c \
+	%D%/disk.h \
+	%D%/disk_cut.c \
+	%D%/disk_vfs.c \
+	%D%/power.h \
+	%D%/power_actor.c \
+	%D%/power_facts.c \
+	%D%/power_life.c \
+	%D%/power_look.c
+%C%_failing_SOURCES = %D%/failing.c %D%/failing.h %D%/failing_memory.c $(torture_power)
+%C%_failing_LDADD = $(TRACE_LIBS)
+%C%_failing_calls_la_SOURCES = %D%/failing_calls.c
+%C%_failing_calls_la_LDFLAGS = -module -shared -avoid-version -rpath $(libdir)
+%C%_power_SOURCES = %D%/power.c %D%/power_old.c $(torture_power)
+%C%_power_LDADD = $(TRACE_LIBS)
