@@ -152,6 +152,46 @@ same() {
     until_true none_runs
 }
 
+@test "what came in part when the relay was killed is not shown twice" {
+    start_far_relay
+    mrelay set topic x retain.age=1h
+    seq 300000 | msend -t x
+    mkfifo pipe
+    mtrace tail --since 1h --body -r "$url" >pipe &
+    started+=($!)
+    exec 8<pipe
+    read -r -u 8
+    # Its reader reads no further, so all of them stand, the one at the relay in the middle of a batch: it stays there.
+    is_standing() {
+        local before
+        before=$(awk '{ print $14 + $15 }' "/proc/$pid/stat")
+        sleep 0.2
+        [[ $(awk '{ print $14 + $15 }' "/proc/$pid/stat") == "$before" ]]
+    }
+    local pid
+    pid=$(readings)
+    [[ -r /proc/$pid/stat ]] || skip 'no /proc here'
+    until_true is_standing
+    kill -STOP "$pid"
+    # What lies between them comes out, and then nothing more.
+    cat <&8 >out 3>&- 8<&- &
+    started+=($!)
+    exec 8<&-
+    has_come() {
+        local before
+        before=$(wc -c <out)
+        sleep 0.2
+        [[ $before -gt 0 && $(wc -c <out) == "$before" ]]
+    }
+    until_true has_come
+    end "$relay_pid" KILL
+    kill -KILL "$pid"
+    start_far_relay
+    until_true grep -qx '  299999 300000' out
+    run bash -c "sed -n 's/^  \([0-9]*\) .*/\1/p' out | cmp - <(seq 0 299999)"
+    assert_success
+}
+
 @test "an export to a collector goes on behind its position, whatever is killed, and drops nothing" {
     start_far_relay
     mrelay set topic x retain.age=1h
