@@ -32,7 +32,7 @@ struct trace_remote {
     struct trace_remote_settings settings;
     struct relay_link *link;
     enum asking asking; /* what is under way */
-    bool started, ended;
+    bool started;
     char id[READERS_ID + 1];
     uint64_t number; /* of the piece that came last */
     struct buffer output;
@@ -239,12 +239,11 @@ static void on_refused(struct trace_remote *remote, enum asking asking, enum mp_
     }
 }
 
-static void on_exit_code(struct trace_remote *remote, int code)
+static void on_exit_code(struct trace_remote *remote, json_int_t code)
 {
-    remote->ended = true;
-    if (code > 128)
-        tell("mtrace was ended at the relay by signal %d", code - 128);
-    end(remote, code > 128 ? EXIT_FAILED : code);
+    if (code > 128 && code < 256)
+        tell("mtrace was ended at the relay by signal %d", (int)code - 128);
+    end(remote, code >= 0 && code <= 128 ? (int)code : EXIT_FAILED);
 }
 
 /* A piece: a line of JSON, and behind it the bytes that it counts. */
@@ -268,7 +267,7 @@ static enum mp_error take_piece(struct trace_remote *remote, const char *text, s
             (void)!write(STDERR_FILENO, line_end + 1 + output, (size_t)errors);
         }
         if (code)
-            on_exit_code(remote, (int)json_integer_value(code));
+            on_exit_code(remote, json_integer_value(code));
     }
     json_decref(head);
     return error;

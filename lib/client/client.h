@@ -69,7 +69,8 @@ struct client_settings {
      * still is to be settled in another way, or abandoned. Needed for client_settle_publish().
      */
     void (*committed)(void *context, enum mp_error error, const char *text);
-    /* The answer to client_ask(): with MP_OK a JSON text, else words for people; not terminated. May be NULL. */
+    /* The answer to client_ask(): with MP_OK a JSON text (see relay/admin_trace.c for one with
+     * more behind it), else words for people; not terminated. May be NULL. */
     void (*answered)(void *context, enum mp_error status, const char *text, size_t size);
     /*
      * Something that ends the client: the session was evicted with a publication in doubt (MP_ERR_SESSION), another

@@ -36,7 +36,7 @@
  *              that there is room for: all of them, or with PROTOCOL_DIVISIBLE one at least; MP_ERR_FULL when there is
  *              none after the wait; MP_ERR_OVERFLOW. On the lane publish its number is the waiting publication's: when
  *              that was applied after all, there is room for it.
- *     admin    lane control. body: a JSON object. Reply: a JSON text.
+ *     admin    lane control. body: a JSON object. Reply: a JSON text; of `trace_read`, bytes behind its line.
  *     leave    lane control. The session ends: its leases are released at once. Reply: u32 messages released.
  */
 #ifndef CLIENT_PROTOCOL_H
