@@ -42,8 +42,9 @@ static const char tables[] =
 static const char later_tables[] = SCHEDULE HASHES RARE_EVENTS TOLD_EVENTS;
 
 /*
- * From version 1 to 2, to 3, and to 4. Rows stay as they are: a later column at its default is not part of a row's checksum, and in a
- * row that was written before it is not there at all. Behind a blob an empty column costs no look at the blob's pages.
+ * From version 1 to 2, to 3, and to 4. Rows stay as they are: a later column at its default is not part of a row's
+ * checksum, and in a row that was written before it is not there at all. Behind a blob an empty column costs no look at
+ * the blob's pages.
  */
 static const char to_2[] = "ALTER TABLE topics ADD COLUMN settings TEXT DEFAULT '';"
                            "ALTER TABLE topics ADD COLUMN letters INTEGER DEFAULT 0;"

@@ -6,8 +6,9 @@
 
 #include <stdio.h>
 
-/* What a store of version 3 has and one of version 2 has not, and further back. */
-static const char to_2[] = "DROP INDEX rare_events;"
+/* What a store has and one of version 2 has not, and further back. */
+static const char to_2[] = "DROP INDEX told_events;"
+                           "DROP INDEX rare_events;"
                            "ALTER TABLE events DROP COLUMN note;"
                            "DELETE FROM numbers WHERE name LIKE 'rows_%' OR name IN ('untraced', 'events_first');"
                            "PRAGMA user_version=2;";
