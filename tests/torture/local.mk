@@ -107,3 +107,18 @@ torture_power = \
 %C%_failing_calls_la_LDFLAGS = -module -shared -avoid-version -rpath $(libdir)
 %C%_power_SOURCES = %D%/power.c %D%/power_old.c $(torture_power)
 %C%_power_LDADD = $(TRACE_LIBS)
+# A relay and a simulation with faults put in on purpose: faulty.c. The tools
+# have no trace of it; it needs a linker with --wrap.
+EXTRA_PROGRAMS += %D%/mrelay-faulty %D%/sim-faulty
+if HAVE_WRAP
+check_PROGRAMS += %D%/mrelay-faulty %D%/sim-faulty
+endif
+faulty_ldflags = $(AM_LDFLAGS) \
+	-Wl,--wrap=store_commit -Wl,--wrap=store_add_frame -Wl,--wrap=store_prepare_schema \
+	-Wl,--wrap=core_number -Wl,--wrap=local_settle -Wl,--wrap=local_tick
+%C%_mrelay_faulty_SOURCES = $(bin_mrelay_SOURCES) %D%/faulty.c
+%C%_mrelay_faulty_LDADD = $(bin_mrelay_LDADD)
+%C%_mrelay_faulty_LDFLAGS = $(faulty_ldflags)
+%C%_sim_faulty_SOURCES = $(tests_sim_sim_SOURCES) %D%/faulty.c
+%C%_sim_faulty_LDADD = $(RELAY_LIBS)
+%C%_sim_faulty_LDFLAGS = $(faulty_ldflags)
