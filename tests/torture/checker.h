@@ -12,12 +12,26 @@
 
 enum { WORD = 80, KEY = 3 * WORD + 24, ID = 48 };
 
-enum fault_class { LOST, PHANTOM, ALTERED, DUPLICATED, REORDERED, UNTIMELY, CHARGED, OVERFULL, MISCOUNTED, CLASSES };
+enum fault_class {
+    LOST,
+    PHANTOM,
+    ALTERED,
+    DUPLICATED,
+    REVIVED,
+    REORDERED,
+    PREMATURE,
+    UNTIMELY,
+    CHARGED,
+    OVERFULL,
+    MISCOUNTED,
+    CLASSES
+};
 
 struct topic {
     char name[WORD];
     uint64_t max;        /* 0: no limit */
     int64_t ttl, window; /* µs; 0: none */
+    struct topic *pipe;  /* what stands in this one comes to that one, once; NULL: none */
 };
 
 #define RETRIES_UNKNOWN UINT64_MAX
@@ -25,17 +39,19 @@ struct topic {
 struct group {
     char name[WORD], pattern[WORD];
     bool order, hold;
+    bool stage; /* takes messages from one topic to another: it has no history of its own */
     uint64_t retries;
     int64_t late, drained; /* 0: never */
-    uint64_t excuses;      /* kills and lapses, each of which may have charged one message */
+    uint64_t excuses;      /* kills, cuts, pauses and lapses, each of which may have charged one message */
     struct delivery *came; /* to a late group, the last one first */
     uint64_t charges;      /* attempts that were counted, and nobody's wish or death explains them */
 };
 
 struct message {
-    struct message *next; /* of its producer, newest first */
-    struct message *twin; /* of the same id in the same topic, newest first */
-    char key[2 * WORD];   /* producer and sequence */
+    struct message *next;   /* of its producer, newest first; one that a pipe has made is in no producer's list */
+    struct message *twin;   /* of the same id in the same topic, newest first */
+    struct message *onward; /* what its topic's pipe is to make of it; NULL: nothing */
+    char key[KEY];          /* producer and sequence; topic of what a pipe has made */
     char topic[WORD];
     char partition[24], id[ID]; /* "": none */
     uint64_t sequence, hash;
@@ -68,6 +84,7 @@ struct delivery {
     struct delivery *open;   /* the next of its chain that may be with a consumer */
     char topic[WORD], id[ID];
     uint64_t offset;
+    char holder[WORD]; /* who got it last */
     unsigned times;
     uint64_t attempt;
     uint64_t wishes, deaths, charges;
@@ -102,17 +119,19 @@ struct tally {
     uint64_t confirmed, done, letters;
 };
 
-struct kill {
+/* Why a message may come again: a process was killed or stopped, a connection cut. */
+struct excuse {
     int64_t time;
-    const struct group *group; /* NULL: nobody's, or anybody's */
+    char who[WORD]; /* "": whoever had messages then */
 };
 
 struct checker {
     struct map topics, groups, messages, producers, deliveries, places, chains, twins, tallies;
     struct letter *letters;
-    struct kill *kills;
-    size_t kills_count, kills_capacity;
-    uint64_t any_kills; /* those that may have been anybody's */
+    struct excuse *excuses;
+    size_t excuses_count, excuses_capacity;
+    uint64_t anybodys; /* of them */
+    uint64_t kills, cuts, pauses;
     unsigned wanted_groups;
     int64_t calm, replayed; /* 0: never */
     uint64_t sent, ok, failed, got, explained, wished, dead, expired, repeated;
@@ -130,16 +149,40 @@ struct group *checker_group(struct checker *checker, const char *name);
 struct topic *checker_topic(struct checker *checker, const char *name);
 struct delivery *checker_delivery(struct checker *checker, const char *group, const char *topic, uint64_t offset,
                                   bool make);
-struct message *checker_message(const struct checker *checker, const char *producer, uint64_t sequence);
+/* What PRODUCER sent as SEQUENCE; or what pipes are to have made of it in TOPIC, if they are. */
+struct message *checker_message(const struct checker *checker, const char *producer, uint64_t sequence,
+                                const char *topic);
 
 /* How long MESSAGE has to live, by itself or its topic; 0: for ever. */
 int64_t checker_ttl(const struct checker *checker, const struct message *message);
+
+/* checker_read.c */
+struct event_line {
+    int64_t time;
+    size_t order;
+    char *text; /* without the line's end */
+    unsigned kind;
+};
+
+struct event_list {
+    struct event_line *items;
+    size_t count, capacity;
+};
+
+/* Appends FILE's lines: 0, or 66 when it cannot be read or a line makes no sense. */
+int checker_read(const char *file, struct event_list *list);
+/* Goes through them, all files' together in the order of time: 0, or 66. */
+int checker_run(struct checker *checker, struct event_list *list);
+void checker_list_free(struct event_list *list);
 
 /* checker_sent.c: events of what was sent, and of what is to hold. REST: the words behind those named. */
 void checker_see_send(struct checker *checker, int64_t time, const char *producer, const char *topic, uint64_t sequence,
                       uint64_t hash, char *rest);
 bool checker_see_outcome(struct checker *checker, int64_t time, const char *producer, uint64_t first, uint64_t last,
                          bool ok);
+/* Sequences of whose fate nothing is known. */
+bool checker_see_unknown(const struct checker *checker, const char *producer, uint64_t first, uint64_t last);
+void checker_see_pipe(struct checker *checker, const char *from, const char *to, const char *group);
 void checker_see_topic(struct checker *checker, const char *name, char *rest);
 void checker_see_group(struct checker *checker, const char *name, const char *pattern, char *rest);
 void checker_see_letter(struct checker *checker, const char *group, const char *topic, uint64_t offset,

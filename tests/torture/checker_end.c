@@ -30,7 +30,7 @@ static bool may_have_expired(struct checker *checker, const struct message *mess
     checker->expired++;
     if ((group->drained > 0 && message->sent + message->delay + ttl >= group->drained) ||
         was_passed_over(message, group, ttl))
-        checker_find(checker, UNTIMELY, "gone before it expired", message->key);
+        checker_find(checker, PREMATURE, "gone before it expired", message->key);
     return true;
 }
 
@@ -40,7 +40,7 @@ static void check_lost(struct checker *checker, const struct message *message)
     const struct group *group;
     char text[3 * WORD];
     while ((group = map_next(&checker->groups, &at))) {
-        if (!name_matches(group->pattern, message->topic))
+        if (group->stage || !name_matches(group->pattern, message->topic))
             continue;
         const struct delivery *delivery =
             message->stored ? checker_delivery(checker, group->name, message->topic, message->offset, false) : NULL;
@@ -165,10 +165,10 @@ static void check_letter(struct checker *checker, const struct letter *letter)
 static void check_charges(struct checker *checker, const struct group *group)
 {
     char text[2 * WORD];
-    if (group->charges <= group->excuses + checker->any_kills)
+    if (group->charges <= group->excuses + checker->anybodys)
         return;
     snprintf(text, sizeof text, "%" PRIu64 " attempts, %" PRIu64 " kills and lapses", group->charges,
-             group->excuses + checker->any_kills);
+             group->excuses + checker->anybodys);
     checker_find(checker, CHARGED, text, group->name);
 }
 
@@ -219,7 +219,10 @@ void checker_see_state(struct checker *checker, const char *topic_name, const ch
         sum += numbers[i];
     check_number(checker, tally->key, "offsets in one state", sum, numbers[END], numbers[END]);
     check_number(checker, tally->key, "not settled", numbers[OPEN], 0, 0);
-    check_number(checker, tally->key, "acknowledged", numbers[ACKED], tally->confirmed, tally->done);
+    const struct group *known = map_get(&checker->groups, group, strlen(group));
+    bool stage = known && known->stage;
+    check_number(checker, tally->key, "acknowledged", numbers[ACKED], tally->confirmed,
+                 stage ? numbers[END] : tally->done);
     check_number(checker, tally->key, "dead", numbers[DEAD], tally->letters, tally->letters);
     check_number(checker, tally->key, "dropped", numbers[DROPPED], 0, 0);
     check_number(checker, tally->key, "expired", numbers[EXPIRED], 0, topic->ttl > 0 ? numbers[END] : 0);

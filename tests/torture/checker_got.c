@@ -12,12 +12,20 @@ enum { OWN_SLACK = 1000000 };
 /* A command that mrecv or mretry has started outlives it for so long, and may only then say that it got the message. */
 enum { ORPHAN_LIFE = 4000000 };
 
-static bool was_killed_between(const struct checker *checker, const struct delivery *delivery, int64_t to)
+/* Whether WHO names the process that HOLDER is, or the one whose commands and connections it is: "a" names "a.1". */
+static bool is_named(const char *who, const char *holder)
 {
-    int64_t orphan = delivery->by_command ? ORPHAN_LIFE : 0;
-    for (size_t i = 0; i < checker->kills_count; i++) {
-        const struct kill *kill = &checker->kills[i];
-        if (kill->time <= to && kill->time >= delivery->last - (kill->group == delivery->group ? orphan : 0))
+    size_t size = strlen(who);
+    return size == 0 || (strncmp(who, holder, size) == 0 && (holder[size] == '\0' || holder[size] == '.'));
+}
+
+/* Whether DELIVERY, which came at TO once more, was taken from who had it, or can have been. */
+static bool was_taken(const struct checker *checker, const struct delivery *delivery, int64_t to)
+{
+    for (size_t i = 0; i < checker->excuses_count; i++) {
+        const struct excuse *excuse = &checker->excuses[i];
+        int64_t orphan = delivery->by_command && excuse->who[0] ? ORPHAN_LIFE : 0;
+        if (excuse->time <= to && excuse->time >= delivery->last - orphan && is_named(excuse->who, delivery->holder))
             return true;
     }
     return false;
@@ -126,10 +134,10 @@ static void check_chain(struct checker *checker, struct delivery *delivery, int6
 static void check_again(struct checker *checker, struct delivery *delivery, int64_t time, uint64_t attempt)
 {
     if (delivery->acked)
-        checker_find(checker, DUPLICATED, "given out again after its acknowledgement", delivery->key);
+        checker_find(checker, REVIVED, "given out again after its acknowledgement", delivery->key);
     else if (delivery->again)
         checker->wished++;
-    else if (delivery->lapsed || was_killed_between(checker, delivery, time))
+    else if (delivery->lapsed || was_taken(checker, delivery, time))
         checker->explained++;
     else
         checker_find(checker, DUPLICATED, "given out again, and nothing explains it", delivery->key);
@@ -163,7 +171,7 @@ static void note_charges(struct delivery *delivery, uint64_t failures)
 
 void checker_see_got(struct checker *checker, int64_t time, const struct checker_got *got)
 {
-    struct message *message = checker_message(checker, got->producer, got->sequence);
+    struct message *message = checker_message(checker, got->producer, got->sequence, got->topic);
     struct delivery *delivery = checker_delivery(checker, got->group, got->topic, got->offset, true);
     checker->got++;
     if (!message) {
@@ -186,6 +194,7 @@ void checker_see_got(struct checker *checker, int64_t time, const struct checker
     delivery->message = message;
     delivery->attempt = got->attempt;
     delivery->last = time;
+    snprintf(delivery->holder, sizeof delivery->holder, "%s", got->consumer);
     delivery->by_command = strncmp(got->consumer, "take", 4) == 0;
     if (delivery->times == 1) {
         delivery->first = time;

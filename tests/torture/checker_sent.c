@@ -63,11 +63,20 @@ struct delivery *checker_delivery(struct checker *checker, const char *group, co
     return delivery;
 }
 
-struct message *checker_message(const struct checker *checker, const char *producer, uint64_t sequence)
+static struct message *find_sent(const struct checker *checker, const char *producer, uint64_t sequence)
 {
-    char key[2 * WORD];
+    char key[KEY];
     snprintf(key, sizeof key, "%s %" PRIu64, producer, sequence);
     return map_get(&checker->messages, key, strlen(key));
+}
+
+struct message *checker_message(const struct checker *checker, const char *producer, uint64_t sequence,
+                                const char *topic)
+{
+    struct message *sent = find_sent(checker, producer, sequence), *message = sent;
+    while (message && strcmp(message->topic, topic) != 0)
+        message = message->onward;
+    return message ? message : sent;
 }
 
 int64_t checker_ttl(const struct checker *checker, const struct message *message)
@@ -120,6 +129,23 @@ static void join_twins(struct checker *checker, struct message *message)
     checker_put(&checker->twins, kept, message);
 }
 
+/* What MESSAGE becomes where pipes lead it: as many messages more, one in each topic. */
+static void follow_pipes(struct checker *checker, struct message *message)
+{
+    for (const struct topic *to = checker_topic(checker, message->topic)->pipe; to; to = to->pipe) {
+        struct message *onward = checker_allocate(sizeof *onward);
+        snprintf(onward->topic, sizeof onward->topic, "%s", to->name);
+        snprintf(onward->key, sizeof onward->key, "%.150s %s", message->key, to->name);
+        onward->sequence = message->sequence;
+        onward->hash = message->hash;
+        onward->sent = message->sent;
+        memcpy(onward->partition, message->partition, sizeof onward->partition);
+        checker_put(&checker->messages, onward->key, onward);
+        message->onward = onward;
+        message = onward;
+    }
+}
+
 void checker_see_send(struct checker *checker, int64_t time, const char *name, const char *topic, uint64_t sequence,
                       uint64_t hash, char *rest)
 {
@@ -141,6 +167,7 @@ void checker_see_send(struct checker *checker, int64_t time, const char *name, c
     if (message->id[0])
         join_twins(checker, message);
     checker_put(&checker->messages, message->key, message);
+    follow_pipes(checker, message);
     checker->sent++;
 }
 
@@ -148,15 +175,33 @@ bool checker_see_outcome(struct checker *checker, int64_t time, const char *prod
                          bool ok)
 {
     for (uint64_t sequence = first; sequence <= last; sequence++) {
-        struct message *message = checker_message(checker, producer, sequence);
+        struct message *message = find_sent(checker, producer, sequence);
         if (!message)
             return false;
-        message->ok |= ok;
-        message->failed |= !ok;
-        message->acknowledged = ok ? time : 0;
         *(ok ? &checker->ok : &checker->failed) += 1;
+        for (; message; message = message->onward) {
+            message->ok |= ok;
+            message->failed |= !ok;
+            message->acknowledged = ok ? time : 0;
+        }
     }
     return true;
+}
+
+bool checker_see_unknown(const struct checker *checker, const char *producer, uint64_t first, uint64_t last)
+{
+    for (uint64_t sequence = first; sequence <= last; sequence++)
+        if (!find_sent(checker, producer, sequence))
+            return false;
+    return true;
+}
+
+void checker_see_pipe(struct checker *checker, const char *from, const char *to, const char *name)
+{
+    struct group *group = checker_group(checker, name);
+    group->stage = true;
+    snprintf(group->pattern, sizeof group->pattern, "%s", from);
+    checker_topic(checker, from)->pipe = checker_topic(checker, to);
 }
 
 void checker_see_topic(struct checker *checker, const char *name, char *rest)

@@ -10,19 +10,26 @@
  *     send     TIME PRODUCER TOPIC SEQUENCE HASH [key=K] [id=I] [delay=MS] [ttl=MS]    is handed over now
  *     ok       TIME PRODUCER FIRST LAST                these sequences are acknowledged
  *     failed   TIME PRODUCER FIRST LAST                these were refused for good: they must not appear
+ *     unknown  TIME PRODUCER FIRST LAST                nobody knows (a timeout): they may appear, like those of which
+ *                                                      nothing more is said
  *     got      TIME CONSUMER GROUP TOPIC OFFSET ATTEMPT PRODUCER SEQUENCE HASH [ID]
  *     doing    TIME CONSUMER GROUP TOPIC OFFSET WHAT   is about to `ack` or `reject` it, or to `die` of it
  *     acked    TIME CONSUMER GROUP TOPIC OFFSET        the relay has recorded it
  *     retried  TIME CONSUMER GROUP TOPIC OFFSET        is about to be given back, to come again (also: released)
  *     stale    TIME CONSUMER GROUP TOPIC OFFSET        the lease had ended before the settlement
- *     kill     TIME WHAT [GROUP]                       a process was killed, a connection cut; GROUP's messages may have
- *                                                      been with it, "-": nobody's were; not said: anybody's
+ *     kill     TIME WHO [GROUP]                        WHO, a CONSUMER or the part of its name before a dot, was killed:
+ *                                                      what it had may come again, and one attempt in GROUP be charged
+ *                                                      for it; GROUP "-": none; not said: whoever had messages
+ *     cut      TIME WHO [GROUP]                        the same of a connection that was cut,
+ *     pause    TIME WHO [GROUP]                        and of a process that was stopped
  *     letter   TIME GROUP TOPIC OFFSET REASON ATTEMPTS ID BODY     what a dead letter says, BODY up to the line's end
  *
  * What is to hold, and how far the torture is:
  *
  *     topic    TIME TOPIC [max=N] [ttl=MS] [window=MS]             its settings; window: of dedupe by id
  *     group    TIME GROUP PATTERN [retries=N] [order] [hold]       is to have every message of these topics
+ *     pipe     TIME TOPIC OTHER GROUP                  GROUP, a stage, makes one message in OTHER of each in TOPIC; its
+ *                                                      body says of whom (what the stage added is not in HASH)
  *     late     TIME GROUP                              from now on the group has consumers
  *     drained  TIME GROUP                              nothing waits for it, nothing is with its consumers
  *     calm     TIME all                                  from now on no consumer fails a message

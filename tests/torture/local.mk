@@ -38,6 +38,7 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 	%D%/checker.h \
 	%D%/checker_end.c \
 	%D%/checker_got.c \
+	%D%/checker_read.c \
 	%D%/checker_sent.c \
 	$(torture_history)
 %C%_checker_LDADD = $(MESSAGE_LIBS)
