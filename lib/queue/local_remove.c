@@ -1,7 +1,7 @@
 #include "queue/local.h"
 
 /* The highest numbers that were given out; what is deleted might have had them. */
-static const char topics_name[] = "topics_made", groups_name[] = "groups_made", patterns_name[] = "patterns_made";
+static const char topics_name[] = STORE_TOPICS_MADE, groups_name[] = "groups_made", patterns_name[] = "patterns_made";
 
 static enum mp_error id_load(struct local *local, const char *name, uint32_t *next, struct fault *fault)
 {

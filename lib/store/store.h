@@ -66,6 +66,8 @@ bool store_is_writing(const struct store *store);
 
 /* A number: 1: publications have no events now; -N: those had none that came before the event behind N; 0: all have one. */
 #define STORE_UNTRACED "untraced"
+/* A number: the highest that a topic ever had, as of the last deletion of one. */
+#define STORE_TOPICS_MADE "topics_made"
 
 /* Bytes free on the store's file system; UINT64_MAX for ":memory:". */
 uint64_t store_free_space(const struct store *store);

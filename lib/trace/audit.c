@@ -225,6 +225,45 @@ static void damaged(void *context, const char *table, int64_t key, const char *n
     audit_found(audit, AUDIT_DAMAGED, &place, "%s", words);
 }
 
+struct made {
+    uint32_t topics; /* the highest number */
+};
+
+static enum mp_error note_topic(void *context, const struct store_topic *row)
+{
+    struct made *made = context;
+    made->topics = row->id > made->topics ? row->id : made->topics;
+    return MP_OK;
+}
+
+static enum mp_error note_number(void *context, const char *name, int64_t value)
+{
+    struct made *made = context;
+    if (strcmp(name, STORE_TOPICS_MADE) == 0 && value > made->topics && value <= UINT32_MAX)
+        made->topics = (uint32_t)value;
+    return MP_OK;
+}
+
+static void passed_over(void *context, const char *table, int64_t key, const char *name)
+{
+    (void)context;
+    (void)table;
+    (void)key;
+    (void)name;
+}
+
+bool audit_topic_made(struct audit *audit, uint32_t topic)
+{
+    struct made made = {.topics = examine_topics_made(audit->examination)};
+    if (topic <= made.topics)
+        return true;
+    store_on_damage(audit->store, passed_over, NULL); /* what is damaged was told */
+    if (store_each_topic(audit->store, note_topic, &made, NULL) == MP_OK)
+        (void)store_each_number(audit->store, note_number, &made, NULL);
+    store_on_damage(audit->store, damaged, audit);
+    return topic <= made.topics;
+}
+
 static void problem(void *context, uint32_t topic, uint32_t group, uint64_t offset, const char *words)
 {
     struct audit_place place = {.topic = topic, .group = group, .has_offset = topic != 0, .offset = offset};

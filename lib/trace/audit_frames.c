@@ -153,7 +153,7 @@ static enum mp_error left_over(struct audit *audit)
     while (!(error = store_messages_topic(audit->store, topic, &topic, audit->fault)) && audit_goes_on(audit)) {
         struct examined_topic known;
         bool is_there = examine_topic(audit->examination, topic, &known);
-        if (!is_there && topic > examine_topics_made(audit->examination))
+        if (!is_there && !audit_topic_made(audit, topic))
             audit_found(audit, AUDIT_PHANTOM, PLACE_FRAME(topic, (uint64_t)0),
                         "there are messages of topic number %u, which was never made", topic);
         if (audit_wants(audit, topic))

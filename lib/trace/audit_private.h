@@ -96,6 +96,9 @@ bool audit_goes_on(const struct audit *audit);
 /* Room for one more item in a list of SIZE bytes each; false: no memory. */
 bool audit_room(void **items, size_t count, size_t *room, size_t size);
 
+/* Whether there was a topic of that number: when the store was held, or by now, in what is read afterwards. */
+bool audit_topic_made(struct audit *audit, uint32_t topic);
+
 struct audit_topic_row *audit_topic_row(const struct audit *audit, uint32_t id);
 struct audit_group_row *audit_group_row(const struct audit *audit, uint32_t id);
 const struct audit_session *audit_session(const struct audit *audit, uint64_t id);

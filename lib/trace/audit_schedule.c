@@ -15,7 +15,7 @@ static void check_row(struct audit *audit, const struct store_scheduled *row)
         audit_found(audit, AUDIT_DAMAGED, &place, "the frame of row %" PRIu64 " of schedule is damaged: %s", row->id,
                     error ? fault_text(&detail) : "it has another number of messages");
     }
-    if (row->topic == 0 || row->topic > examine_topics_made(audit->examination))
+    if (row->topic == 0 || !audit_topic_made(audit, row->topic))
         audit_found(audit, AUDIT_PHANTOM, &place,
                     "row %" PRIu64 " of schedule is for topic number %u, which was never made", row->id, row->topic);
 }

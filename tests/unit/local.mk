@@ -333,6 +333,9 @@ unit_tests += %D%/test_trace_history
 %C%_test_trace_history_SOURCES = %D%/test_trace_history.c %D%/time_rig.h
 %C%_test_trace_history_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_audit_live
+%C%_test_audit_live_SOURCES = %D%/test_audit_live.c %D%/folder.c %D%/folder.h %D%/time_rig.c %D%/time_rig.h
+%C%_test_audit_live_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 unit_tests += %D%/test_trace_log
 %C%_test_trace_log_SOURCES = %D%/test_trace_log.c %D%/time_rig.c %D%/time_rig.h %D%/trace_rig.c %D%/trace_rig.h
 %C%_test_trace_log_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
