@@ -377,6 +377,17 @@ through='got 200 c1 g v 0 1 p1 1 aa'
     expect_red phantom
 }
 
+@test "reordered: a stage that keeps the order of keys has not" {
+    local told=('pipe 1 t u first order' 'group 1 g u' 'send 100 p1 t 1 aa key=k' 'send 101 p1 t 2 bb key=l'
+        'send 102 p1 t 3 cc key=k' 'ok 110 p1 1 3')
+    only "${told[@]}" 'got 200 c1 g u 1 1 p1 1 aa' 'got 201 c1 g u 0 1 p1 2 bb' 'got 202 c1 g u 2 1 p1 3 cc'
+    expect_green
+    only "${told[@]}" 'got 200 c1 g u 2 1 p1 1 aa' 'got 201 c1 g u 0 1 p1 2 bb' 'got 202 c1 g u 1 1 p1 3 cc'
+    expect_red reordered
+    sed -i 's/ order$//' history
+    expect_green
+}
+
 @test "miscounted: a stage leaves something, or gives it up" {
     only "${piped[@]}" "$through" 'state 500 t first 1 0 0 0 0 0 0 1'
     expect_red miscounted

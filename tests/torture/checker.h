@@ -32,6 +32,7 @@ struct topic {
     uint64_t max;        /* 0: no limit */
     int64_t ttl, window; /* µs; 0: none */
     struct topic *pipe;  /* what stands in this one comes to that one, once; NULL: none */
+    bool ordered;        /* it came through such pipes, which kept the order of each key */
 };
 
 #define RETRIES_UNKNOWN UINT64_MAX
@@ -182,7 +183,7 @@ bool checker_see_outcome(struct checker *checker, int64_t time, const char *prod
                          bool ok);
 /* Sequences of whose fate nothing is known. */
 bool checker_see_unknown(const struct checker *checker, const char *producer, uint64_t first, uint64_t last);
-void checker_see_pipe(struct checker *checker, const char *from, const char *to, const char *group);
+void checker_see_pipe(struct checker *checker, const char *from, const char *to, const char *group, bool ordered);
 void checker_see_topic(struct checker *checker, const char *name, char *rest);
 void checker_see_group(struct checker *checker, const char *name, const char *pattern, char *rest);
 void checker_see_letter(struct checker *checker, const char *group, const char *topic, uint64_t offset,

@@ -119,6 +119,36 @@ static void check_order(struct checker *checker, const struct producer *producer
     }
 }
 
+/* What has become of MESSAGE in TOPIC, and stands there; NULL: nothing has. */
+static const struct message *find_onward(const struct message *message, const struct topic *topic)
+{
+    while (message && strcmp(message->topic, topic->name) != 0)
+        message = message->onward;
+    return message && message->stored ? message : NULL;
+}
+
+/* Behind ordered pipes: of each producer and key, what was sent first stands first. */
+static void check_piped_order(struct checker *checker, const struct producer *producer, const struct topic *topic)
+{
+    for (const struct message *sent = producer->messages; sent; sent = sent->next) {
+        const struct message *later = sent->partition[0] ? find_onward(sent, topic) : NULL, *earlier = NULL;
+        for (const struct message *before = sent->next; later && before && !earlier; before = before->next)
+            if (strcmp(before->partition, sent->partition) == 0)
+                earlier = find_onward(before, topic);
+        if (earlier && earlier->offset >= later->offset)
+            checker_find(checker, REORDERED, "stored behind a pipe before an earlier one of its key", later->key);
+    }
+}
+
+static void check_pipes(struct checker *checker, const struct producer *producer)
+{
+    size_t at = 0;
+    const struct topic *topic;
+    while ((topic = map_next(&checker->topics, &at)))
+        if (topic->ordered)
+            check_piped_order(checker, producer, topic);
+}
+
 /* What was given out ends: done, dead, or, if it may, expired. */
 static void check_ended(struct checker *checker, const struct delivery *delivery)
 {
@@ -254,8 +284,10 @@ void checker_verdict(struct checker *checker)
     while ((message = map_next(&checker->twins, &at)))
         check_twins(checker, message);
     at = 0;
-    while ((producer = map_next(&checker->producers, &at)))
+    while ((producer = map_next(&checker->producers, &at))) {
         check_order(checker, producer);
+        check_pipes(checker, producer);
+    }
     at = 0;
     while ((delivery = map_next(&checker->deliveries, &at)))
         check_ended(checker, delivery);

@@ -79,11 +79,11 @@ static bool see_group(struct checker *checker, int64_t time, char *words)
 
 static bool see_pipe(struct checker *checker, int64_t time, char *words)
 {
-    char from[WORD], to[WORD], group[WORD];
+    char from[WORD], to[WORD], group[WORD], order[WORD] = "";
     (void)time;
-    if (sscanf(words, "%79s %79s %79s", from, to, group) != 3)
+    if (sscanf(words, "%79s %79s %79s %79s", from, to, group, order) < 3)
         return false;
-    checker_see_pipe(checker, from, to, group);
+    checker_see_pipe(checker, from, to, group, strcmp(order, "order") == 0);
     return true;
 }
 

@@ -196,12 +196,13 @@ bool checker_see_unknown(const struct checker *checker, const char *producer, ui
     return true;
 }
 
-void checker_see_pipe(struct checker *checker, const char *from, const char *to, const char *name)
+void checker_see_pipe(struct checker *checker, const char *from, const char *to, const char *name, bool ordered)
 {
     struct group *group = checker_group(checker, name);
     group->stage = true;
     snprintf(group->pattern, sizeof group->pattern, "%s", from);
     checker_topic(checker, from)->pipe = checker_topic(checker, to);
+    checker_topic(checker, to)->ordered = ordered;
 }
 
 void checker_see_topic(struct checker *checker, const char *name, char *rest)

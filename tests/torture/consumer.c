@@ -1,10 +1,11 @@
 /*
  * consumer: a member of a group, which writes down what it got and what the relay said of it.
  *
- *     consumer RELAY NAME GROUP TOPIC-OR-PATTERN HISTORY [calm]
+ *     consumer RELAY NAME GROUP TOPIC-OR-PATTERN HISTORY ADDED [calm]
  *
  * It does what the messages' fates say (fate.h), and gives a few others back, to come again; when it is to be calm, it
- * acknowledges all. SIGTERM: it leaves and exits 0.
+ * acknowledges all. ADDED is what stages have put behind each body, which is not in the hash. SIGTERM: it leaves and
+ * exits 0.
  */
 #include "fate.h"
 #include "history.h"
@@ -19,7 +20,7 @@
 
 struct consumer {
     struct mp_client *client;
-    const char *name, *group;
+    const char *name, *group, *added;
     int history;
     bool calm;
     unsigned count;
@@ -75,8 +76,12 @@ static enum mp_error handle(struct consumer *consumer, struct mp_message *messag
     uint64_t sequence;
     size_t size;
     const char *body = mp_message_body(message, &size), *id = mp_message_get(message, "id");
+    const char *who = mp_message_get(message, "who");
     unsigned attempt = mp_message_attempt(message);
-    history_identify(body, size, name, &sequence, &fate);
+    size_t added = strlen(consumer->added);
+    history_identify(who ? who : body, who ? strlen(who) : size, name, &sequence, &fate);
+    if (added > 0 && size >= added && memcmp(body + size - added, consumer->added, added) == 0)
+        size -= added;
     snprintf(place, sizeof place, "%s %s %s %" PRIu64, consumer->name, consumer->group, mp_message_topic(message),
              mp_message_offset(message));
     history_write(consumer->history, "got", "%s %u %s %" PRIu64 " %016" PRIx64 " %s", place, attempt, name, sequence,
@@ -92,12 +97,13 @@ static enum mp_error handle(struct consumer *consumer, struct mp_message *messag
 int main(int argc, char **argv)
 {
     struct mp_message *message;
-    if (argc < 6)
+    if (argc < 7)
         return 64;
     struct consumer consumer = {.name = argv[2],
                                 .group = argv[3],
                                 .history = history_open(argv[5]),
-                                .calm = argc > 6,
+                                .added = argv[6],
+                                .calm = argc > 7,
                                 .count = (unsigned)getpid()};
     struct sigaction action = {.sa_handler = stop};
     sigaction(SIGTERM, &action, NULL);

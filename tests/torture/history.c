@@ -55,7 +55,7 @@ void history_identify(const char *body, uint64_t size, char name[HISTORY_NAME], 
     size_t some = size < sizeof head - 1 ? (size_t)size : sizeof head - 1;
     memcpy(head, body, some);
     head[some] = '\0';
-    if (sscanf(head, "%63[a-z0-9.] %" SCNu64 " %c ", name, sequence, fate) != 3) {
+    if (sscanf(head, "%63[a-z0-9.] %" SCNu64 " %c", name, sequence, fate) != 3) {
         snprintf(name, HISTORY_NAME, "nobody");
         *sequence = 0;
         *fate = '.';

@@ -28,8 +28,9 @@
  *
  *     topic    TIME TOPIC [max=N] [ttl=MS] [window=MS]             its settings; window: of dedupe by id
  *     group    TIME GROUP PATTERN [retries=N] [order] [hold]       is to have every message of these topics
- *     pipe     TIME TOPIC OTHER GROUP                  GROUP, a stage, makes one message in OTHER of each in TOPIC; its
- *                                                      body says of whom (what the stage added is not in HASH)
+ *     pipe     TIME TOPIC OTHER GROUP [order]          GROUP, a stage, makes one message in OTHER of each in TOPIC; its
+ *                                                      body says of whom (what the stage added is not in HASH); order:
+ *                                                      those of one key stay as they were, and were before
  *     late     TIME GROUP                              from now on the group has consumers
  *     drained  TIME GROUP                              nothing waits for it, nothing is with its consumers
  *     calm     TIME all                                  from now on no consumer fails a message

@@ -6,7 +6,14 @@
 #include <string.h>
 #include <sys/wait.h>
 
-enum { LETTERS_MAX = 32, PATIENCE = 120 /* seconds */ };
+enum { LETTERS_MAX = 32 };
+
+/* The end of a round takes its patience in all; when it is used up, what has not come to an end by itself gets a second. */
+static int64_t patience(const struct torture *torture)
+{
+    int64_t least = history_now() + 1000000;
+    return torture->over > least ? torture->over : least;
+}
 
 static int64_t number_of(json_t *object, const char *name)
 {
@@ -56,11 +63,13 @@ static int64_t count_open(struct torture *torture, const char *name, const char 
 /* Waits until nobody has messages of a group of the plan. */
 static void wait_for_leases(struct torture *torture)
 {
-    int64_t end = history_now() + PATIENCE * INT64_C(1000000);
+    int64_t end = patience(torture);
     for (unsigned i = 0; i < plan_groups_count; i++)
         while (count_open(torture, plan_groups[i].name, NULL) > 0) {
-            if (history_now() > end)
-                torture_give_up(torture, "messages stay with consumers that are no more");
+            if (history_now() > end) {
+                torture_find(torture, "messages stay with consumers that are no more");
+                return;
+            }
             poll(NULL, 0, 50);
         }
 }
@@ -68,29 +77,37 @@ static void wait_for_leases(struct torture *torture)
 /* Waits until what was delayed has its place. */
 static void wait_for_schedule(struct torture *torture)
 {
-    int64_t end = history_now() + PATIENCE * INT64_C(1000000), scheduled;
+    int64_t end = patience(torture), scheduled;
     do {
         json_t *status = plan_ask(torture, "status");
         scheduled = number_of(status, "scheduled");
         json_decref(status);
-        if (history_now() > end)
-            torture_give_up(torture, "delayed messages stay where they are");
+        if (history_now() > end) {
+            torture_find(torture, "delayed messages stay where they are");
+            return;
+        }
         if (scheduled > 0)
             poll(NULL, 0, 50);
     } while (scheduled > 0);
 }
 
+void end_wait_for_group(struct torture *torture, const char *name, const char *group_name)
+{
+    char path[TOOL_BYTES], group[64], topic[64], wait[24], text[120];
+    torture_tool(torture, path, "mrelay");
+    snprintf(group, sizeof group, "%s", group_name);
+    snprintf(topic, sizeof topic, "%s", name);
+    snprintf(wait, sizeof wait, "%" PRId64 "ms", (patience(torture) - history_now()) / 1000);
+    char *words[] = {path, "wait", "-r", "torture", "-t", topic, "-g", group, "--wait", wait, NULL};
+    snprintf(text, sizeof text, "group %s did not work off its topics", group);
+    if (torture_run(torture, words, "wait") != 0)
+        torture_find(torture, text);
+    history_write(torture->history, "drained", "%s", group); /* what it has not got by now is lost */
+}
+
 static void wait_for_group(struct torture *torture, const struct plan_group *plan)
 {
-    char path[TOOL_BYTES], group[64], topic[64], text[120];
-    torture_tool(torture, path, "mrelay");
-    snprintf(group, sizeof group, "%s", plan->name);
-    snprintf(topic, sizeof topic, "%s", plan->pattern);
-    char *words[] = {path, "wait", "-r", "torture", "-t", topic, "-g", group, "--wait", "120s", NULL};
-    snprintf(text, sizeof text, "group %s did not work off its topics", plan->name);
-    if (torture_run(torture, words, "wait") != 0)
-        torture_give_up(torture, text);
-    history_write(torture->history, "drained", "%s", plan->name);
+    end_wait_for_group(torture, plan->pattern, plan->name);
 }
 
 static bool holds(const struct plan_group *group)
@@ -110,13 +127,13 @@ static void read_letters(struct torture *torture, char *topic)
         "--template", "letter 1 %{deadgroup} %{deadtopic} %{deadoffset} %{deadreason} %{deadattempts} %{id} %{body}\\n",
         NULL};
     if (torture_run(torture, words, "histories/letters") != 0)
-        torture_give_up(torture, "letters could not be read");
+        torture_find(torture, "letters could not be read");
 }
 
-/* One replay of one topic's letters, or one of the others, is killed. */
+/* The replay of one topic's letters, or one of the others, is killed. */
 static void kill_while_replaying(struct torture *torture, struct program *replay)
 {
-    poll(NULL, 0, (int)(5 + torture_below(torture, 250))); /* the moment of a kill is chance */
+    poll(NULL, 0, (int)(5 + torture_below(torture, 2 * torture->pace))); /* the moment of a kill is chance */
     torture_check_all(torture);
     uint32_t chance = torture_below(torture, 10);
     struct program *victim = replay;
@@ -124,14 +141,13 @@ static void kill_while_replaying(struct torture *torture, struct program *replay
         victim = &torture->programs[0];
     else if (chance < 5)
         victim = &torture->programs[1 + torture_below(torture, torture->programs_count - 1)];
-    if (victim->pid > 0)
-        torture_kill(torture, victim);
+    kill_program(torture, victim);
 }
 
 /* Has the letters of TOPIC replayed; KILLS: so many times something is killed meanwhile. */
 static void replay_topic(struct torture *torture, struct program *replay, const char *topic, unsigned kills)
 {
-    int64_t end = history_now() + PATIENCE * INT64_C(1000000);
+    int64_t end = patience(torture);
     snprintf(replay->topic, sizeof replay->topic, "%s", topic);
     for (unsigned i = 0; i < kills; i++) {
         if (replay->pid == 0)
@@ -141,16 +157,19 @@ static void replay_topic(struct torture *torture, struct program *replay, const 
         if (replay->pid > 0 && waitpid(replay->pid, &status, WNOHANG) == replay->pid)
             replay->pid = 0;
     }
-    if (replay->pid > 0)
-        torture_wait_for(replay);
+    int status = replay->pid > 0 ? torture_end_of(torture, replay) : 0;
+    if (WIFSIGNALED(status))
+        torture_find(torture, "a replay does not end");
     while (count_open(torture, "mretry", topic) > 0) { /* a killed one's letters are with it until its leases end */
         char path[TOOL_BYTES], name[128];
         torture_tool(torture, path, "mretry");
         snprintf(name, sizeof name, "%s", topic);
         char *words[] = {path, "replay", "-r", "torture", "-t", name, "--all", "--wait", TORTURE_PATIENCE, NULL};
         torture_run(torture, words, "replay.log");
-        if (history_now() > end)
-            torture_give_up(torture, "letters could not be replayed");
+        if (history_now() > end) {
+            torture_find(torture, "letters could not be replayed");
+            return;
+        }
         poll(NULL, 0, 50);
     }
 }
@@ -158,13 +177,13 @@ static void replay_topic(struct torture *torture, struct program *replay, const 
 static void replay_all(struct torture *torture)
 {
     char topics[LETTERS_MAX][128];
-    unsigned count = letter_topics(torture, topics), kills = torture->kills / 4 + 3;
+    unsigned count = letter_topics(torture, topics), kills = torture->round / 8 + 3;
     for (unsigned i = 0; i < count; i++)
         read_letters(torture, topics[i]);
     struct program *replay = torture_add(torture, REPLAY, 0, NULL);
     for (unsigned i = 0; i < count; i++) {
         if (i == count / 2) { /* what was replayed until then is read from the disk */
-            torture_kill(torture, &torture->programs[0]);
+            kill_program(torture, &torture->programs[0]);
             plan_add_members(torture, false);
             plan_add_members(torture, true);
         }
@@ -204,12 +223,30 @@ void end_audit(struct torture *torture)
     torture_tool(torture, path, "mtrace");
     char *words[] = {path, "audit", "-r", "torture", "--wait", TORTURE_PATIENCE, NULL};
     if (torture_run(torture, words, "audit") != 0)
-        torture_give_up(torture, "the audit found something: see audit in the folder");
+        torture_find(torture, "the audit found something: see audit in the folder");
+}
+
+/* What died is replayed, and comes to consumers that fail nothing any more. */
+static void replay(struct torture *torture)
+{
+    torture->calm = true;
+    history_write(torture->history, "calm", "%s", "all");
+    replay_all(torture);
+    for (unsigned i = 0; i < plan_groups_count; i++)
+        wait_for_group(torture, &plan_groups[i]);
+}
+
+static void tell_consumers(struct torture *torture)
+{
+    torture_tell(torture, CONSUMER);
+    torture_tell(torture, MRECV);
+    torture_tell(torture, MRETRY);
 }
 
 void end_wind_up(struct torture *torture)
 {
-    static const enum role consumers[] = {CONSUMER, MRECV, MRETRY};
+    uint64_t found = torture->sums.found;
+    torture->over = history_now() + (int64_t)torture->patience * 1000000;
     for (unsigned i = 0; i < plan_groups_count; i++)
         if (plan_groups[i].late)
             history_write(torture->history, "late", "%s", plan_groups[i].name);
@@ -220,20 +257,17 @@ void end_wind_up(struct torture *torture)
             wait_for_group(torture, &plan_groups[i]);
     torture_tell(torture, SENDER);
     wait_for_schedule(torture);
+    pipe_drain(torture);
     for (unsigned i = 0; i < plan_groups_count; i++)
         if (!holds(&plan_groups[i]))
             wait_for_group(torture, &plan_groups[i]);
-    for (unsigned i = 0; i < 3; i++)
-        torture_tell(torture, consumers[i]);
+    tell_consumers(torture);
     wait_for_leases(torture);
-    torture->programs_count = 1; /* the relay */
-    torture->calm = true;
-    history_write(torture->history, "calm", "%s", "all");
-    replay_all(torture);
-    for (unsigned i = 0; i < plan_groups_count; i++)
-        wait_for_group(torture, &plan_groups[i]);
-    for (unsigned i = 0; i < 3; i++)
-        torture_tell(torture, consumers[i]);
+    torture->programs_count = 1;        /* the relay */
+    if (torture->sums.found == found) { /* else there is enough to look at */
+        replay(torture);
+        tell_consumers(torture);
+    }
     note_numbers(torture);
     end_audit(torture);
     torture_tell(torture, RELAY);

@@ -9,28 +9,31 @@ const struct plan_topic plan_topics[] = {
     {"t.one", "f", "", ""},
     {"t.two", "fd", "", ""},
     {"t.three", "f", "max_messages=60", "max=60"},
-    {"t.large", "", "", ""},
+    {"t.large", "sk", "", ""},
     {"deadly", "K", "", ""},
     {"keys", "kh", "", ""},
     {"once", "i", "dedupe.by=id", "window=600000"},
     {"often", "i", "dedupe.by=id dedupe.window=1500ms", "window=1500"},
     {"brief", "e", "ttl=2500ms", "ttl=2500"},
     {"tools.lines", NULL, "max_messages=100", "max=100"},
+    {"p.in", "pk", "", ""},
 };
 const unsigned plan_topics_count = sizeof plan_topics / sizeof *plan_topics;
 
 const struct plan_group plan_groups[] = {
-    {"late", "brief", "", "", CONSUMER, 1, true},
-    {"brief", "brief", "", "", CONSUMER, 1, false},
-    {"group0", "t.*", RETRIES, "retries=3", CONSUMER, 2, false},
-    {"group1", "t.*", RETRIES " retry.backoff=linear", "retries=3", CONSUMER, 2, false},
-    {"deadly", "deadly", "retry.max_retries=1 retry.initial_interval=50ms", "retries=1", CONSUMER, 2, false},
-    {"ordered", "keys", RETRIES " order=key", "retries=3 order", CONSUMER, 2, false},
-    {"held", "keys", RETRIES " order=key on_dead=hold", "retries=3 order hold", CONSUMER, 1, false},
-    {"once", "once", "", "", CONSUMER, 1, false},
-    {"often", "often", "", "", CONSUMER, 1, false},
-    {"tools", "tools.lines", RETRIES, "retries=3", MRECV, 2, false},
-    {"tried", "tools.lines", RETRIES, "retries=3", MRETRY, 1, false},
+    {"late", "brief", "", "", CONSUMER, 1, true, NULL},
+    {"brief", "brief", "", "", CONSUMER, 1, false, NULL},
+    {"group0", "t.*", RETRIES, "retries=3", CONSUMER, 2, false, NULL},
+    {"group1", "t.*", RETRIES " retry.backoff=linear", "retries=3", CONSUMER, 2, false, NULL},
+    {"deadly", "deadly", "retry.max_retries=1 retry.initial_interval=50ms", "retries=1", CONSUMER, 2, false, NULL},
+    {"ordered", "keys", RETRIES " order=key", "retries=3 order", CONSUMER, 2, false, NULL},
+    {"held", "keys", RETRIES " order=key on_dead=hold", "retries=3 order hold", CONSUMER, 1, false, NULL},
+    {"once", "once", "", "", CONSUMER, 1, false, NULL},
+    {"often", "often", "", "", CONSUMER, 1, false, NULL},
+    {"middle", "p.mid", "", "", CONSUMER, 1, false, "+e"},
+    {"piped", "p.out", "", "", CONSUMER, 2, false, "+e+s+b"},
+    {"tools", "tools.lines", RETRIES, "retries=3", MRECV, 2, false, NULL},
+    {"tried", "tools.lines", RETRIES, "retries=3", MRETRY, 1, false, NULL},
 };
 const unsigned plan_groups_count = sizeof plan_groups / sizeof *plan_groups;
 
@@ -76,13 +79,15 @@ void plan_make(struct torture *torture)
             torture_give_up(torture, "a group could not be made");
         history_write(torture->history, "group", "%s %s %s", group->name, group->pattern, group->rule);
     }
+    pipe_make(torture);
 }
 
-void plan_features(char *text, size_t size)
+/* A producer that meets a full topic waits: only the first one has topics with a limit, and others go on. */
+void plan_features(unsigned producer, char *text, size_t size)
 {
     size_t used = 0;
     for (unsigned i = 0; i < plan_topics_count; i++)
-        if (plan_topics[i].features && used < size)
+        if (plan_topics[i].features && used < size && (producer == 0 || !strstr(plan_topics[i].rule, "max=")))
             used += (size_t)snprintf(text + used, size - used, "%s%s:%s", used ? "," : "", plan_topics[i].name,
                                      plan_topics[i].features);
 }

@@ -15,7 +15,8 @@ extern char **environ;
 
 const char *torture_role(enum role role)
 {
-    static const char *const names[] = {"relay", "producer", "consumer", "sender", "mrecv", "mretry", "replay"};
+    static const char *const names[] = {"relay",  "producer", "consumer", "sender", "mrecv",
+                                        "mretry", "runner",   "replay",   "command"};
     return names[role];
 }
 
@@ -47,9 +48,17 @@ void torture_catch_signals(struct torture *torture)
     signal(SIGINT, on_signal);
 }
 
+void torture_find(struct torture *torture, const char *what)
+{
+    enum { SHOWN = 30 };
+    torture->red = true;
+    if (++torture->sums.found <= SHOWN)
+        printf("kills: %s; what is there to see is in %s\n", what, torture->folder);
+}
+
 _Noreturn void torture_give_up(struct torture *torture, const char *what)
 {
-    printf("kills: %s; what is there to see is in %s\n", what, torture->folder);
+    printf("kills: %s: this cannot go on; what is there to see is in %s\n", what, torture->folder);
     torture_end_all(torture);
     exit(1);
 }
@@ -81,6 +90,51 @@ void torture_tool(const struct torture *torture, char path[TOOL_BYTES], const ch
     snprintf(path, TOOL_BYTES, "%s%s%s", torture->tools, torture->tools[0] ? "/" : "", name);
 }
 
+static void start_relay(struct torture *torture, struct program *program, const char *log)
+{
+    char path[TOOL_BYTES];
+    torture_tool(torture, path, "mrelay");
+    if (torture->relay)
+        snprintf(path, sizeof path, "%s", torture->relay);
+    char *words[] = {path, "-r", "torture", "--lease", "3s", NULL};
+    program->pid = spawn(torture, words, log);
+    int64_t took = kill_await_relay(torture);
+    if (took > torture->sums.longest_start)
+        torture->sums.longest_start = took;
+}
+
+static void start_producer(struct torture *torture, struct program *program, char *history, const char *log)
+{
+    char path[PATH_BYTES + 16], features[400], rate[16];
+    snprintf(path, sizeof path, "%s/producer", torture->here);
+    snprintf(rate, sizeof rate, "%u", torture->rate);
+    plan_features(program->number, features, sizeof features);
+    char *words[] = {path, "torture", program->name, features, history, rate, NULL};
+    program->pid = spawn(torture, words, log);
+}
+
+static void start_consumer(struct torture *torture, struct program *program, char *history, const char *log)
+{
+    char path[PATH_BYTES + 16], group[64], pattern[64], added[16];
+    snprintf(path, sizeof path, "%s/consumer", torture->here);
+    snprintf(group, sizeof group, "%s", program->group->name);
+    snprintf(pattern, sizeof pattern, "%s", program->group->pattern);
+    snprintf(added, sizeof added, "%s", program->group->added ? program->group->added : "");
+    char *calm = torture->calm ? "calm" : NULL;
+    char *words[] = {path, "torture", program->name, group, pattern, history, added, calm, NULL};
+    program->pid = spawn(torture, words, log);
+}
+
+static void start_sender(struct torture *torture, struct program *program, char *history, const char *log)
+{
+    char path[PATH_BYTES + 16], msend[TOOL_BYTES], rate[16];
+    snprintf(path, sizeof path, "%s/sender", torture->here);
+    snprintf(rate, sizeof rate, "%u", torture->lines);
+    torture_tool(torture, msend, "msend");
+    char *words[] = {path, msend, "torture", program->name, "tools.lines", history, rate, NULL};
+    program->pid = spawn(torture, words, log);
+}
+
 /* mrecv or mretry, which runs the taker for each message. */
 static void start_tool(struct torture *torture, struct program *program, char *history, const char *log)
 {
@@ -90,8 +144,18 @@ static void start_tool(struct torture *torture, struct program *program, char *h
     snprintf(topic, sizeof topic, "%s", program->group->pattern);
     snprintf(group, sizeof group, "%s", program->group->name);
     torture_tool(torture, path, torture_role(program->role));
-    char *words[] = {path, "-r",  "torture", "-t",    topic, "-g", group, "--workers", "2", "--wait", TORTURE_PATIENCE,
-                     "--", taker, group,     history, calm,  NULL};
+    char *words[] = {path, "-r",     "torture",        "-t", topic, "-g",  group,   "--workers",
+                     "2",  "--wait", TORTURE_PATIENCE, "--", taker, group, history, program->name,
+                     calm, NULL};
+    program->pid = spawn(torture, words, log);
+}
+
+static void start_runner(struct torture *torture, struct program *program, const char *log)
+{
+    char path[TOOL_BYTES], pipeline[PATH_BYTES];
+    torture_tool(torture, path, "mrelay");
+    pipe_path(torture, pipeline);
+    char *words[] = {path, "run", "--stages-only", "-r", "torture", pipeline, NULL};
     program->pid = spawn(torture, words, log);
 }
 
@@ -106,37 +170,35 @@ static void start_replay(struct torture *torture, struct program *program, const
 
 void torture_start(struct torture *torture, struct program *program)
 {
-    char path[TOOL_BYTES], name[48], group[64], pattern[64], history[PATH_BYTES], rate[16], log[48], other[TOOL_BYTES];
-    char features[400];
+    char history[PATH_BYTES], log[NAME_BYTES];
     program->life++;
-    snprintf(name, sizeof name, "%s%u.%u", torture_role(program->role), program->number, program->life);
-    snprintf(history, sizeof history, "%s/%s", torture->histories, name);
+    program->start = 0;
     snprintf(log, sizeof log, "%s%u.log", torture_role(program->role), program->number);
-    snprintf(rate, sizeof rate, "%u", torture->rate);
-    if (program->role == RELAY) {
-        torture_tool(torture, path, "mrelay");
-        char *words[] = {path, "-r", "torture", "--lease", "3s", NULL};
-        program->pid = spawn(torture, words, log);
-    } else if (program->role == PRODUCER) {
-        snprintf(path, sizeof path, "%s/producer", torture->here);
-        plan_features(features, sizeof features);
-        char *words[] = {path, "torture", name, features, history, rate, NULL};
-        program->pid = spawn(torture, words, log);
-    } else if (program->role == CONSUMER) {
-        snprintf(path, sizeof path, "%s/consumer", torture->here);
-        snprintf(group, sizeof group, "%s", program->group->name);
-        snprintf(pattern, sizeof pattern, "%s", program->group->pattern);
-        char *words[] = {path, "torture", name, group, pattern, history, torture->calm ? "calm" : NULL, NULL};
-        program->pid = spawn(torture, words, log);
-    } else if (program->role == SENDER) {
-        snprintf(path, sizeof path, "%s/sender", torture->here);
-        torture_tool(torture, other, "msend");
-        char *words[] = {path, other, "torture", name, "tools.lines", history, rate, NULL};
-        program->pid = spawn(torture, words, log);
-    } else if (program->role == REPLAY)
+    snprintf(program->name, sizeof program->name, "%s%u.%u", torture_role(program->role), program->number,
+             program->life);
+    snprintf(history, sizeof history, "%s/%s", torture->histories, program->name);
+    switch (program->role) {
+    case RELAY:
+        start_relay(torture, program, log);
+        break;
+    case PRODUCER:
+        start_producer(torture, program, history, log);
+        break;
+    case CONSUMER:
+        start_consumer(torture, program, history, log);
+        break;
+    case SENDER:
+        start_sender(torture, program, history, log);
+        break;
+    case RUNNER:
+        start_runner(torture, program, log);
+        break;
+    case REPLAY:
         start_replay(torture, program, log);
-    else
+        break;
+    default:
         start_tool(torture, program, history, log);
+    }
 }
 
 struct program *torture_add(struct torture *torture, enum role role, unsigned number, const struct plan_group *group)
@@ -144,10 +206,24 @@ struct program *torture_add(struct torture *torture, enum role role, unsigned nu
     if (torture->programs_count == PROGRAMS_MAX)
         torture_give_up(torture, "too many programs");
     struct program *program = &torture->programs[torture->programs_count++];
-    *program = (struct program){.role = role, .number = number, .group = group};
+    *program = (struct program){.role = role, .number = number, .group = group, .ends = role == REPLAY};
     if (role != REPLAY)
         torture_start(torture, program);
     return program;
+}
+
+int torture_end_of(struct torture *torture, struct program *program)
+{
+    int status;
+    int64_t end = history_now() + (int64_t)torture->patience * 1000000;
+    while (waitpid(program->pid, &status, WNOHANG) != program->pid) {
+        poll(NULL, 0, 2);
+        torture_check_all(torture); /* it may wait for a relay */
+        if (history_now() > end)
+            kill(program->pid, SIGKILL);
+    }
+    program->pid = 0;
+    return status;
 }
 
 int torture_wait_for(struct program *program)
@@ -163,46 +239,65 @@ int torture_run(struct torture *torture, char *const words[], const char *output
 {
     int status;
     pid_t pid = spawn(torture, words, output);
+    int64_t end = history_now() + (int64_t)torture->patience * 1000000;
     while (waitpid(pid, &status, WNOHANG) != pid) {
         poll(NULL, 0, 3); /* its end is looked for, beside that of the others */
         torture_check_all(torture);
+        if (history_now() > end)
+            kill(pid, SIGKILL);
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 /* Programs end only when they are told, or of a message that kills: whoever else is gone has failed. */
+static void check_program(struct torture *torture, struct program *program)
+{
+    int status;
+    char text[120];
+    if (program->pid == 0 || program->ends || waitpid(program->pid, &status, WNOHANG) != program->pid)
+        return;
+    program->pid = 0;
+    program->start = history_now();
+    if (program->role == CONSUMER && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+        torture->sums.died++;
+        history_write(torture->history, "kill", "%s -", program->name);
+        return;
+    }
+    snprintf(text, sizeof text, "%s has ended by itself, with status %d", program->name, status);
+    torture_find(torture, text);
+    program->start += 200000;
+}
+
 void torture_check_all(struct torture *torture)
 {
     for (unsigned i = 0; i < torture->programs_count; i++) {
         struct program *program = &torture->programs[i];
-        int status;
-        char text[120];
-        if (program->pid == 0 || program->role == REPLAY || waitpid(program->pid, &status, WNOHANG) != program->pid)
-            continue;
-        program->pid = 0;
-        if (program->role == CONSUMER && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
-            torture->died++;
+        check_program(torture, program);
+        if (program->start > 0 && program->start <= history_now())
             torture_start(torture, program);
-            continue;
-        }
-        snprintf(text, sizeof text, "%s %u has ended by itself, with status %d", torture_role(program->role),
-                 program->number, status);
-        torture_give_up(torture, text);
     }
 }
 
 void torture_tell(struct torture *torture, enum role role)
 {
-    for (unsigned i = 0; i < torture->programs_count; i++)
-        if (torture->programs[i].role == role && torture->programs[i].pid > 0)
+    char text[120];
+    for (unsigned i = 0; i < torture->programs_count; i++) {
+        if (torture->programs[i].role != role)
+            continue;
+        torture->programs[i].start = 0;
+        torture->programs[i].ends = true;
+        if (torture->programs[i].pid > 0)
             kill(torture->programs[i].pid, SIGTERM);
+    }
     for (unsigned i = 0; i < torture->programs_count; i++) {
         if (torture->programs[i].role != role || torture->programs[i].pid == 0)
             continue;
-        int status = torture_wait_for(&torture->programs[i]);
+        int status = torture_end_of(torture, &torture->programs[i]);
         /* The tools tidy up and die by the signal; so does what was started a moment ago and has not got to catching it. */
         bool by_signal = WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
+        snprintf(text, sizeof text, "%s did not end well when it was told to: status %d", torture->programs[i].name,
+                 status);
         if (status != 0 && !by_signal)
-            torture_give_up(torture, "a program did not end well when it was told to");
+            torture_find(torture, text);
     }
 }

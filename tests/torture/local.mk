@@ -44,16 +44,25 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 %C%_checker_LDADD = $(MESSAGE_LIBS)
 %C%_consumer_SOURCES = %D%/consumer.c $(torture_history)
 %C%_consumer_LDADD = libmsgpipe.la
+%C%_failing_SOURCES = %D%/failing.c %D%/failing.h %D%/failing_memory.c $(torture_power)
+%C%_failing_LDADD = $(TRACE_LIBS)
+%C%_consumer_LDADD = $(CLIENT_LIBS)
 %C%_kills_SOURCES = \
 	%D%/kills.c \
 	%D%/kills.h \
 	%D%/kills_end.c \
+	%D%/kills_kill.c \
+	%D%/kills_pipe.c \
 	%D%/kills_plan.c \
 	%D%/kills_programs.c \
+	%D%/kills_tell.c \
 	$(torture_history)
 %C%_kills_LDADD = $(JANSSON_LIBS)
+%C%_power_SOURCES = %D%/power.c $(torture_power)
+%C%_power_LDADD = $(TRACE_LIBS)
+%C%_kills_LDADD = $(CLIENT_LIBS)
 %C%_producer_SOURCES = %D%/producer.c $(torture_history)
-%C%_producer_LDADD = libmsgpipe.la
+%C%_producer_LDADD = $(CLIENT_LIBS)
 %C%_sender_SOURCES = %D%/sender.c $(torture_history)
 %C%_taker_SOURCES = %D%/taker.c $(torture_history)
 

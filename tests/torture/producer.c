@@ -5,7 +5,9 @@
  *
  * FEATURES are letters that say what a topic's messages have: `k` keys, `i` ids of which some were sent before, by this
  * producer or another, `e` a time to live, `d` a delay now and then, `f` fates (fate.h), `h` the rarer fates of a topic
- * whose keys are held, `K` killers. A body is "NAME SEQUENCE FATE " and filler. SIGTERM: it flushes and exits 0.
+ * whose keys are held, `K` killers, `s` sizes from 1 byte to 1 MiB, `p` lines for a pipeline, an eighth of the others'
+ * number. A body is "NAME SEQUENCE FATE " and filler; of an `s` it is filler, and these words are the attribute `who`.
+ * SIGTERM: it flushes and exits 0.
  */
 #include "fate.h"
 #include "history.h"
@@ -19,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TOPICS_MAX = 12, BATCH = 40, LONG_BODY = 60000, KEYS = 400, FIRST_KILLER = 20 };
+enum { TOPICS_MAX = 12, BATCH = 40, LONG_BODY = 60000, MOST_BODY = 1048576, KEYS = 400, FIRST_KILLER = 20 };
 
 struct topic {
     const char *name, *features;
@@ -69,13 +71,18 @@ static char choose_fate(struct producer *producer, const struct topic *topic, ui
     return FATE_GOOD;
 }
 
-/* Where there are fates there can be letters, which are read a line each. */
+/* Where there are fates there can be letters, which are read a line each, and so is what goes through commands. */
 static size_t make_body(const struct producer *producer, char *body, const struct topic *topic, uint64_t sequence,
                         char fate)
 {
-    bool text = strpbrk(topic->features, "fhK") != NULL;
-    size_t size = (size_t)snprintf(body, 200, "%s %" PRIu64 " %c ", producer->name, sequence, fate);
-    size_t filler = below(below(100) == 0 ? (text ? 6000 : LONG_BODY) : below(10) == 0 ? 3000 : 120);
+    bool text = strpbrk(topic->features, "fhKp") != NULL;
+    size_t size = 0, filler;
+    if (has(topic, 's')) /* each power of two as often as another, the large ones in all only now and then */
+        filler = 1 + below(UINT32_C(1) << below(below(16) == 0 ? 21 : 12));
+    else {
+        size = (size_t)snprintf(body, 200, "%s %" PRIu64 " %c ", producer->name, sequence, fate);
+        filler = below(below(100) == 0 ? (text ? 6000 : LONG_BODY) : below(10) == 0 ? 3000 : 120);
+    }
     for (size_t i = 0; i < filler; i++)
         body[size++] = (char)(text ? 'a' + below(26) : below(256));
     return size;
@@ -124,14 +131,25 @@ static enum mp_error dress(struct mp_message *message, const struct topic *topic
     return error;
 }
 
+/* Who MESSAGE is, where its body does not say it. */
+static enum mp_error sign(const struct producer *producer, struct mp_message *message, uint64_t sequence, char fate)
+{
+    char text[200];
+    snprintf(text, sizeof text, "%s %" PRIu64 " %c", producer->name, sequence, fate);
+    return mp_message_set(message, "who", text);
+}
+
 static enum mp_error publish(struct producer *producer, const struct topic *topic, uint64_t sequence)
 {
-    static char body[LONG_BODY + 400];
+    static char body[MOST_BODY + 400];
     char words[200];
     int64_t delay = 0;
-    size_t size = make_body(producer, body, topic, sequence, choose_fate(producer, topic, sequence));
+    char fate = choose_fate(producer, topic, sequence);
+    size_t size = make_body(producer, body, topic, sequence, fate);
     struct mp_message *message = mp_message_new(body, size);
     enum mp_error error = message ? dress(message, topic, words, &delay) : MP_ERR_MEMORY;
+    if (!error && has(topic, 's'))
+        error = sign(producer, message, sequence, fate);
     if (error)
         return error;
     history_write(producer->history, "send", "%s %s %" PRIu64 " %016" PRIx64 "%s", producer->name, topic->name,
@@ -141,6 +159,15 @@ static enum mp_error publish(struct producer *producer, const struct topic *topi
                           : mp_publish(producer->client, topic->name, message);
     while (error == MP_ERR_INTERRUPTED);
     return error;
+}
+
+static const struct topic *choose(const struct producer *producer)
+{
+    const struct topic *topic;
+    do
+        topic = &producer->topics[below(producer->topics_count)];
+    while (has(topic, 'p') && below(8) > 0);
+    return topic;
 }
 
 static int give_up(const struct mp_client *client, const char *what)
@@ -182,7 +209,7 @@ int main(int argc, char **argv)
     while (!stopping) {
         uint64_t first = sequence;
         for (uint32_t left = 1 + below(BATCH); left > 0; left--, sequence++)
-            if (publish(&producer, &producer.topics[below(producer.topics_count)], sequence) != MP_OK)
+            if (publish(&producer, choose(&producer), sequence) != MP_OK)
                 return give_up(producer.client, "publish");
         enum mp_error flushed;
         while ((flushed = mp_flush(producer.client, -1)) == MP_ERR_INTERRUPTED)

@@ -3,8 +3,8 @@
  *
  *     sender MSEND RELAY NAME TOPIC HISTORY [LINES A SECOND]
  *
- * A line is "NAME SEQUENCE FATE " and filler (fate.h). Some runs are delayed (--delay). msend's 0 acknowledges all of its lines; after anything else nothing is known.
- * Some of the msend processes are killed by this program itself. SIGTERM: it ends after the run, with 0.
+ * A line is "NAME SEQUENCE FATE " and filler (fate.h). Some runs are delayed (--delay). msend's 0 acknowledges all of its
+ * lines; when it was killed, nothing is known. SIGTERM: it ends after the run, with 0.
  */
 #include "fate.h"
 #include "history.h"
@@ -111,15 +111,11 @@ int main(int argc, char **argv)
         unsigned delay = below(4) == 0 ? 1 + below(2000) : 0;
         pid_t pid = start(argv, delay, &input);
         bool flood = below(3) == 0;
-        uint32_t lines = 1 + below(RUN_LINES), deadly = below(5) == 0 ? below(lines) : RUN_LINES;
-        for (uint32_t i = 0; i < lines && write_line(input, history, argv, sequence, delay); i++, sequence++) {
-            if (i == deadly) {
-                history_write(history, "kill", "msend -");
-                kill(pid, SIGKILL);
-            }
-            if (i % 20 == 19 && !flood)
-                poll(NULL, 0, (int)(20000 / rate)); /* a rate, not a wait for something */
-        }
+        int64_t began = history_now();
+        uint32_t lines = 1 + below(flood ? RUN_LINES : RUN_LINES / 8);
+        for (uint32_t i = 0; i < lines && write_line(input, history, argv, sequence, delay); i++, sequence++)
+            if (!flood && !stopping)
+                poll(NULL, 0, (int)(1000 / rate)); /* a rate, not a wait for something */
         close(input);
         while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
             ;
@@ -130,6 +126,8 @@ int main(int argc, char **argv)
         if (WIFEXITED(status) && sequence > first)
             history_write(history, "ok", "%s %" PRIu64 " %" PRIu64, argv[3], first, sequence - 1);
         sequence++; /* the line that could not be written was announced */
+        for (int64_t end = began + (int64_t)(sequence - first) * 1000000 / rate; !stopping && history_now() < end;)
+            poll(NULL, 0, 10); /* after a flood, the same */
     }
     return 0;
 }
