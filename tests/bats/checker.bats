@@ -135,6 +135,25 @@ expect_green() {
     assert_output --partial '0 kills, 0 cuts, 1 pauses; 1 came again after one'
 }
 
+@test "who was stopped may look at what another has had since, if it is told so" {
+    local late=('pause 220 c1 g' 'got 300 c2 g t 1 2 p1 2 bb' 'acked 310 c2 g t 1' 'got 400 c1 g t 1 1 p1 2 bb'
+        'doing 401 c1 g t 1 ack')
+    history "$one" "${late[@]}" 'stale 410 c1 g t 1'
+    expect_green
+    assert_output --partial '1 pauses; 1 came again after one'
+    history "$one" "${late[@]}"
+    run -1 "$checker" history
+    assert_output --partial '1 revived'
+    history "$one" "${late[@]:1}" 'stale 410 c1 g t 1'
+    run -1 "$checker" history
+    assert_output --partial '1 revived'
+}
+
+@test "revived: settled by one who had lost it" {
+    history "$one" "$two" 'pause 250 c1 g' 'got 300 c2 g t 1 2 p1 2 bb' 'acked 310 c1 g t 1'
+    expect_red revived
+}
+
 @test "the kill of another explains nothing, one of nobody known everything" {
     history "$one" "$two" 'kill 250 c2 g' 'kill 251 c1.1 g' 'kill 252 c g' 'kill 253 relay -' \
         'got 300 c2 g t 1 2 p1 2 bb'

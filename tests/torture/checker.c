@@ -12,7 +12,7 @@
  *     altered     got, dead or replayed with other bytes or another id than were sent
  *     duplicated  stored or replayed twice, or twice with one id, or twice behind a pipe; or got again, and neither a
  *                 kill, a cut or a pause of who had it, nor a lost lease, nor a wish of the consumer explains it
- *     revived     got again after it was settled
+ *     revived     got again after it was settled; or settled by one who had lost it, when another had it
  *     reordered   of one producer in one topic, stored before one that was sent earlier; of one key in a group that
  *                 orders by it, got before an earlier one was done, or while its key was held
  *     premature   expired too early: gone before its time was over
@@ -81,8 +81,9 @@ static void free_twins(struct map *twins)
 
 static void checker_free(struct checker *checker)
 {
-    struct map *maps[] = {&checker->topics,     &checker->groups, &checker->messages, &checker->producers,
-                          &checker->deliveries, &checker->places, &checker->chains,   &checker->tallies};
+    struct map *maps[] = {&checker->topics,    &checker->groups,     &checker->messages,
+                          &checker->producers, &checker->deliveries, &checker->places,
+                          &checker->chains,    &checker->tallies,    &checker->lapses};
     free_twins(&checker->twins);
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         free_values(maps[i]);

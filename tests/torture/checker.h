@@ -108,6 +108,11 @@ struct chain {
     uint64_t held; /* the lowest offset that holds the key; UINT64_MAX: none */
 };
 
+/* A consumer was told that it had lost an offset. */
+struct lapse {
+    char key[KEY + WORD]; /* consumer, group, topic, offset */
+};
+
 struct place {
     char key[2 * WORD]; /* topic, offset */
     const struct message *message;
@@ -127,7 +132,7 @@ struct excuse {
 };
 
 struct checker {
-    struct map topics, groups, messages, producers, deliveries, places, chains, twins, tallies;
+    struct map topics, groups, messages, producers, deliveries, places, chains, twins, tallies, lapses;
     struct letter *letters;
     struct excuse *excuses;
     size_t excuses_count, excuses_capacity;
@@ -195,8 +200,13 @@ struct checker_got {
     uint64_t offset, attempt, sequence, hash;
 };
 void checker_see_got(struct checker *checker, int64_t time, const struct checker_got *got);
-bool checker_see_end(struct checker *checker, const char *event, const char *what, const char *group, const char *topic,
-                     uint64_t offset);
+struct checker_end {
+    const char *event, *what, *consumer, *group, *topic;
+    uint64_t offset;
+};
+bool checker_see_end(struct checker *checker, const struct checker_end *end);
+/* Before all of these: a lease had ended when its holder settled. */
+void checker_see_stale(struct checker *checker, const struct checker_end *end);
 
 /* checker_end.c: when all was seen. */
 void checker_tally(struct checker *checker);

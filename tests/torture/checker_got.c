@@ -1,6 +1,7 @@
 #include "checker.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /*
@@ -28,6 +29,46 @@ static bool was_taken(const struct checker *checker, const struct delivery *deli
         if (excuse->time <= to && excuse->time >= delivery->last - orphan && is_named(excuse->who, delivery->holder))
             return true;
     }
+    return false;
+}
+
+/* ---- lapses ----------------------------------------------------------------------------------------------------- */
+
+static void lapse_key(char key[KEY + WORD], const char *consumer, const char *group, const char *topic, uint64_t offset)
+{
+    snprintf(key, KEY + WORD, "%.79s %.79s %.79s %" PRIu64, consumer, group, topic, offset);
+}
+
+void checker_see_stale(struct checker *checker, const struct checker_end *end)
+{
+    struct delivery *delivery = checker_delivery(checker, end->group, end->topic, end->offset, true);
+    struct lapse *lapse = checker_allocate(sizeof *lapse);
+    lapse_key(lapse->key, end->consumer, end->group, end->topic, end->offset);
+    delivery->lapsed = true;
+    delivery->group->excuses++;
+    if (map_get(&checker->lapses, lapse->key, strlen(lapse->key)))
+        free(lapse);
+    else
+        checker_put(&checker->lapses, lapse->key, lapse);
+}
+
+/*
+ * Whether GOT is what its consumer had before it was stopped, and another has been given since: it looks at what had come
+ * long ago, and will be told that this is not its own any more.
+ */
+static bool is_late(const struct checker *checker, const struct delivery *delivery, int64_t time,
+                    const struct checker_got *got)
+{
+    char key[KEY + WORD];
+    if (delivery->times == 0 || strcmp(delivery->holder, got->consumer) == 0 ||
+        (!delivery->acked && got->attempt >= delivery->attempt))
+        return false;
+    lapse_key(key, got->consumer, got->group, got->topic, got->offset);
+    if (!map_get(&checker->lapses, key, strlen(key)))
+        return false;
+    for (size_t i = 0; i < checker->excuses_count; i++)
+        if (checker->excuses[i].time <= time && is_named(checker->excuses[i].who, got->consumer))
+            return true;
     return false;
 }
 
@@ -183,6 +224,10 @@ void checker_see_got(struct checker *checker, int64_t time, const struct checker
         checker_find(checker, PHANTOM, "got, though it was refused", message->key);
     if (message->hash != got->hash)
         checker_find(checker, ALTERED, "got with other bytes", message->key);
+    if (is_late(checker, delivery, time, got)) {
+        checker->explained++;
+        return;
+    }
     snprintf(delivery->id, sizeof delivery->id, "%s", got->id);
     if (message->id[0] && got->id[0] && strcmp(message->id, got->id) != 0)
         checker_find(checker, ALTERED, "got with another id", message->key);
@@ -208,23 +253,26 @@ void checker_see_got(struct checker *checker, int64_t time, const struct checker
         check_chain(checker, delivery, time);
 }
 
-bool checker_see_end(struct checker *checker, const char *event, const char *what, const char *group, const char *topic,
-                     uint64_t offset)
+bool checker_see_end(struct checker *checker, const struct checker_end *end)
 {
-    struct delivery *delivery = checker_delivery(checker, group, topic, offset, false);
+    struct delivery *delivery = checker_delivery(checker, end->group, end->topic, end->offset, false);
     if (!delivery)
         return false;
-    if (strcmp(event, "acked") == 0)
+    bool acked = strcmp(end->event, "acked") == 0;
+    if (strcmp(delivery->holder, end->consumer) != 0) { /* another has it by now: nothing comes of this */
+        if (acked)
+            checker_find(checker, REVIVED, "settled by one who had lost it, when another had it", delivery->key);
+    } else if (acked)
         delivery->acked = delivery->done = true;
-    else if (strcmp(event, "retried") == 0) {
+    else if (strcmp(end->event, "retried") == 0) {
         delivery->again = true;
         delivery->wishes++;
-    } else if (strcmp(event, "doing") == 0 && strcmp(what, "die") == 0) {
+    } else if (strcmp(end->what, "die") == 0) {
         delivery->again = true;
         delivery->deaths++;
-    } else if (strcmp(event, "doing") == 0) {
+    } else {
         delivery->done = true;
-        delivery->rejected = strcmp(what, "reject") == 0;
+        delivery->rejected = strcmp(end->what, "reject") == 0;
     }
     return true;
 }

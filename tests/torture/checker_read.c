@@ -190,36 +190,37 @@ static bool see_got(struct checker *checker, int64_t time, char *words)
 }
 
 struct held {
-    char group[WORD], topic[WORD], what[16];
-    uint64_t offset;
+    char consumer[WORD], group[WORD], topic[WORD], what[16];
+    struct checker_end end;
 };
 
-static bool read_held(const char *words, struct held *held)
+static bool read_held(const char *words, const char *event, struct held *held)
 {
     held->what[0] = '\0';
-    return sscanf(words, "%*s %79s %79s %" SCNu64 " %15s", held->group, held->topic, &held->offset, held->what) >= 3;
+    held->end = (struct checker_end){event, held->what, held->consumer, held->group, held->topic, 0};
+    return sscanf(words, "%79s %79s %79s %" SCNu64 " %15s", held->consumer, held->group, held->topic, &held->end.offset,
+                  held->what) >= 4;
 }
 
 static bool see_doing(struct checker *checker, int64_t time, char *words)
 {
     struct held held;
     (void)time;
-    return read_held(words, &held) && held.what[0] &&
-           checker_see_end(checker, "doing", held.what, held.group, held.topic, held.offset);
+    return read_held(words, "doing", &held) && held.what[0] && checker_see_end(checker, &held.end);
 }
 
 static bool see_acked(struct checker *checker, int64_t time, char *words)
 {
     struct held held;
     (void)time;
-    return read_held(words, &held) && checker_see_end(checker, "acked", "", held.group, held.topic, held.offset);
+    return read_held(words, "acked", &held) && checker_see_end(checker, &held.end);
 }
 
 static bool see_retried(struct checker *checker, int64_t time, char *words)
 {
     struct held held;
     (void)time;
-    return read_held(words, &held) && checker_see_end(checker, "retried", "", held.group, held.topic, held.offset);
+    return read_held(words, "retried", &held) && checker_see_end(checker, &held.end);
 }
 
 /* Before the deliveries: its holder hears of it later than the next one gets the message. */
@@ -227,11 +228,9 @@ static bool see_stale(struct checker *checker, int64_t time, char *words)
 {
     struct held held;
     (void)time;
-    if (!read_held(words, &held))
+    if (!read_held(words, "stale", &held))
         return false;
-    struct delivery *delivery = checker_delivery(checker, held.group, held.topic, held.offset, true);
-    delivery->lapsed = true;
-    delivery->group->excuses++;
+    checker_see_stale(checker, &held.end);
     return true;
 }
 
