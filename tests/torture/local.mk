@@ -19,7 +19,9 @@ EXTRA_DIST += $(torture_scripts) %D%/short.sh %D%/trials
 # Power cuts and failing calls are tried on a disk in memory (disk.h), in one
 # process. tests/bats/power.bats has what they must find.
 check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer %D%/sender %D%/taker
+# failing_tools preloads failing_calls into real programs.
 check_PROGRAMS += %D%/failing %D%/power
+check_LTLIBRARIES = %D%/failing_calls.la
 torture_power = \
 	%D%/disk.c \
 	%D%/disk.h \
@@ -30,7 +32,6 @@ torture_power = \
 	%D%/power_facts.c \
 	%D%/power_life.c \
 	%D%/power_look.c
-check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer %D%/sender %D%/taker
 torture_history = %D%/fate.h %D%/history.c %D%/history.h
 
 %C%_checker_SOURCES = \
@@ -47,6 +48,8 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 %C%_failing_SOURCES = %D%/failing.c %D%/failing.h %D%/failing_memory.c $(torture_power)
 %C%_failing_LDADD = $(TRACE_LIBS)
 %C%_consumer_LDADD = $(CLIENT_LIBS)
+%C%_failing_calls_la_SOURCES = %D%/failing_calls.c
+%C%_failing_calls_la_LDFLAGS = -module -shared -avoid-version -rpath $(libdir)
 %C%_kills_SOURCES = \
 	%D%/kills.c \
 	%D%/kills.h \
@@ -61,6 +64,8 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 %C%_power_SOURCES = %D%/power.c $(torture_power)
 %C%_power_LDADD = $(TRACE_LIBS)
 %C%_kills_LDADD = $(CLIENT_LIBS)
+%C%_power_SOURCES = %D%/power.c %D%/power_old.c $(torture_power)
+%C%_power_LDADD = $(TRACE_LIBS)
 %C%_producer_SOURCES = %D%/producer.c $(torture_history)
 %C%_producer_LDADD = $(CLIENT_LIBS)
 %C%_sender_SOURCES = %D%/sender.c $(torture_history)

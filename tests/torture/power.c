@@ -292,7 +292,7 @@ static void read_options(struct trial *trial, int argc, char **argv)
         case 'L':
             trial->lives = 10000;
             trial->images_wanted = 100000;
-            trial->olds = 8;
+            trial->olds = 9;
             trial->images_max = UINT64_MAX;
             break;
         case 's':
@@ -319,7 +319,7 @@ static void read_options(struct trial *trial, int argc, char **argv)
 int main(int argc, char **argv)
 {
     static struct trial trial = {
-        .seed = 1, .lives = LIVES, .images_max = 100, .olds = 2, .images_wanted = UINT64_MAX, .plant = "none"};
+        .seed = 1, .lives = LIVES, .images_max = 100, .olds = 3, .images_wanted = UINT64_MAX, .plant = "none"};
     read_options(&trial, argc, argv);
     make_folder(&trial);
     disk_install();

@@ -6,9 +6,10 @@
 
 #include <stdio.h>
 
-/* What a store has and one of version 2 has not, and further back. */
-static const char to_2[] = "DROP INDEX told_events;"
-                           "DROP INDEX rare_events;"
+/* What a store of version 4 has and one of version 3 has not, and further back. */
+static const char to_3[] = "DROP INDEX told_events;"
+                           "PRAGMA user_version=3;";
+static const char to_2[] = "DROP INDEX rare_events;"
                            "ALTER TABLE events DROP COLUMN note;"
                            "DELETE FROM numbers WHERE name LIKE 'rows_%' OR name IN ('untraced', 'events_first');"
                            "PRAGMA user_version=2;";
@@ -27,6 +28,11 @@ static const char to_1[] = "DROP TABLE schedule;"
                            "ALTER TABLE events DROP COLUMN span;"
                            "ALTER TABLE events DROP COLUMN mask;"
                            "PRAGMA user_version=1;";
+
+static unsigned old_version(uint64_t seed)
+{
+    return 1 + (unsigned)(seed % 3);
+}
 
 /* The relay of long ago wrote nothing for traces. */
 static void live_as_then(struct life *life)
@@ -48,7 +54,8 @@ static void take_away(struct life *life, unsigned version, bool was_killed)
     life->disk.recording = false;
     disk_restart(&life->disk);
     if (sqlite3_open(life->path, &database) != SQLITE_OK ||
-        sqlite3_exec(database, to_2, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(database, to_3, NULL, NULL, NULL) != SQLITE_OK ||
+        (version < 3 && sqlite3_exec(database, to_2, NULL, NULL, NULL) != SQLITE_OK) ||
         (version == 1 && sqlite3_exec(database, to_1, NULL, NULL, NULL) != SQLITE_OK))
         life_wrong(life, "no store of version %u: %s", version, sqlite3_errmsg(database));
     life->disk.killed = was_killed; /* its log stays */
@@ -94,7 +101,7 @@ static void cut(struct old *old, struct life *life, const struct disk *disk, con
 {
     static struct disk left;
     static const unsigned keeps[] = {100, 0, 10, 50, 90};
-    unsigned version = 1 + life->seed % 2;
+    unsigned version = old_version(life->seed);
     uint64_t random = life->seed,
              places = old->images_max / 2 <= disk->steps_count ? old->images_max / 2 : disk->steps_count + 1;
     struct disk_replay *replay = disk_replay_begin(disk, base);
@@ -122,7 +129,7 @@ void old_run(struct old *old, uint64_t seed)
     char words[WORDS] = "";
     life_begin(&life, seed, old->path, 0);
     live_as_then(&life);
-    take_away(&life, 1 + seed % 2, seed % 4 < 2);
+    take_away(&life, old_version(seed), seed % 2 == 0);
     disk_begin(&base);
     disk_begin(&disk);
     disk_copy(&base, &life.disk);
