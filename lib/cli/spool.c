@@ -35,6 +35,7 @@ struct segment {
     uint64_t end;     /* of the next frame to be appended */
     uint64_t frames;  /* the number of the last one */
     uint32_t unswept; /* delivered frames whose rows are still there */
+    bool unsure;      /* a frame that could not be appended may be there all the same */
 };
 
 struct spool {
@@ -279,12 +280,21 @@ static void forget_frame(struct spool *spool)
     spool->blob = NULL;
 }
 
+/* Whether a frame stands in SEGMENT, or nobody can say. */
+static bool may_have_frames(const struct segment *segment)
+{
+    struct store_frame frame;
+    return store_last_frame(segment->store, LOG, &frame, NULL) != MP_ERR_NOT_FOUND;
+}
+
 /* Removes SEGMENT when nothing in it waits. */
 static void segment_leave(struct spool *spool, struct segment *segment)
 {
     if (segment->number == 0)
         return;
-    if (!is_empty(segment)) {
+    if (is_empty(segment) && segment->unsure && may_have_frames(segment)) {
+        segment_close(segment); /* whoever comes next looks again */
+    } else if (!is_empty(segment)) {
         segment_sweep(segment, NULL); /* if it fails the session's number tells what was delivered */
         segment_close(segment);
     } else if (lock_take(spool, NULL)) {
@@ -383,6 +393,7 @@ enum mp_error spool_append(struct spool *spool, const char *topic, int64_t at, c
         if (made)
             free(own->topics[--own->topics_count]);
         store_rollback(own->store, NULL);
+        own->unsure = true; /* its commit may stand in the log, only its flush failed */
         return error;
     }
     own->frames++;

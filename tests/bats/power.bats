@@ -48,3 +48,9 @@ finds() {
     run -1 "$MSGPIPE_BUILD/tests/torture/failing" --only full --most 30 --plant
     assert_output --regexp "failing: seed [0-9]+, full [0-9]+: .* was acknowledged, and is not there"
 }
+
+@test "what a spool may have taken when its flush failed is not removed" {
+    run "$MSGPIPE_SOURCE/tests/torture/failing_tools" --tools "$MSGPIPE_BUILD/bin" --long --only spool --kind flush-for-ever
+    ((status != 77)) || skip "nothing can be preloaded here"
+    assert_success
+}
