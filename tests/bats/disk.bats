@@ -143,6 +143,52 @@ undone_once() {
     assert_equal "$(jq '.groups[] | select(.topic == "numbers") | .dead' <<<"$output")" 40
 }
 
+@test "a spool on a disk that fills up says how far it came, and what it took is delivered" {
+    small_disk 80m
+    run bash -c 'seq -f "a line of a message that is long enough to fill a disk before long %.0f" 1000000 |
+        msend --spool disk/spool -t numbers --wait 60s'
+    assert_equal "$status" 75
+    assert_output --partial "the disk of the spool disk/spool is nearly full: less than 32 MiB are free"
+    assert_output --regexp 'given up: [0-9]+ messages are kept in disk/spool'
+    kept=$(grep -o '[0-9]* messages are kept' <<<"$output" | cut -d ' ' -f 1)
+    ((kept > 100000))
+
+    start_relay # its store is on another disk
+    run -0 msend --spool disk/spool --wait 20s
+    mrecv -t numbers -e | sed 's/.* //' >got
+    diff <(seq "$kept") got
+}
+
+@test "dead letters that do not fit on a full disk are 74, and those before them are whole" {
+    small_disk 4m
+    head -c 100000 /dev/zero | tr '\0' x >body
+    for i in $(seq 60); do echo "$i $(cat body)"; done >input
+    run --separate-stderr mretry --max-retries 0 --dead-file disk/dead -- false <input
+    assert_equal "$status" 74
+    [[ $stderr == *"No space left on device"* ]]
+    run -0 --separate-stderr mretry list --dead-file disk/dead --json
+    local letters=${#lines[@]}
+    ((letters > 10 && letters < 60))
+
+    # With room again, the next letter stands in a line of its own.
+    truncate -s 0 input
+    for i in $(seq 3); do echo "more $i"; done >input
+    cp disk/dead dead
+    run -65 --separate-stderr mretry --max-retries 0 --dead-file dead -- false <input
+    run -0 --separate-stderr mretry list --dead-file dead --json
+    assert_equal "${#lines[@]}" $((letters + 3))
+}
+
+@test "a backup that does not fit on its disk fails, and leaves nothing behind" {
+    small_disk 4m
+    start_relay
+    head -c 8000000 /dev/zero | tr '\0' x | msend -t numbers -F whole
+    run mrelay backup disk/copy
+    assert_equal "$status" 74
+    assert_output --partial "the disk is full"
+    assert_equal "$(ls disk)" ''
+}
+
 @test "output to a full disk is 74, and what was not taken stays with the relay" {
     [[ -c /dev/full ]] || skip "there is no /dev/full"
     start_relay
