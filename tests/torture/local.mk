@@ -16,22 +16,7 @@ TESTS += %D%/short.sh
 EXTRA_DIST += $(torture_scripts) %D%/short.sh %D%/trials
 
 # Kills: programs that write down what they did, and the checker that reads it.
-# Power cuts and failing calls are tried on a disk in memory (disk.h), in one
-# process. tests/bats/power.bats has what they must find.
 check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer %D%/sender %D%/taker
-# failing_tools preloads failing_calls into real programs.
-check_PROGRAMS += %D%/failing %D%/power
-check_LTLIBRARIES = %D%/failing_calls.la
-torture_power = \
-	%D%/disk.c \
-	%D%/disk.h \
-	%D%/disk_cut.c \
-	%D%/disk_vfs.c \
-	%D%/power.h \
-	%D%/power_actor.c \
-	%D%/power_facts.c \
-	%D%/power_life.c \
-	%D%/power_look.c
 torture_history = %D%/fate.h %D%/history.c %D%/history.h
 
 %C%_checker_SOURCES = \
@@ -44,12 +29,7 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 	$(torture_history)
 %C%_checker_LDADD = $(MESSAGE_LIBS)
 %C%_consumer_SOURCES = %D%/consumer.c $(torture_history)
-%C%_consumer_LDADD = libmsgpipe.la
-%C%_failing_SOURCES = %D%/failing.c %D%/failing.h %D%/failing_memory.c $(torture_power)
-%C%_failing_LDADD = $(TRACE_LIBS)
 %C%_consumer_LDADD = $(CLIENT_LIBS)
-%C%_failing_calls_la_SOURCES = %D%/failing_calls.c
-%C%_failing_calls_la_LDFLAGS = -module -shared -avoid-version -rpath $(libdir)
 %C%_kills_SOURCES = \
 	%D%/kills.c \
 	%D%/kills.h \
@@ -60,12 +40,7 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 	%D%/kills_programs.c \
 	%D%/kills_tell.c \
 	$(torture_history)
-%C%_kills_LDADD = $(JANSSON_LIBS)
-%C%_power_SOURCES = %D%/power.c $(torture_power)
-%C%_power_LDADD = $(TRACE_LIBS)
 %C%_kills_LDADD = $(CLIENT_LIBS)
-%C%_power_SOURCES = %D%/power.c %D%/power_old.c $(torture_power)
-%C%_power_LDADD = $(TRACE_LIBS)
 %C%_producer_SOURCES = %D%/producer.c $(torture_history)
 %C%_producer_LDADD = $(CLIENT_LIBS)
 %C%_sender_SOURCES = %D%/sender.c $(torture_history)
