@@ -6,6 +6,7 @@
 #
 # A trial in C is a check program; one in Bash goes into torture_scripts.
 torture_scripts = %D%/failing_tools %D%/sim %D%/torture
+torture_scripts = %D%/memory %D%/races %D%/sim %D%/soak %D%/torture
 
 torture: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS=
@@ -13,7 +14,12 @@ torture: all
 .PHONY: torture
 
 TESTS += %D%/short.sh
-EXTRA_DIST += $(torture_scripts) %D%/short.sh %D%/trials
+EXTRA_DIST += $(torture_scripts) %D%/trial.bash %D%/short.sh %D%/trials
+
+# Races.
+check_PROGRAMS += %D%/threads
+%C%_threads_SOURCES = %D%/threads.c
+%C%_threads_LDADD = libmsgpipe.la $(SYSTEM_LIBS)
 
 # Kills: programs that write down what they did, and the checker that reads it.
 check_PROGRAMS += %D%/checker %D%/consumer %D%/kills %D%/producer %D%/sender %D%/taker
