@@ -62,6 +62,22 @@ static void print_body(struct send_direct *direct, const struct record *record)
     }
 }
 
+/* What was printed into `out`, line by line, as a terminal may show it. */
+static enum mp_error escape_lines(struct send_direct *direct)
+{
+    struct buffer shown = {0};
+    enum mp_error error = MP_OK;
+    for (size_t at = 0, size; !error && at < direct->out.size; at += size) {
+        const uint8_t *line = direct->out.data + at;
+        const uint8_t *end = memchr(line, '\n', direct->out.size - at);
+        size = end ? (size_t)(end - line) + 1 : direct->out.size - at;
+        error = format_escape(line, size, &shown);
+    }
+    buffer_free(&direct->out);
+    direct->out = shown;
+    return error;
+}
+
 static void print_reply(struct send_direct *direct, const uint8_t *data, size_t size)
 {
     struct frame frame;
@@ -75,7 +91,8 @@ static void print_reply(struct send_direct *direct, const uint8_t *data, size_t 
     } else {
         print_body(direct, &record);
     }
-    enum mp_error error = output_write(STDOUT_FILENO, direct->out.data, direct->out.size, &fault);
+    enum mp_error error = output_is_terminal(STDOUT_FILENO) ? escape_lines(direct) : MP_OK;
+    error = error ? fault_memory(&fault) : output_write(STDOUT_FILENO, direct->out.data, direct->out.size, &fault);
     if (error == MP_ERR_CLOSED)
         send_engine_end(direct->engine, exit_by_pipe());
     else if (error)
