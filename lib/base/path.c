@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static enum mp_error fits(const char *path, int size, struct fault *fault)
@@ -60,5 +61,60 @@ enum mp_error path_of_program(const char *own, const char *name, const char *dir
         fits(directory, snprintf(text, PATH_BYTES, "%s/%.*s%s%s", directory, before, file, name, after), fault);
     if (!error && access(text, X_OK) != 0)
         error = fault_system(fault, MP_ERR_NOT_FOUND, errno, "cannot run %s", text);
+    return error;
+}
+
+bool path_is_foreign(uid_t owner)
+{
+    return geteuid() != 0 && owner != geteuid() && owner != 0;
+}
+
+/* ANY: whoever it belongs to. */
+static enum mp_error check_directory(const char *directory, bool any, struct fault *fault)
+{
+    struct stat status;
+    if (stat(directory, &status) != 0)
+        return fault_system(fault, errno == ENOENT ? MP_ERR_NOT_FOUND : MP_ERR_IO, errno, "%s", directory);
+    if (!S_ISDIR(status.st_mode))
+        return fault_set(fault, MP_ERR_EXISTS, "%s is in the way: it is no directory", directory);
+    if (status.st_mode & S_ISVTX)
+        return MP_OK;
+    if (!any && status.st_uid != geteuid() && status.st_uid != 0)
+        return fault_set(fault, MP_ERR_DENIED, "%s belongs to another user (%lu): choose a directory of your own",
+                         directory, (unsigned long)status.st_uid);
+    if ((status.st_mode & S_IWOTH) || ((status.st_mode & S_IWGRP) && status.st_gid != getegid()))
+        return fault_set(fault, MP_ERR_DENIED,
+                         "other users may write to %s: run chmod go-w %s, or choose another directory", directory,
+                         directory);
+    return MP_OK;
+}
+
+enum mp_error path_check_directory(const char *directory, struct fault *fault)
+{
+    return check_directory(directory, false, fault);
+}
+
+static void directory_of(const char *path, char text[PATH_BYTES])
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        snprintf(text, PATH_BYTES, ".");
+    else
+        snprintf(text, PATH_BYTES, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+}
+
+enum mp_error path_check_place(const char *path, const char *const endings[], struct fault *fault)
+{
+    char text[PATH_BYTES];
+    struct stat status;
+    directory_of(path, text);
+    enum mp_error error = check_directory(text, geteuid() == 0, fault);
+    for (; !error && *endings; endings++) {
+        error = fits(path, snprintf(text, sizeof text, "%s%s", path, *endings), fault);
+        if (!error && lstat(text, &status) == 0 && path_is_foreign(status.st_uid))
+            error =
+                fault_set(fault, MP_ERR_DENIED, "%s belongs to another user (%lu): choose another name, or directory",
+                          text, (unsigned long)status.st_uid);
+    }
     return error;
 }

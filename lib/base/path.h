@@ -6,6 +6,9 @@
 
 #include "base/fault.h"
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 enum { PATH_BYTES = 4096 }; /* of a path and its zero, at most */
 
 /*
@@ -25,5 +28,23 @@ enum mp_error path_beside(const char *path, const char *suffix, char text[PATH_B
  */
 enum mp_error path_of_program(const char *own, const char *name, const char *directory, char text[PATH_BYTES],
                               struct fault *fault);
+
+/*
+ * Whether DIRECTORY is a place for what others must not get at: those who may write to it can put something of theirs in
+ * the place of ours. It has to belong to this user or to root, and nobody else may write to it, but for the user's own
+ * group: with a umask of 002 that is how every directory of a user looks. A sticky one (/tmp) is allowed, for others
+ * cannot remove there what is not theirs. MP_ERR_DENIED, MP_ERR_EXISTS (it is no directory), MP_ERR_NOT_FOUND, MP_ERR_IO.
+ */
+enum mp_error path_check_directory(const char *directory, struct fault *fault);
+
+/*
+ * The same for the directory of PATH, a file that holds what others must not read; and the files that are there as PATH
+ * with each of ENDINGS (which end with NULL) behind it have to be the user's own as well: in a sticky directory somebody
+ * else may have made them. But root may use what belongs to others.
+ */
+enum mp_error path_check_place(const char *path, const char *const endings[], struct fault *fault);
+
+/* Whether that belongs to somebody else: neither this user nor root; never, when this is root. */
+bool path_is_foreign(uid_t owner);
 
 #endif

@@ -35,10 +35,10 @@ enum mp_error dead_file_open(struct dead_file *file, const char *path, struct fa
 {
     struct stat status;
     *file = (struct dead_file){.path = path, .readable = true};
-    file->descriptor = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+    file->descriptor = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
     if (file->descriptor < 0 && errno != EISDIR) {
         /* One may be allowed to add to it and not to read it; a pipe may have one end only. */
-        file->descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+        file->descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
         file->readable = false;
     }
     if (file->descriptor < 0 || fstat(file->descriptor, &status) != 0)

@@ -179,7 +179,7 @@ static enum mp_error open_locked(struct seen_file *file, struct fault *fault)
 {
     struct stat status;
     for (;;) {
-        file->descriptor = open(file->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+        file->descriptor = open(file->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
         if (file->descriptor < 0 || fstat(file->descriptor, &status) != 0)
             return cannot(file, "open", fault);
         if (!S_ISREG(status.st_mode))

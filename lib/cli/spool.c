@@ -1,6 +1,7 @@
 #include "cli/spool.h"
 
 #include "base/clock.h"
+#include "base/path.h"
 #include "message/names.h"
 #include "store/store.h"
 
@@ -16,7 +17,6 @@
 #include <unistd.h>
 
 enum {
-    PATH_BYTES = 4096,
     LOG = 1,           /* the number of the one topic whose frames these are */
     SWEEP_FRAMES = 64, /* delivered ones that are removed in one go */
     NAMES_MAX = 4096   /* topics that a segment knows */
@@ -242,6 +242,10 @@ static enum mp_error check_directory(const char *directory, struct fault *fault)
         return fault_system(fault, MP_ERR_IO, errno, "cannot look at the spool %s", directory);
     if (!S_ISDIR(status.st_mode))
         return fault_set(fault, MP_ERR_IO, "the spool %s is not a directory", directory);
+    if (path_is_foreign(status.st_uid))
+        return fault_set(fault, MP_ERR_DENIED,
+                         "the spool %s belongs to another user (%lu): choose a directory of your own", directory,
+                         (unsigned long)status.st_uid);
     if (status.st_mode & 022)
         return fault_set(fault, MP_ERR_DENIED, "others may write to the spool %s (mode %03o): run `chmod go-w %s`",
                          directory, (unsigned)(status.st_mode & 0777), directory);

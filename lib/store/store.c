@@ -1,6 +1,7 @@
 #include "store/private.h"
 
 #include "base/log.h"
+#include "base/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -136,8 +137,10 @@ enum mp_error store_open(const char *path, struct store **result, struct fault *
         goto fail;
     }
     if (!store->memory) {
-        if ((error = store_check_file_system(path, fault)) || (error = store_check_file(path, fault)) ||
-            (error = store_take_lock(store, fault)) || (error = prepare_file(path, fault)))
+        static const char *const endings[] = {"", "-wal", "-shm", "-journal", ".lock", NULL};
+        if ((error = store_check_file_system(path, fault)) || (error = path_check_place(path, endings, fault)) ||
+            (error = store_check_file(path, fault)) || (error = store_take_lock(store, fault)) ||
+            (error = prepare_file(path, fault)))
             goto fail;
     }
     if ((error = open_database(store, false, fault)))

@@ -1,6 +1,7 @@
 /*
  * address_relay.c: where a relay of some name keeps its socket and its store.
  */
+#include "base/path.h"
 #include "message/names.h"
 #include "transport/address.h"
 
@@ -53,6 +54,25 @@ static bool runtime_directory(char *path, size_t size)
     return length > 0 && (size_t)length < size;
 }
 
+/*
+ * In /tmp anybody can have made the directory before, and be the relay there that we send to. That of $XDG_RUNTIME_DIR, or
+ * below /run/user, is this user's.
+ */
+static enum mp_error check_runtime(const char *directory, struct fault *fault)
+{
+    struct stat status;
+
+    if (strncmp(directory, "/tmp/", 5) != 0 || directory_variable("XDG_RUNTIME_DIR") != NULL ||
+        lstat(directory, &status) != 0) {
+        return MP_OK;
+    }
+    if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid()) {
+        return fault_set(fault, MP_ERR_DENIED, "%s is not this user's: have it removed, or set XDG_RUNTIME_DIR",
+                         directory);
+    }
+    return MP_OK;
+}
+
 static bool state_directory(char *path, size_t size)
 {
     const char *given = directory_variable("XDG_STATE_HOME");
@@ -99,6 +119,8 @@ enum mp_error address_of_relay(const char *name_or_url, struct address *address,
         snprintf(directory, sizeof(directory), "%s", SYSTEM_RUNTIME);
     } else if (!runtime_directory(directory, sizeof(directory))) {
         return fault_set(fault, MP_ERR_TOO_LARGE, "the path in $XDG_RUNTIME_DIR is too long");
+    } else if ((error = check_runtime(directory, fault)) != MP_OK) {
+        return error;
     }
     snprintf(url, sizeof(url), "ipc://%s/%s%s", directory, name, SOCKET_END);
     return address_parse(url, address, fault);
@@ -154,36 +176,6 @@ static enum mp_error make_all(char *directory, struct fault *fault)
     }
 }
 
-/*
- * Others who may write to a directory can put their own socket or store in place of ours. A sticky one (/tmp) is
- * allowed, for they cannot remove there what is not theirs; so is one that the user's own group may write to, for with
- * a umask of 002 that is how every directory of a user looks.
- */
-static enum mp_error check_owner(const char *directory, struct fault *fault)
-{
-    struct stat status;
-
-    if (stat(directory, &status) != 0) {
-        return fault_system(fault, MP_ERR_IO, errno, "%s", directory);
-    }
-    if (!S_ISDIR(status.st_mode)) {
-        return fault_set(fault, MP_ERR_EXISTS, "%s is in the way: it is no directory", directory);
-    }
-    if ((status.st_mode & S_ISVTX) != 0) {
-        return MP_OK;
-    }
-    if (status.st_uid != geteuid() && status.st_uid != 0) {
-        return fault_set(fault, MP_ERR_DENIED, "%s belongs to another user (%lu): choose a directory of your own",
-                         directory, (unsigned long)status.st_uid);
-    }
-    if ((status.st_mode & S_IWOTH) != 0 || ((status.st_mode & S_IWGRP) != 0 && status.st_gid != getegid())) {
-        return fault_set(fault, MP_ERR_DENIED,
-                         "other users may write to %s: run chmod go-w %s, or choose another directory", directory,
-                         directory);
-    }
-    return MP_OK;
-}
-
 enum mp_error address_make_directory(const char *path, struct fault *fault)
 {
     char directory[PATH_MAX];
@@ -194,14 +186,14 @@ enum mp_error address_make_directory(const char *path, struct fault *fault)
     }
     char *slash = strrchr(directory, '/');
     if (slash == NULL) {
-        return check_owner(".", fault);
+        return path_check_directory(".", fault);
     }
     if (slash == directory) {
-        return check_owner("/", fault);
+        return path_check_directory("/", fault);
     }
     *slash = '\0';
     enum mp_error error = make_all(directory, fault);
-    return error == MP_OK ? check_owner(directory, fault) : error;
+    return error == MP_OK ? path_check_directory(directory, fault) : error;
 }
 
 /* ---- the relays that run -------------------------------------------------------------------------------------- */
@@ -238,7 +230,7 @@ void address_running_relays(void (*each)(void *context, const char *name), void 
 {
     char directory[PATH_MAX];
 
-    if (runtime_directory(directory, sizeof(directory))) {
+    if (runtime_directory(directory, sizeof(directory)) && check_runtime(directory, NULL) == MP_OK) {
         each_of_directory(directory, false, each, context);
     }
     each_of_directory(SYSTEM_RUNTIME, true, each, context);

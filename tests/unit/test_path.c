@@ -4,7 +4,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -87,9 +89,30 @@ static void a_path_that_is_too_long_is_refused(void **state)
     assert_non_null(strstr(fault_text(&fault), "too long"));
 }
 
+static void a_directory_that_others_may_write_to_is_no_place(void **state)
+{
+    static const char *const endings[] = {"", ".lock", NULL};
+    char folder[] = "/tmp/msgpipe-path.XXXXXX", path[64];
+    struct fault fault = {0};
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/x.db", folder);
+    assert_int_equal(path_check_place(path, endings, &fault), MP_OK);
+    assert_int_equal(chmod(folder, 0777), 0);
+    assert_int_equal(path_check_place(path, endings, &fault), MP_ERR_DENIED);
+    assert_non_null(strstr(fault.text, "other users may write to"));
+    assert_int_equal(chmod(folder, 01777), 0); /* as /tmp */
+    assert_int_equal(path_check_place(path, endings, &fault), MP_OK);
+    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(path_check_place(path, endings, &fault), MP_ERR_NOT_FOUND);
+    assert_int_equal(path_check_place("x.db/y", endings, &fault), MP_ERR_NOT_FOUND);
+    assert_int_equal(path_check_directory("/dev/null", &fault), MP_ERR_EXISTS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_directory_that_others_may_write_to_is_no_place),
         cmocka_unit_test(a_path_from_the_root_stays),
         cmocka_unit_test(another_begins_at_the_working_directory),
         cmocka_unit_test(what_is_beside_a_store_has_its_name),
