@@ -6,6 +6,7 @@ bats_tests += %D%/sources.bats
 bats_tests += %D%/planted.bats
 bats_tests += %D%/steps.bats
 bats_tests += %D%/sinks.bats
+bats_tests += %D%/security.bats
 bats_tests += %D%/mrelay_run.bats
 bats_tests += %D%/pipelines.bats
 bats_tests += %D%/msend_direct.bats

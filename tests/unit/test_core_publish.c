@@ -83,14 +83,19 @@ static void what_is_for_a_group_that_is_not_there_is_refused_and_undoes_nothing(
     assert_int_equal(rig_count(rig, "t"), 1);
 }
 
-static uint32_t hello(struct rig *rig, uint64_t connection, uint64_t session, uint32_t keep)
+static uint32_t hello_as(struct rig *rig, uint64_t connection, uint64_t session, uint32_t keep, const char *name)
 {
     struct buffer body = {0};
-    assert_int_equal(protocol_put_hello(&body, "outbox", keep), MP_OK);
+    assert_int_equal(protocol_put_hello(&body, name, keep), MP_OK);
     uint32_t id = rig_submit(rig, connection, PROTOCOL_HELLO, PROTOCOL_LANE_CONTROL, session, 1, 0, &body);
     buffer_free(&body);
     rig_turn(rig);
     return id;
+}
+
+static uint32_t hello(struct rig *rig, uint64_t connection, uint64_t session, uint32_t keep)
+{
+    return hello_as(rig, connection, session, keep, "outbox");
 }
 
 static struct protocol_welcome welcome_of(struct rig *rig, uint32_t id)
@@ -268,6 +273,24 @@ static void a_late_copy_of_an_empty_fetch_takes_nothing_for_the_next(void **stat
     assert_int_equal(rig_messages(rig, again), 3);
 }
 
+static enum mp_error look_for_name(void *context, const struct store_event *event)
+{
+    char *name = context;
+    if (event->kind == EVENT_SESSION && event->note_size < 64)
+        memcpy(name, event->note, event->note_size);
+    return MP_OK;
+}
+
+static void what_a_client_calls_itself_can_be_shown(void **state)
+{
+    struct rig *rig = *state;
+    char name[64] = "";
+    uint64_t session = welcome_of(rig, hello_as(rig, 1, 0, 0, "a\033[31m \302\233\n'b'")).session;
+    assert_int_equal(rig_offset(rig, publish(rig, session, 1, protocol_publication("t"))), 0);
+    assert_int_equal(store_each_event(rig->store, 0, look_for_name, name, NULL), MP_OK);
+    assert_string_equal(name, "a?[31m ??" "?'b'");
+}
+
 #define RIGGED(test) cmocka_unit_test_setup_teardown(test, rig_set_up, rig_tear_down)
 
 int main(void)
@@ -284,6 +307,7 @@ int main(void)
         RIGGED(a_late_copy_of_a_refused_settlement_is_not_applied),
         RIGGED(who_waits_for_room_learns_that_a_late_copy_was_stored),
         RIGGED(a_session_that_was_refused_something_leaves_a_trace_when_it_goes),
+        RIGGED(what_a_client_calls_itself_can_be_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
