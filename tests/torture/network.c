@@ -43,7 +43,7 @@ struct episode {
 static const struct episode short_lists[SITES][8] = {
     {{CUT, 700, 0}, {CUT, 3500, 0}},
     {{FORGET, 0, 0}, {DROP, 1000, 10}},
-    {{SLOW, 1200, 256}, {DROP, 1500, 30}},
+    {{SLOW, 1200, 256}, {DROP, 1500, 15}},
 };
 static const struct episode long_lists[SITES][16] = {
     {{CUT, 300, 0},
