@@ -106,10 +106,10 @@ void crew_look(struct crew *crew)
     }
 }
 
-void crew_excuse(struct crew *crew, const struct crew_member *member, const char *event)
+void crew_excuse(struct crew *crew, const struct crew_member *member, const char *event, bool charged)
 {
     if (member->group[0])
-        history_write(crew->history, event, "%s %s", member->name, member->group);
+        history_write(crew->history, event, "%s %s", member->name, charged ? member->group : "-");
 }
 
 /* ---- who goes on ----------------------------------------------------------------------------------------------- */

@@ -51,8 +51,11 @@ unsigned crew_count(const struct crew_member *member, const char *event);
 /* Whether the last line of its history is of EVENT. */
 bool crew_is_at(const struct crew_member *member, const char *event);
 
-/* Everything that MEMBER has is for others now, by what happens to it, an EVENT of history.h. */
-void crew_excuse(struct crew *crew, const struct crew_member *member, const char *event);
+/*
+ * What MEMBER has got up to now others may get as well, because of an EVENT of history.h; once for each, of which the
+ * first may be CHARGED to a message as an attempt.
+ */
+void crew_excuse(struct crew *crew, const struct crew_member *member, const char *event, bool charged);
 
 /* A signal for a member; who has ended although nobody told is found. */
 void crew_signal(struct crew *crew, const struct crew_member *member, int number);

@@ -27,7 +27,14 @@
 #include <unistd.h>
 
 enum { SITES = 3, PORT = 7777, RATE = 60, MILLISECOND = 1000 };
-enum { BACK_LIMIT = 2000, FORGOTTEN_LIMIT = 6000, GIVE_UP = 20000, CALM = 250, GONE_LIMIT = 35000 }; /* ms */
+enum {
+    BACK_LIMIT = 2000,
+    FORGOTTEN_LIMIT = 6000,
+    GIVE_UP = 20000,
+    CALM = 250,
+    GONE_LIMIT = 35000,
+    EXCUSED = 100
+}; /* ms */
 
 /* A link that is fast again keeps what waits for it. */
 #define FAST "tbf rate 1gbit burst 1mb latency 400ms"
@@ -95,7 +102,7 @@ struct site {
     struct crew_member *producer, *own, *shared;
     const struct episode *episode, *end;
     enum phase phase;
-    int64_t until, back;
+    int64_t until, back, excused;
     bool waits[2]; /* for the producer, for the consumer */
 };
 
@@ -191,8 +198,8 @@ static void begin_trouble(struct network *network, struct site *site)
     struct stand *stand = &network->stand;
     const struct episode *episode = site->episode;
     int code = 0;
-    crew_excuse(&network->crew, site->own, "kill");
-    crew_excuse(&network->crew, site->shared, "kill");
+    crew_excuse(&network->crew, site->own, "kill", true);
+    crew_excuse(&network->crew, site->shared, "kill", true);
     switch (episode->trouble) {
     case CUT:
         code = stand_shell(stand, "ip link set hub%u down", site->number);
@@ -241,8 +248,8 @@ static void end_trouble(struct network *network, struct site *site)
         stand_give_up(stand, "%s cannot be ended", trouble_names[site->episode->trouble]);
     if (site->episode->trouble != FORGET)
         site->back = stand_now(); /* the commands take their time */
-    crew_excuse(&network->crew, site->own, "kill");
-    crew_excuse(&network->crew, site->shared, "kill");
+    crew_excuse(&network->crew, site->own, "kill", true);
+    crew_excuse(&network->crew, site->shared, "kill", true);
     site->phase = IS_BACK;
     site->waits[0] = site->waits[1] = true;
 }
@@ -273,12 +280,24 @@ static void expect_going_on(struct network *network, struct site *site)
     site->phase = ++site->episode == site->end ? IS_DONE : IS_CALM;
 }
 
+/* What its consumers get while there is trouble may be for others a moment later. */
+static void excuse(struct network *network, struct site *site)
+{
+    if (stand_now() - site->excused < EXCUSED * MILLISECOND)
+        return;
+    site->excused = stand_now();
+    crew_excuse(&network->crew, site->own, "kill", false);
+    crew_excuse(&network->crew, site->shared, "kill", false);
+}
+
 static void go_on(struct network *network, struct site *site)
 {
     if (site->phase == IS_CALM && stand_now() >= site->until)
         begin_trouble(network, site);
     else if (site->phase == IN_TROUBLE && stand_now() >= site->until)
         end_trouble(network, site);
+    else if (site->phase == IN_TROUBLE)
+        excuse(network, site);
     else if (site->phase == IS_BACK)
         expect_going_on(network, site);
 }
@@ -307,7 +326,7 @@ static void vanish(struct network *network, struct site *site)
         stand_give_up(stand, "a link cannot be cut");
     int64_t began = stand_now();
     for (int i = 0; i < 3; i++) {
-        crew_excuse(&network->crew, members[i], "kill");
+        crew_excuse(&network->crew, members[i], "kill", true);
         kill(members[i]->pid, SIGKILL);
         waitpid(members[i]->pid, NULL, 0);
         members[i]->pid = 0;
