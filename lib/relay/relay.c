@@ -24,6 +24,8 @@ enum {
     INBOUND_BUDGET = 64 * 1024 * 1024, /* bytes of requests held in all */
     REQUEST_SLACK = 8 * 1024 * 1024,   /* what a request may be longer than the longest body */
     SILENCE_TIMEOUT = 30 * 1000000,    /* microseconds: as long as leases live by default of which nothing is heard */
+    STOOD_STILL = 50000,               /* microseconds that nothing is late by otherwise */
+    TAKING = 500000,                   /* microseconds in which what has arrived is taken; others go on sending */
     LINGER = 1000000,                  /* microseconds for the last replies to go out */
     LAST_REPLIES = 1024,               /* that are waited for */
     DESCRIPTORS_MAX = 1 << 20          /* as many connections as the server can count */
@@ -273,10 +275,27 @@ static void on_signal(evutil_socket_t number, short what, void *context)
     event_base_loopbreak(relay->base);
 }
 
+/*
+ * Something was due long before NOW: this process stood still. What arrived meanwhile, an extension of each consumer's
+ * leases, say, is to be applied before leases end. The loop looks at some of the connections at a time.
+ */
+static void take_what_arrived(struct relay *relay, int64_t now)
+{
+    uint64_t received;
+    if (core_due(relay->core) > now - STOOD_STILL)
+        return;
+    do {
+        received = server_counters(relay->server).received;
+        event_base_loop(relay->base, EVLOOP_NONBLOCK);
+    } while (server_counters(relay->server).received > received && clock_monotonic() - now < TAKING);
+}
+
 static void run_turn(struct relay *relay)
 {
+    struct moment now = clock_moment(); /* before the last look at what has arrived until then */
+    take_what_arrived(relay, now.monotonic);
     server_cork(relay->server, true); /* many replies, one write a connection */
-    core_turn(relay->core, clock_moment());
+    core_turn(relay->core, now);
     server_cork(relay->server, false);
     alarm_set(relay->alarm, core_due(relay->core));
 }

@@ -371,3 +371,26 @@ END
     run awk '/Max open files/ {print ($4 == $5 && $4 > 100) || $5 == 100 ? "all" : $4 " of " $5}' "/proc/$started_pid/limits"
     assert_output all
 }
+
+@test "requests that came while the relay stood still count before leases that ended meanwhile" {
+    local i
+    start_relay -r default --lease 1s
+    seq 40 | msend -t t
+    mkfifo go
+    for ((i = 0; i < 40; i++)); do
+        start "out.$i" mrecv -t t -g g -n 1 -- sh -c 'echo >>got; cat go'
+    done
+    until_true has_lines 40 got
+    kill -STOP "$relay_pid"
+    sleep 1.5 # the time that it stands still
+    kill -CONT "$relay_pid"
+    mrelay status >/dev/null
+    exec 9>go
+    exec 9>&-
+    for ((i = 0; i < 40; i++)); do
+        wait "${started[i + 1]}" || { cat out.*.err; false; }
+    done
+    until_true group_has 40 acked t g
+    group_has 0 lapsed t g || mrelay groups --json
+    assert_equal "$(wc -l <got)" 40
+}
