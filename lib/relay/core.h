@@ -97,6 +97,15 @@ size_t core_pending(const struct core *core);
 
 void core_turn(struct core *core, struct moment now);
 
+/*
+ * The last turn took so many MICROSECONDS, much of the time of a lease: the process stood still in it, or the disk. What
+ * it has leased came as late to its consumers, who could extend nothing meanwhile. The leases of all sessions that are
+ * connected get their whole time, from now on.
+ */
+void core_stood_still(struct core *core, int64_t microseconds);
+/* Milliseconds of a lease. */
+uint32_t core_lease(const struct core *core);
+
 /* When core_turn() is to be called at the latest: monotonic microseconds; CLOCK_NEVER. */
 int64_t core_due(const struct core *core);
 

@@ -458,6 +458,22 @@ void core_sessions_tick(struct core *core)
     }
 }
 
+uint32_t core_lease(const struct core *core)
+{
+    return core->settings.lease;
+}
+
+void core_stood_still(struct core *core, int64_t microseconds)
+{
+    size_t at = 0;
+    const struct session *session;
+    int64_t lease = (int64_t)core->settings.lease + microseconds / 1000; /* the engine's time is the turn's */
+    while ((session = map_next(&core->sessions, &at)))
+        if (session->connections > 0)
+            core->engine->operations->extend(core->engine, session->id,
+                                             lease < UINT32_MAX ? (uint32_t)lease : UINT32_MAX);
+}
+
 /* Before a load: sessions stay, because their clients do; what they have done comes from the disk. */
 void core_sessions_reset(struct core *core)
 {

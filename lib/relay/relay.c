@@ -297,6 +297,9 @@ static void run_turn(struct relay *relay)
     server_cork(relay->server, true); /* many replies, one write a connection */
     core_turn(relay->core, now);
     server_cork(relay->server, false);
+    int64_t took = clock_monotonic() - now.monotonic;
+    if (took > (int64_t)core_lease(relay->core) * 1000 / 4)
+        core_stood_still(relay->core, took);
     alarm_set(relay->alarm, core_due(relay->core));
 }
 

@@ -262,6 +262,29 @@ static void what_arrived_is_applied_before_leases_end(void **state)
     expect_settled(rig, rig_settle(rig, 1, session, 1, &item, NULL), 10, 0);
 }
 
+static void a_turn_that_took_long_takes_no_time_from_leases(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t session = rig_hello(rig, 1), other = rig_hello(rig, 4);
+    struct protocol_chunk chunk = lease_ten(rig, session);
+    int64_t lease = (int64_t)core_lease(rig->core) * 1000;
+    core_stood_still(rig->core, 60 * SECOND);
+    rig_pass(rig, 60 * SECOND + lease - 1);
+    rig_turn(rig);
+    struct protocol_settlement item = all_of(&chunk, 1, PROTOCOL_ACK);
+    item.count = 4;
+    expect_settled(rig, rig_settle(rig, 1, session, 1, &item, NULL), 4, 0);
+    core_disconnected(rig->core, 1);
+    core_disconnected(rig->core, 2);
+    rig_turn(rig);
+    core_stood_still(rig->core, 60 * SECOND); /* nobody is connected who could not extend its leases */
+    rig_pass(rig, lease);
+    rig_turn(rig);
+    uint32_t id = rig_fetch(rig, 3, other, 1, "t", "g", 0, 0);
+    rig_turn(rig);
+    assert_int_equal(rig_messages(rig, id), 1); /* one at a time: any may be why they came to nothing */
+}
+
 static void retry_waits_and_charges_release_does_neither(void **state)
 {
     struct rig *rig = *state;
@@ -581,6 +604,7 @@ int main(void)
         RIGGED(a_lease_that_has_ended_cannot_be_settled),
         RIGGED(a_lease_that_ended_is_not_the_next_one_of_the_same_session),
         RIGGED(what_arrived_is_applied_before_leases_end),
+        RIGGED(a_turn_that_took_long_takes_no_time_from_leases),
         RIGGED(retry_waits_and_charges_release_does_neither),
         RIGGED(a_lease_that_is_extended_lasts),
         RIGGED(leases_outlive_a_connection_by_the_grace),
