@@ -86,7 +86,7 @@ static enum mp_error handle(struct consumer *consumer, struct mp_message *messag
              mp_message_offset(message));
     history_write(consumer->history, "got", "%s %u %s %" PRIu64 " %016" PRIx64 " %s", place, attempt, name, sequence,
                   history_hash(body, size), id ? id : "");
-    if (++consumer->count % 7 == 0) /* work that takes its time: a kill can come in the middle */
+    if (++consumer->count % 31 == 0) /* work that takes its time: a kill can come in the middle */
         poll(NULL, 0, (int)(history_now() % 30));
     enum fate_act act = consumer->calm ? ACT_ACK : fate_act(fate, attempt, consumer->group);
     if (fate == FATE_GOOD && !consumer->calm && consumer->count % 61 == 0 && attempt == 1)

@@ -21,7 +21,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TOPICS_MAX = 12, BATCH = 40, LONG_BODY = 60000, MOST_BODY = 1048576, KEYS = 400, FIRST_KILLER = 20 };
+enum {
+    TOPICS_MAX = 12,
+    BATCH = 40,
+    BATCHES = 20 /* a second, of larger ones */,
+    LONG_BODY = 60000,
+    MOST_BODY = 1048576,
+    KEYS = 400,
+    FIRST_KILLER = 20
+};
 
 struct topic {
     const char *name, *features;
@@ -208,7 +216,7 @@ int main(int argc, char **argv)
     uint64_t sequence = 1;
     while (!stopping) {
         uint64_t first = sequence;
-        for (uint32_t left = 1 + below(BATCH); left > 0; left--, sequence++)
+        for (uint32_t left = 1 + below(rate / BATCHES > BATCH ? rate / BATCHES : BATCH); left > 0; left--, sequence++)
             if (publish(&producer, choose(&producer), sequence) != MP_OK)
                 return give_up(producer.client, "publish");
         enum mp_error flushed;
