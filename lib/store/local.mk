@@ -7,6 +7,7 @@ noinst_LTLIBRARIES += %D%/libstore.la
 %C%_libstore_la_SOURCES = \
 	%D%/private.h \
 	%D%/store.c %D%/store.h \
+	%D%/wal.h %D%/store_wal.c \
 	%D%/store_backup.c \
 	%D%/store_delete.c \
 	%D%/store_digest.c \

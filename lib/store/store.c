@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/path.h"
+#include "store/wal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -123,6 +124,20 @@ static enum mp_error prepare_file(const char *path, struct fault *fault)
     return error;
 }
 
+/* What SQLite would leave out of the log without a word. */
+static enum mp_error check_log(const struct store *store, struct fault *fault)
+{
+    char words[FAULT_TEXT];
+    struct log_line line;
+    enum mp_error error = store->memory ? MP_OK : wal_check(store->path, words, fault);
+    if (store->memory || error || words[0] == '\0')
+        return error;
+    log_begin(&line, LOG_WARNING, "the log of the store is not whole");
+    log_field(&line, "reason", "%s", words);
+    log_end(&line);
+    return MP_OK;
+}
+
 enum mp_error store_open(const char *path, struct store **result, struct fault *fault)
 {
     struct store *store = calloc(1, sizeof *store);
@@ -143,7 +158,7 @@ enum mp_error store_open(const char *path, struct store **result, struct fault *
             (error = prepare_file(path, fault)))
             goto fail;
     }
-    if ((error = open_database(store, false, fault)))
+    if ((error = check_log(store, fault)) || (error = open_database(store, false, fault)))
         goto fail;
     *result = store;
     return MP_OK;
