@@ -7,9 +7,9 @@
 #include "web/http.h"
 
 static int (*const ask[CHECK + 1])(const struct admin_settings *settings) = {
-    [RELOAD] = admin_reload,   [DRAIN] = admin_drain,   [STATUS] = admin_status, [TOPICS] = admin_topics,
-    [GROUPS] = admin_groups,   [SET] = admin_set,       [WAIT] = admin_wait,     [BACKUP] = admin_backup,
-    [RESTORE] = admin_restore, [RELAYS] = admin_relays,
+    [RELOAD] = admin_reload,   [DRAIN] = admin_drain,     [STATUS] = admin_status, [TOPICS] = admin_topics,
+    [GROUPS] = admin_groups,   [SET] = admin_set,         [WAIT] = admin_wait,     [BACKUP] = admin_backup,
+    [RESTORE] = admin_restore, [SALVAGE] = admin_salvage, [RELAYS] = admin_relays,
 };
 
 static const struct option_rule rules[] = {
@@ -26,7 +26,7 @@ static const char *const synopsis[] = {
     "run|once|check|test|graph FILE [OPTION]...",
     "sandbox [FILE] -- COMMAND [ARG]...",
     "status|topics|groups|relays|reload|drain [-r RELAY] [OPTION]...",
-    "set|wait|backup|restore [-r RELAY] ...",
+    "set|wait|backup|restore|salvage [-r RELAY] ...",
     NULL,
 };
 

@@ -36,6 +36,7 @@ enum verb {
     WAIT,
     BACKUP,
     RESTORE,
+    SALVAGE,
     RELAYS,
     CHECK
 };

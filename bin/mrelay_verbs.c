@@ -95,6 +95,20 @@ const struct option_verb mrelay_verbs[] = {
                      "Check\n.Ar FILE ,\na backup, and put a copy of it in the place of the store of a relay that does "
                      "not run.\nA store that is there needs\n.Fl \\-force ,\nand is kept beside it with\n"
                      ".Pa .replaced\nbehind its name."},
+    [SALVAGE] = {.name = "salvage",
+                 .operands = "FILE",
+                 .operands_most = 1,
+                 .help = "take what is sound of a damaged store into FILE",
+                 .man =
+                     "Take every undamaged message of a store, of a relay that does not run, into\n.Ar FILE ,\na new "
+                     "store, and tell what is missing.\n"
+                     "The damaged store is only read, and not changed.\n"
+                     "All of its pages are looked at, and those of its log, whatever SQLite says of them; what has a "
+                     "checksum that fits is taken, of several versions the newest.\n"
+                     "Messages keep their offsets.\n"
+                     "Groups whose state is damaged are given messages again rather than passing over one.\n"
+                     "The exit code is 0 when all was taken, and 1 when something is missing.\n"
+                     ".Cm restore\nputs\n.Ar FILE\nin the place of the damaged store."},
     [RELAYS] = {.name = "relays", .help = "list the relays that run here"},
     [CHECK] = {.name = "check",
                .operands = "FILE...",

@@ -42,6 +42,8 @@ int admin_set(const struct admin_settings *settings);
 int admin_backup(const struct admin_settings *settings);
 /* Puts such a copy in the place of the store. */
 int admin_restore(const struct admin_settings *settings);
+/* Takes what is sound of a damaged store into a new one; 1 when something is missing. */
+int admin_salvage(const struct admin_settings *settings);
 
 /* Returns when the group has nothing waiting, delayed or leased; 124 after the wait. */
 int admin_wait(const struct admin_settings *settings);

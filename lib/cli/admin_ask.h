@@ -50,4 +50,17 @@ int admin_delete_topic(const struct admin_settings *settings);
 int admin_seek_group(const struct admin_settings *settings);
 int admin_delete_group(const struct admin_settings *settings);
 
+/* ---- files (admin_store.c) */
+
+enum { ADMIN_PATH = 4096 };
+
+/* Whether the relay that -r means answers now. */
+bool admin_is_running(const struct admin_settings *settings);
+/* The path of the store: --store, or what the relay says that runs, or what follows from its name. The exit code. */
+int admin_find_store(const struct admin_settings *settings, char path[ADMIN_PATH]);
+/* The first signal lets what is half done be tidied away, the second kills. */
+void admin_catch_signals(void);
+/* The number of the signal that came; 0: none. */
+int admin_interrupted(void);
+
 #endif

@@ -14,9 +14,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 4096, PAGE_BYTES = 16384 };
+enum { PAGE_BYTES = 16384 };
 
 static volatile sig_atomic_t interrupted;
+
+int admin_interrupted(void)
+{
+    return interrupted;
+}
 
 static void note_signal(int number)
 {
@@ -24,7 +29,7 @@ static void note_signal(int number)
 }
 
 /* The first signal lets the copy be tidied away, the second kills. */
-static void catch_signals(void)
+void admin_catch_signals(void)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     struct sigaction action = {.sa_handler = note_signal, .sa_flags = (int)SA_RESETHAND};
@@ -43,7 +48,7 @@ static bool on_progress(void *context, uint64_t done, uint64_t total)
 }
 
 /* Whether the relay that -r means answers now. */
-static bool is_running(const struct admin_settings *settings)
+bool admin_is_running(const struct admin_settings *settings)
 {
     struct address address;
     if (settings->relay && strstr(settings->relay, "://"))
@@ -52,24 +57,24 @@ static bool is_running(const struct admin_settings *settings)
 }
 
 /* The path of the store: --store, or what the relay says that runs, or what follows from its name. */
-static int find_store(const struct admin_settings *settings, char path[PATH_BYTES])
+int admin_find_store(const struct admin_settings *settings, char path[ADMIN_PATH])
 {
     struct fault fault = {0};
     int size;
     if (settings->store) {
-        size = snprintf(path, PATH_BYTES, "%s", settings->store);
-    } else if (is_running(settings)) {
+        size = snprintf(path, ADMIN_PATH, "%s", settings->store);
+    } else if (admin_is_running(settings)) {
         json_t *answer;
         int code = admin_ask_soon(settings, json_pack("{s:s}", "verb", "status"), &answer);
         if (code)
             return code;
-        size = snprintf(path, PATH_BYTES, "%s", admin_string(answer, "store"));
+        size = snprintf(path, ADMIN_PATH, "%s", admin_string(answer, "store"));
         json_decref(answer);
     } else {
-        enum mp_error error = address_store_path(settings->relay, path, PATH_BYTES, &fault);
+        enum mp_error error = address_store_path(settings->relay, path, ADMIN_PATH, &fault);
         return error ? tell_fault(&fault) : EXIT_DONE;
     }
-    if (size > 0 && size < PATH_BYTES)
+    if (size > 0 && size < ADMIN_PATH)
         return EXIT_DONE;
     tell("the path of the store is too long, or the relay does not say it: give it with --store");
     return EXIT_USAGE;
@@ -114,22 +119,22 @@ static int end(const struct fault *fault, struct progress *progress, const char 
 
 int admin_backup(const struct admin_settings *settings)
 {
-    char path[PATH_BYTES];
+    char path[ADMIN_PATH];
     struct fault fault = {0};
     struct progress progress;
     int code = one_file(settings, "backup FILE [-r RELAY | --store STORE]");
     if (!code)
-        code = find_store(settings, path);
+        code = admin_find_store(settings, path);
     if (code)
         return code;
-    catch_signals();
+    admin_catch_signals();
     progress_begin(&progress, 0, clock_monotonic());
     store_backup(path, settings->operands[0], on_progress, &progress, &fault);
     return end(&fault, &progress, path, settings->operands[0]);
 }
 
 /* The store that is to be replaced: not one that a relay has, and one that is there only when the user says so. */
-static int find_place(const struct admin_settings *settings, char path[PATH_BYTES])
+static int find_place(const struct admin_settings *settings, char path[ADMIN_PATH])
 {
     struct stat status;
     struct fault fault = {0};
@@ -137,11 +142,11 @@ static int find_place(const struct admin_settings *settings, char path[PATH_BYTE
         tell("restore works on a file: give the relay's name, or the file with --store");
         return EXIT_USAGE;
     }
-    if (!settings->store && is_running(settings)) {
+    if (!settings->store && admin_is_running(settings)) {
         tell("relay %s is running: end it first", settings->relay ? settings->relay : "default");
         return EXIT_LATER;
     }
-    int code = find_store(settings, path);
+    int code = admin_find_store(settings, path);
     if (code)
         return code;
     if (!settings->force && stat(path, &status) == 0) {
@@ -153,7 +158,7 @@ static int find_place(const struct admin_settings *settings, char path[PATH_BYTE
 
 int admin_restore(const struct admin_settings *settings)
 {
-    char path[PATH_BYTES];
+    char path[ADMIN_PATH];
     struct fault fault = {0};
     struct progress progress;
     int code = one_file(settings, "restore FILE [-r RELAY | --store STORE] [--force]");
@@ -161,7 +166,7 @@ int admin_restore(const struct admin_settings *settings)
         code = find_place(settings, path);
     if (code)
         return code;
-    catch_signals();
+    admin_catch_signals();
     progress_begin(&progress, 0, clock_monotonic());
     store_restore(settings->operands[0], path, on_progress, &progress, &fault);
     return end(&fault, &progress, settings->operands[0], path);

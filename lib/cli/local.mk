@@ -9,6 +9,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/admin_ask.c %D%/admin_ask.h \
 	%D%/admin_change.c \
 	%D%/admin_pipeline.c %D%/admin_pipeline.h \
+	%D%/admin_salvage.c \
 	%D%/admin_show.c \
 	%D%/admin_store.c \
 	%D%/become.c %D%/become.h \

@@ -48,6 +48,8 @@ static enum trace_colour colour_of(enum store_event_kind kind)
 static const char *reason_of(const struct store_event *event)
 {
     bool known = event->kind == EVENT_DEAD && event->due > ENGINE_REASON_NONE && event->due < ENGINE_REASONS;
+    if (event->kind == EVENT_DROPPED && event->code == DROP_DAMAGED)
+        return "damaged";
     return known ? letter_reasons[event->due - 1] : NULL;
 }
 

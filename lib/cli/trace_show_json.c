@@ -86,6 +86,8 @@ static json_t *passage_of(struct trace_picture *picture, const struct trace_node
         json_object_set_new(object, "due_us", time_of(picture, passage->due));
     if (*trace_reason_name(passage->reason))
         json_object_set_new(object, "reason", json_string(trace_reason_name(passage->reason)));
+    if (passage->damaged)
+        json_object_set_new(object, "reason", json_string("damaged"));
     if (!*error && !(*error = trace_wait_words(picture, node, passage, &words, fault)) && words.size > 0)
         json_object_set_new(object, "waits", text_of((const char *)words.data, words.size));
     buffer_free(&words);

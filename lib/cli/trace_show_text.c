@@ -252,6 +252,8 @@ static void put_end(struct pen *pen, const struct trace_node *node, const struct
         put(pen, ", ");
         put(pen, trace_reason_name(passage->reason));
     }
+    if (passage->damaged)
+        put(pen, ", damaged");
     if (trace_is_settled(passage)) {
         if (!passage->known && passage->state == STATE_ACKED && !last)
             put(pen, ", or otherwise settled, long ago");

@@ -383,6 +383,9 @@ enum mp_error engine_deliveries_add(struct engine_deliveries *deliveries, const 
 
 /* ---- the local engine: one SQLite file ------------------------------------------------------------------------ */
 
+/* Why messages were dropped, the `code` of their event. Numbers are on disk: add at the end. */
+enum drop_reason { DROP_OVERFLOW = 1, DROP_PURGED = 2, DROP_DAMAGED = 3, DROP_REASONS = 4 };
+
 struct store;
 
 struct engine_local_settings {
@@ -403,6 +406,11 @@ struct engine_local_settings {
      */
     void (*problem)(void *context, uint32_t topic, uint32_t group, uint64_t offset, const char *words);
     void *problem_context;
+    /*
+     * Of a store that was put together from what a damaged one had left (queue/recover.h): events that do not fit are applied
+     * as far as they say what was settled, and `rest` saves all, so that nothing is to be replayed any more.
+     */
+    bool mend;
 };
 
 /* Takes STORE, also when it fails. */

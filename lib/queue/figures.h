@@ -10,7 +10,14 @@
 #include "queue/meter.h"
 
 /* Why messages of a topic were dropped; kept with the topic, over restarts. */
-enum figures_drop { FIGURES_OVERFLOW, FIGURES_PURGED, FIGURES_EXPIRED, FIGURES_DUPLICATE, FIGURES_DROPS };
+enum figures_drop {
+    FIGURES_OVERFLOW,
+    FIGURES_PURGED,
+    FIGURES_EXPIRED,
+    FIGURES_DUPLICATE,
+    FIGURES_DAMAGED,
+    FIGURES_DROPS
+};
 
 struct figures_topic {
     const char *name;

@@ -230,6 +230,8 @@ static enum mp_error load_event(void *context, const struct store_event *row)
         local_flow_event(local, topic, row);
     if (group && row->id > group->event)
         error = local_apply(local, group, row);
+    if (error == MP_ERR_DAMAGED && local->settings.mend)
+        return local_apply_settled(group, row) ? fault_memory(loading->fault) : MP_OK;
     if (error == MP_ERR_DAMAGED) {
         group->event = UINT64_MAX; /* an examination applies no more to it */
         error = load_problem(loading, row->topic, row->group, row->first,

@@ -66,14 +66,15 @@ struct cut_hint {
 };
 
 /* Why messages of a topic were given to nobody, or to some group not. The order is on disk: add at the end. */
-enum dropped { DROPPED_OVERFLOW, DROPPED_PURGED, DROPPED_EXPIRED, DROPPED_DUPLICATE, DROPPED_REASONS };
+enum dropped { DROPPED_OVERFLOW, DROPPED_PURGED, DROPPED_EXPIRED, DROPPED_DUPLICATE, DROPPED_DAMAGED, DROPPED_REASONS };
 
 /* What is counted of a topic for as long as it is there. */
 struct topic_counters {
     uint64_t dropped[DROPPED_REASONS]; /* duplicates once, all else for each group */
     uint64_t kept_bytes;               /* of the frames that are there */
 };
-enum { COUNTERS_BYTES = (DROPPED_REASONS + 1) * 8 };
+/* As the topic's row has them; the bytes stand behind the first four, and rows from before the fifth end there. */
+enum { COUNTERS_BYTES = (DROPPED_REASONS + 1) * 8, COUNTERS_KEPT = 4, COUNTERS_LEAST = (COUNTERS_KEPT + 1) * 8 };
 
 /* Of which sizes the messages are that are not settled: BYTES of the frames from LOW on. */
 struct topic_flow {
@@ -493,6 +494,12 @@ enum mp_error local_read(struct engine *engine, struct engine_subscription *subs
 /* local_apply.c */
 /* Applies EVENT to GROUP: the only way in which a group changes. */
 enum mp_error local_apply(struct local *local, struct group *group, const struct store_event *event);
+
+/*
+ * Of EVENT, which did not fit (local_apply() failed) because something before it is lost: what was settled stays settled, but
+ * only where it says exactly what it means. Anything else is given again. MP_ERR_MEMORY.
+ */
+enum mp_error local_apply_settled(struct group *group, const struct store_event *event);
 /* Writes EVENT (its id, time, topic and group are filled in) and applies it. */
 enum mp_error local_event(struct local *local, struct group *group, struct store_event *event, struct fault *fault);
 
@@ -572,8 +579,6 @@ int64_t local_due(const struct engine *engine);
 
 /* local_drop.c */
 
-/* Why messages were dropped, an event's `code`. Numbers are on disk: add at the end. */
-enum drop_reason { DROP_OVERFLOW = 1, DROP_PURGED = 2, DROP_REASONS = 3 };
 /*
  * Drops for GROUP what is neither settled nor leased among the offsets from FIRST on to END (which is not above the
  * topic's end); *DROPPED messages.

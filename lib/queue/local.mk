@@ -39,6 +39,9 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/local_settle.c \
 	%D%/local_time.c \
 	%D%/local_topic.c \
+	%D%/recover.c %D%/recover.h %D%/recover_private.h \
+	%D%/recover_frames.c \
+	%D%/recover_groups.c \
 	%D%/order.c %D%/order.h \
 	%D%/settings.c %D%/settings.h \
 	%D%/states.c %D%/states.h %D%/states_private.h \

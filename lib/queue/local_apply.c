@@ -234,6 +234,51 @@ enum mp_error local_apply(struct local *local, struct group *group, const struct
     return MP_OK;
 }
 
+/* What EVENT makes of messages for good; false: nothing. */
+static bool settled_by(const struct store_event *event, struct state_value *value)
+{
+    static const enum state states[] = {[EVENT_ACKED] = STATE_ACKED,
+                                        [EVENT_DEAD] = STATE_DEAD,
+                                        [EVENT_EXPIRED] = STATE_EXPIRED,
+                                        [EVENT_DUPLICATE] = STATE_DUPLICATE,
+                                        [EVENT_FOREIGN] = STATE_FOREIGN};
+    *value = (struct state_value){.state = STATE_WAITING};
+    if (event->kind < sizeof states / sizeof *states)
+        value->state = states[event->kind];
+    return state_is_settled(value->state);
+}
+
+enum mp_error local_apply_settled(struct group *group, const struct store_event *event)
+{
+    struct states *states = &group->states;
+    struct state_value value;
+    uint64_t end = event->first + event->span;
+    bool exact = !event->mask || mask_fits(event);
+    group->event = event->id;
+    group->dirty = true;
+    if (!settled_by(event, &value) || !exact || end > group->topic->end ||
+        (event->mask ? bits_count(event->mask, 0, event->span) : event->span) != event->count)
+        return MP_OK;
+    enum mp_error error = states_reach(states, end);
+    for (uint64_t at = event->first, stop; !error && at < end; at = stop) {
+        struct state_run run;
+        if (at < states->floor || !states_get(states, at, &run)) {
+            stop = at < states->floor && states->floor < end ? states->floor : end;
+            continue;
+        }
+        stop = run.first + run.count < end ? run.first + run.count : end;
+        bool meant = true;
+        if (event->mask) {
+            size_t index = (size_t)(at - event->first);
+            meant = bits_get(event->mask, index);
+            stop = at + bits_run(event->mask, index, index + (size_t)(stop - at));
+        }
+        if (meant && !state_is_settled(run.value.state))
+            error = states_set(states, at, (uint32_t)(stop - at), &value);
+    }
+    return error;
+}
+
 enum mp_error local_event(struct local *local, struct group *group, struct store_event *event, struct fault *fault)
 {
     event->topic = group->topic->id;

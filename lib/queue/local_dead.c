@@ -181,7 +181,7 @@ static enum mp_error bury_record(struct burial *burial, const struct record *rec
 static enum mp_error frame_of(const struct burial *burial, uint64_t offset, struct cached_frame *cached)
 {
     enum mp_error error = local_frame(burial->local, burial->group->topic, offset, cached, burial->fault);
-    if (error == MP_ERR_NOT_FOUND || (!error && cached->first > offset)) {
+    if (error == MP_ERR_NOT_FOUND || (!error && (cached->first > offset || cached->target == STORE_LOST))) {
         if (!error)
             blob_drop(cached->blob);
         return fault_set(burial->fault, MP_ERR_DAMAGED, "%s: offset %llu of topic %s is missing",

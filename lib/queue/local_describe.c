@@ -15,10 +15,8 @@ static enum mp_error put_setting(void *context, const char *key, const char *val
 static enum mp_error put_dropped(const struct topic_counters *counters, struct buffer *out)
 {
     static const char *const reasons[DROPPED_REASONS] = {
-        [DROPPED_OVERFLOW] = "overflow",
-        [DROPPED_PURGED] = "purged",
-        [DROPPED_EXPIRED] = "expired",
-        [DROPPED_DUPLICATE] = "duplicate",
+        [DROPPED_OVERFLOW] = "overflow",   [DROPPED_PURGED] = "purged",   [DROPPED_EXPIRED] = "expired",
+        [DROPPED_DUPLICATE] = "duplicate", [DROPPED_DAMAGED] = "damaged",
     };
     enum mp_error error = MP_OK;
     for (unsigned i = 0; !error && i < DROPPED_REASONS; i++)

@@ -307,7 +307,9 @@ void local_flow_event(struct local *local, struct topic *topic, const struct sto
     if (event->kind == EVENT_EXPIRED)
         dropped[DROPPED_EXPIRED] += event->count;
     else
-        dropped[event->code == DROP_PURGED ? DROPPED_PURGED : DROPPED_OVERFLOW] += event->count;
+        dropped[event->code == DROP_PURGED    ? DROPPED_PURGED
+                : event->code == DROP_DAMAGED ? DROPPED_DAMAGED
+                                              : DROPPED_OVERFLOW] += event->count;
     if (event->group == 0 && event->first + event->span > topic->first)
         local_retain_from(local, topic, event->first + event->span);
 }
@@ -326,11 +328,16 @@ void local_flow_deleted(struct topic *topic, const struct store_deleted *deleted
 
 /* ---- rows ----------------------------------------------------------------------------------------------------- */
 
+static size_t place_of(unsigned reason)
+{
+    return (size_t)(reason < COUNTERS_KEPT ? reason : reason + 1) * 8;
+}
+
 void local_counters_write(const struct topic_counters *counters, uint8_t row[COUNTERS_BYTES])
 {
     for (unsigned i = 0; i < DROPPED_REASONS; i++)
-        store_u64(row + (size_t)i * 8, counters->dropped[i]);
-    store_u64(row + (size_t)DROPPED_REASONS * 8, counters->kept_bytes);
+        store_u64(row + place_of(i), counters->dropped[i]);
+    store_u64(row + (size_t)COUNTERS_KEPT * 8, counters->kept_bytes);
 }
 
 static enum mp_error add_size(void *context, const struct store_frame *row)
@@ -347,10 +354,10 @@ enum mp_error local_counters_read(struct local *local, struct topic *topic, cons
 {
     struct topic_counters *counters = &topic->counters;
     enum mp_error error = MP_OK;
-    if (row->counters_size >= COUNTERS_BYTES) {
-        for (unsigned i = 0; i < DROPPED_REASONS; i++)
-            counters->dropped[i] = load_u64(row->counters + (size_t)i * 8);
-        counters->kept_bytes = load_u64(row->counters + (size_t)DROPPED_REASONS * 8);
+    if (row->counters_size >= COUNTERS_LEAST) {
+        for (unsigned i = 0; i < DROPPED_REASONS && place_of(i) + 8 <= row->counters_size; i++)
+            counters->dropped[i] = load_u64(row->counters + place_of(i));
+        counters->kept_bytes = load_u64(row->counters + (size_t)COUNTERS_KEPT * 8);
     } else if (topic->end > 0) {
         /* A relay that did not count has written it. */
         error = store_each_frame(local->store, topic->id, 0, add_size, topic, fault);

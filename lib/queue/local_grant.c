@@ -133,11 +133,14 @@ enum mp_error grant_set(struct granting *granting, const struct cached_frame *ca
     struct give_passed passed;
     uint64_t first = cached->first + index;
     uint32_t taken = span, given = 0;
+    uint64_t dropped;
     size_t delivered = giving->deliveries->count;
     enum mp_error error = MP_OK;
     *went_on = true;
     give_choose(giving, cached, index, span, mask, &passed);
-    if (passed.foreign)
+    if (passed.foreign && cached->target == STORE_LOST)
+        error = local_drop(giving->local, granting->group, first, first + span, DROP_DAMAGED, &dropped, giving->fault);
+    else if (passed.foreign)
         error = grant_event(granting, EVENT_FOREIGN, first, span, mask);
     else
         error = give_set(giving, cached, index, span, mask, &taken, &given);

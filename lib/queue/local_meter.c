@@ -28,7 +28,7 @@ static enum meter_count what_of(const struct store_event *event)
     case EVENT_FOREIGN:
         return METER_FOREIGN;
     case EVENT_DROPPED:
-        return event->code == DROP_PURGED ? METER_PURGED : METER_OVERFLOW;
+        return event->code == DROP_PURGED ? METER_PURGED : event->code == DROP_DAMAGED ? METER_DAMAGED : METER_OVERFLOW;
     case EVENT_DEAD:
         return event->due > 0 && event->due < ENGINE_REASONS ? (enum meter_count)(METER_DEAD + event->due) : METER_DEAD;
     default:
@@ -90,7 +90,7 @@ bool local_topic_figures(const struct engine *engine, uint32_t id, struct figure
                                       .counted = meter_topic(local->meter, id)};
     static_assert((int)FIGURES_DROPS == DROPPED_REASONS && (int)FIGURES_OVERFLOW == DROPPED_OVERFLOW &&
                       (int)FIGURES_PURGED == DROPPED_PURGED && (int)FIGURES_EXPIRED == DROPPED_EXPIRED &&
-                      (int)FIGURES_DUPLICATE == DROPPED_DUPLICATE,
+                      (int)FIGURES_DUPLICATE == DROPPED_DUPLICATE && (int)FIGURES_DAMAGED == DROPPED_DAMAGED,
                   "the reasons are the same");
     memcpy(figures->dropped, topic->counters.dropped, sizeof figures->dropped);
     return true;

@@ -121,7 +121,12 @@ enum mp_error local_save(struct local *local, struct fault *fault)
 enum mp_error local_rest(struct engine *engine, struct fault *fault)
 {
     struct local *local = local_of(engine);
-    if (local->last_event == local->snapshot_event && local->unsaved == 0)
+    void *item;
+    for (size_t at = 0; local->settings.mend && (item = map_next(&local->topics, &at));)
+        ((struct topic *)item)->dirty = true;
+    for (size_t at = 0; local->settings.mend && (item = map_next(&local->groups, &at));)
+        ((struct group *)item)->dirty = true;
+    if (local->last_event == local->snapshot_event && local->unsaved == 0 && !local->settings.mend)
         return MP_OK;
     local->snapshot_wanted = true;
     return local_write(local, fault);

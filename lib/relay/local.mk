@@ -22,5 +22,6 @@ noinst_LTLIBRARIES += %D%/librelay.la
 	%D%/readers.c %D%/readers.h \
 	%D%/readers_arguments.c %D%/readers_arguments.h \
 	%D%/readers_process.c %D%/readers_process.h \
+	%D%/rebuild.c %D%/rebuild.h \
 	%D%/relay.c %D%/relay.h \
 	$(empty)

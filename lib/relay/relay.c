@@ -34,6 +34,7 @@ enum {
 struct relay {
     const struct relay_settings *settings;
     char name[NAME_MAX_BYTES + 1];
+    char store[4096];
     struct event_base *base;
     struct server *server;
     struct core *core;
@@ -394,6 +395,7 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
         .measure = relay->settings->http != NULL,
         .untraced = relay->settings->untraced,
     };
+    snprintf(relay->store, sizeof relay->store, "%s", store_at);
     if ((error = store_open(store_at, &store, fault)) || (error = engine_local_open(store, &local, &engine, fault)))
         return error;
     struct core_settings settings = {
@@ -415,6 +417,17 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
         .trouble = core_trouble,
     };
     return core_new(engine, &settings, clock_moment(), &relay->core, fault);
+}
+
+/* Adds what to do about a store that is damaged. */
+static enum mp_error tell_damage(const struct relay *relay, enum mp_error error, struct fault *fault)
+{
+    char words[FAULT_TEXT];
+    if (error != MP_ERR_DAMAGED)
+        return error;
+    snprintf(words, sizeof words, "%s", fault_text(fault));
+    return fault_set(fault, error, "%s: `mrelay salvage FILE --store %s` takes what is sound into a new store", words,
+                     relay->store);
 }
 
 static enum mp_error open_server(struct relay *relay, struct fault *fault)
@@ -531,7 +544,7 @@ enum mp_error relay_serve(const struct relay_settings *settings, struct fault *f
     relay.base = event_base_new();
     enum mp_error error = relay.base ? set_name(&relay, fault) : fault_memory(fault);
     if (error || (error = open_events(&relay, fault)) || (error = open_control(&relay, fault)) ||
-        (error = open_core(&relay, fault)) || (error = open_server(&relay, fault)) ||
+        (error = tell_damage(&relay, open_core(&relay, fault), fault)) || (error = open_server(&relay, fault)) ||
         (error = open_web(&relay, fault)) || (error = listen_all(&relay, fault))) {
         notify_ready(settings->ready, error, fault_text(fault));
         relay_close(&relay);

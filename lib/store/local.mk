@@ -6,8 +6,13 @@
 noinst_LTLIBRARIES += %D%/libstore.la
 %C%_libstore_la_SOURCES = \
 	%D%/private.h \
-	%D%/store.c %D%/store.h \
 	%D%/wal.h %D%/store_wal.c \
+	%D%/salvage.h %D%/salvage_private.h \
+	%D%/salvage_pages.c \
+	%D%/salvage_cells.c \
+	%D%/salvage_scan.c \
+	%D%/salvage_rows.c \
+	%D%/store.c %D%/store.h \
 	%D%/store_backup.c \
 	%D%/store_delete.c \
 	%D%/store_digest.c \

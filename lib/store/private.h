@@ -155,6 +155,8 @@ enum { STORE_PAGE = 16384 };
 
 /* ---- keys ----------------------------------------------------------------------------------------------------- */
 
+/* A scheduled publication's key is its time and so many bits of a number. */
+enum { STORE_DUE_BITS = 10 };
 enum { STORE_OFFSET_BITS = 44 };
 #define STORE_OFFSET_MASK ((UINT64_C(1) << STORE_OFFSET_BITS) - 1)
 

@@ -95,6 +95,10 @@ struct store_digest {
     uint32_t rows_written; /* and how many there should be; both modulo 2^24 */
 };
 
+/* What a row with CHECKSUM adds to such a sum, and how many rows a sum is of, modulo 2^24. */
+uint64_t store_digest_share(int64_t checksum);
+uint32_t store_digest_rows(uint64_t sum);
+
 struct store_topic {
     uint32_t id;
     const char *name;
@@ -142,10 +146,16 @@ struct store_frame {
     int64_t time; /* of its being stored; never falls within a topic */
     const uint8_t *data;
     size_t size;
-    uint32_t target;      /* the group that alone sees it; 0: all */
+    uint32_t target;      /* the group that alone sees it; 0: all; STORE_LOST */
     const uint8_t *marks; /* bit i: message i is a duplicate; NULL: none is */
     size_t marks_size;    /* bytes */
 };
+
+/*
+ * The target of a frame that stands where messages were lost by damage: as many empty ones, which nobody sees. So offsets
+ * stay dense, and groups drop what they pass there.
+ */
+#define STORE_LOST UINT32_MAX
 
 /* Numbers are on disk: add at the end. */
 enum store_event_kind {

@@ -20,14 +20,19 @@ static const struct {
     [DIGEST_SCHEDULE] = {"schedule", "rows_schedule"}, [DIGEST_HASHES] = {"hashes", "rows_hashes"},
 };
 
-static uint64_t share_of(int64_t checksum)
+uint64_t store_digest_share(int64_t checksum)
 {
     return ((uint64_t)checksum << COUNT_BITS) + 1;
 }
 
+uint32_t store_digest_rows(uint64_t sum)
+{
+    return (uint32_t)(sum & ((1U << COUNT_BITS) - 1));
+}
+
 void digest_added(struct store *store, enum digest digest, int64_t checksum)
 {
-    store->digests[digest] += share_of(checksum);
+    store->digests[digest] += store_digest_share(checksum);
 }
 
 /* What the rows with keys from LOW to HIGH add up to. */
@@ -44,7 +49,7 @@ static enum mp_error sum_rows(struct store *store, enum digest digest, int64_t l
     enum mp_error error = MP_OK;
     *sum = 0;
     while (row_next(&row, "add up rows", &error, fault))
-        *sum += share_of((int64_t)take_number(&row));
+        *sum += store_digest_share((int64_t)take_number(&row));
     return row_end(&row, error);
 }
 
@@ -68,7 +73,7 @@ enum mp_error digest_number(struct store *store, const char *name, int64_t check
     enum mp_error error = MP_OK;
     if (row_next(&row, "read a number", &error, fault)) {
         take_number(&row);
-        store->digests[DIGEST_NUMBERS] -= share_of((int64_t)take_number(&row));
+        store->digests[DIGEST_NUMBERS] -= store_digest_share((int64_t)take_number(&row));
     }
     if (!error)
         digest_added(store, DIGEST_NUMBERS, checksum);
@@ -120,8 +125,8 @@ enum mp_error store_each_digest(struct store *store, enum mp_error (*each)(void 
             return error;
         if ((error = sum_rows(store, (enum digest)i, INT64_MIN, INT64_MAX, &sum, fault)))
             return error;
-        digest.rows_written = (uint32_t)((uint64_t)written & ((1U << COUNT_BITS) - 1));
-        digest.rows = (uint32_t)(sum & ((1U << COUNT_BITS) - 1));
+        digest.rows_written = store_digest_rows((uint64_t)written);
+        digest.rows = store_digest_rows(sum);
         digest.fits = digest.known && sum == (uint64_t)written;
         error = each(context, &digest);
     }

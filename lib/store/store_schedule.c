@@ -8,7 +8,7 @@
  * The schedule: publications that are not due yet. The key is the time and a number within its microsecond, so that the
  * next one due is the first row; who finds a microsecond full (1,024 rows) goes to the next one.
  */
-enum { NUMBER_BITS = 10, NUMBERS = 1 << NUMBER_BITS };
+enum { NUMBER_BITS = STORE_DUE_BITS, NUMBERS = 1 << NUMBER_BITS };
 #define DUE_MAX ((INT64_C(1) << (63 - NUMBER_BITS)) - 2)
 _Static_assert(STORE_DUE_MAX < DUE_MAX - 100000, "a crowd at the last moment needs some of them");
 

@@ -56,7 +56,7 @@ static void check_row(struct walk *walk, const struct store_frame *row)
     walk->time = row->time;
     if (row->marks && row->marks_size < bits_size(row->count))
         audit_found(audit, AUDIT_MISMATCH, place, "it does not say of each message whether it is a duplicate");
-    if (row->target > examine_groups_made(audit->examination))
+    if (row->target != STORE_LOST && row->target > examine_groups_made(audit->examination))
         audit_found(audit, AUDIT_PHANTOM, place, "it is for group number %u, which was never made", row->target);
     if (row->first < walk->topic.saved_end)
         audit_request(audit, place, row->session, row->session ? row->request : 0);

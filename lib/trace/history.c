@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "base/memory.h"
+#include "queue/engine.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,7 @@ static enum mp_error apply(struct trace_passage *passage, const struct store_eve
         break;
     case EVENT_DROPPED:
         settled = is_open ? STATE_DROPPED : STATE_WAITING;
+        passage->damaged = is_open && event->code == DROP_DAMAGED;
         break;
     case EVENT_DUPLICATE:
         settled = STATE_DUPLICATE;

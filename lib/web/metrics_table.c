@@ -91,7 +91,8 @@ static void put_dropped(struct metrics *metrics, const struct family *family)
     static const char *const reasons[FIGURES_DROPS] = {[FIGURES_OVERFLOW] = "overflow",
                                                        [FIGURES_PURGED] = "purged",
                                                        [FIGURES_EXPIRED] = "expired",
-                                                       [FIGURES_DUPLICATE] = "duplicate"};
+                                                       [FIGURES_DUPLICATE] = "duplicate",
+                                                       [FIGURES_DAMAGED] = "damaged"};
     for (unsigned i = 0; i < FIGURES_DROPS; i++)
         put_labelled(metrics, family, "reason", reasons[i], metrics->topic.topic.dropped[i]);
 }
@@ -122,11 +123,8 @@ static void put_passed(struct metrics *metrics, const struct family *family)
     static const struct {
         enum meter_count what;
         const char *reason;
-    } all[] = {{METER_OVERFLOW, "overflow"},
-               {METER_PURGED, "purged"},
-               {METER_EXPIRED, "expired"},
-               {METER_DUPLICATE, "duplicate"},
-               {METER_FOREIGN, "other_group"}};
+    } all[] = {{METER_OVERFLOW, "overflow"}, {METER_PURGED, "purged"},       {METER_DAMAGED, "damaged"},
+               {METER_EXPIRED, "expired"},   {METER_DUPLICATE, "duplicate"}, {METER_FOREIGN, "other_group"}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         put_labelled(metrics, family, "reason", all[i].reason, metrics->group.counted->counts[all[i].what]);
 }

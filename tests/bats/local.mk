@@ -47,6 +47,7 @@ bats_tests += %D%/mtrace_remote.bats
 bats_tests += %D%/options.bats
 bats_tests += %D%/power.bats
 bats_tests += %D%/runner.bats
+bats_tests += %D%/salvage.bats
 
 bats_helpers =
 bats_helpers += %D%/tools.bash

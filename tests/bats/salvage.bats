@@ -1,0 +1,143 @@
+#!/usr/bin/env bats
+# mrelay salvage: what is sound of a damaged store, in a new one; and what a relay says of such a store.
+#
+# shellcheck disable=SC2030,SC2031,SC2154 # Bats and tools.bash set variables
+
+load tools
+
+setup() {
+    tools_setup
+}
+
+teardown() {
+    tools_teardown
+}
+
+# The place of the words in the file, in bytes.
+place_of() {
+    grep -abo -m 1 -- "$1" "$2" | head -1 | cut -d: -f1
+}
+
+# spoil FILE PLACE [BYTES]: overwrites what is there.
+spoil() {
+    printf '%*s' "${3:-1}" '' | tr ' ' '#' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# Two topics and a group, in a store at rest: store.db. Frames of one message each, and the body tells which.
+make_store() {
+    local i
+    start_relay
+    make_groups orders bill
+    for i in {0..9}; do
+        msend -t orders -d "order-$i-$(printf 'x%.0s' {1..300})"
+        seq "$((i * 100))" "$((i * 100 + 99))" | msend -t numbers
+    done
+    mrecv -t orders -g bill -n 3 >/dev/null
+    end "$relay_pid"
+    cp s/msgpipe/default.db store.db
+}
+
+@test "all of a sound store is taken, and the store is left as it is" {
+    make_store
+    sha256sum store.db >before
+    run mrelay salvage new.db --store store.db
+    assert_success
+    assert_line 'nothing is missing'
+    assert_line --partial 'taken: 1010 messages (20 frames, '
+    sha256sum -c --quiet before
+    assert_file_permission 600 new.db
+    mtrace audit --store new.db
+    start_relay -r new --store "$PWD/new.db"
+    cmp <(mrecv -r new -t numbers -e) <(seq 0 999)
+    assert_equal "$(mrecv -r new -t orders -g bill -n 1 | cut -c 1-8)" order-3-
+}
+
+@test "a message that is damaged is named, and all others are taken" {
+    make_store
+    spoil store.db "$(place_of order-5- store.db)"
+    run mrelay salvage new.db --store store.db
+    assert_failure 1
+    assert_line 'missing: topic orders, offset 5: these messages are lost'
+    mtrace audit --store new.db
+    run mrelay salvage other.db --store store.db --json
+    assert_failure 1
+    assert_output --partial '"whole":false'
+    assert_output --partial '"lost":1,"damaged":{"frames":1}'
+    assert_output --partial '"topic":"orders","first":5,"last":5,"messages":1,"settled":false'
+    mrelay restore new.db --store s/msgpipe/default.db --force
+    start_relay
+    # Groups and readers pass what is lost; it is counted, and traces say so.
+    assert_equal "$(mrecv -t orders -g bill -e | cut -c 1-8 | tr '\n' ' ')" 'order-3- order-4- order-6- order-7- order-8- order-9- '
+    assert_equal "$(mrecv -t orders -e | wc -l)" 0 # all settled
+    assert_equal "$(mrecv -t numbers -e | wc -l)" 1000
+    group_has 1 dropped orders bill
+    run mtrace show orders@5
+    assert_output --partial 'dropped, damaged'
+    mtrace audit
+}
+
+@test "turns that a damaged log would lose are not lost without a word" {
+    start_relay
+    for i in {1..20}; do msend -t t -d "message-$i."; done
+    end "$relay_pid" KILL || :
+    cp s/msgpipe/default.db-wal sound.wal
+    spoil s/msgpipe/default.db-wal "$(place_of message-7. s/msgpipe/default.db-wal)"
+    rm s/msgpipe/default.db-shm
+    run timeout 20 mrelay
+    assert_failure 1
+    assert_output --partial 'default.db-wal: the log is damaged at page '
+    assert_output --partial 'turns from there on would be lost'
+    assert_output --partial "mrelay salvage FILE --store $PWD/s/msgpipe/default.db"
+    run mrelay salvage new.db
+    start_relay -r new --store "$PWD/new.db"
+    mrecv -r new -t t -e >got
+    assert_equal "$(grep -c '^message-.*\.$' got)" 20
+    end "$relay_pid"
+    # A log that was cut, of which it is known how long it was.
+    cp sound.wal s/msgpipe/default.db-wal
+    start_relay
+    for i in {21..30}; do msend -t t -d "message-$i."; done
+    end "$relay_pid" KILL || :
+    truncate -s 100000 s/msgpipe/default.db-wal
+    run timeout 20 mrelay
+    assert_failure 1
+    assert_output --partial 'pages were on the disk'
+}
+
+@test "a store whose first page is gone is refused by name, and salvaged" {
+    make_store
+    spoil store.db 0 16384
+    run timeout 20 mrelay --store "$PWD/store.db"
+    assert_failure 1
+    assert_output --partial "$PWD/store.db: not a store"
+    assert_output --partial 'mrelay salvage'
+    run mrelay salvage new.db --store store.db
+    mtrace audit --store new.db
+    start_relay -r new --store "$PWD/new.db"
+    cmp <(mrecv -r new -t numbers -e) <(seq 0 999)
+}
+
+@test "what cannot be salvaged is told" {
+    make_store
+    wrong 'mrelay: into which file? mrelay salvage FILE [-r RELAY | --store STORE]' mrelay salvage
+    wrong 'mrelay: salvage works on a file: give the relay'"'"'s name, or the file with --store' \
+        mrelay salvage new.db -r tcp://127.0.0.1:1
+    echo mine >mine
+    wrong 'mrelay: mine is there: name a file that is not' mrelay salvage mine --store store.db
+    assert_equal "$(cat mine)" mine
+    run mrelay salvage new.db --store nothing.db
+    assert_failure 66
+    head -c 100000 /dev/zero >zeros.db
+    run mrelay salvage new.db --store zeros.db
+    assert_failure 1
+    assert_output 'mrelay: nothing can be taken of zeros.db: zeros.db: there is not one row of a store in it'
+    assert_not_exist new.db
+    start_relay
+    run mrelay salvage new.db
+    assert_failure 75
+    assert_output 'mrelay: relay default is running: end it first'
+    run mrelay salvage new.db --store s/msgpipe/default.db
+    assert_failure 75
+    assert_output --partial 'a relay has it, process'
+    assert_not_exist new.db
+}
