@@ -118,3 +118,13 @@ faulty_ldflags = $(AM_LDFLAGS) \
 %C%_sim_faulty_SOURCES = $(tests_sim_sim_SOURCES) %D%/faulty.c
 %C%_sim_faulty_LDADD = $(RELAY_LIBS)
 %C%_sim_faulty_LDFLAGS = $(faulty_ldflags)
+# What becomes of damaged stores; the long form is
+#	tests/torture/damage --long --tools bin
+check_PROGRAMS += %D%/damage
+%C%_damage_SOURCES = \
+	%D%/damage.c \
+	%D%/damage.h \
+	%D%/damage_make.c \
+	%D%/damage_salvage.c \
+	%D%/damage_serve.c
+%C%_damage_LDADD = $(TRACE_LIBS)
