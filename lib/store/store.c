@@ -55,6 +55,11 @@ sqlite3_stmt *store_statement(struct store *store, enum statement which, struct 
     }
     const char *text = store_statement_text(which);
     int result = sqlite3_prepare_v3(store->database, text, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
+    if (result == SQLITE_ERROR) { /* the text is ours: what it speaks of is not there */
+        fault_set(fault, MP_ERR_DAMAGED, "%s: the file is damaged: its tables are not as they were made: %s",
+                  store->path, sqlite3_errmsg(store->database));
+        return NULL;
+    }
     if (result != SQLITE_OK) {
         store_failed(store, result, text, fault);
         return NULL;
