@@ -1,5 +1,7 @@
 #include "queue/recover_private.h"
 
+#include "queue/engine.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,7 +262,7 @@ enum mp_error recover_applied(struct recovery *recovery, uint64_t session, uint6
 {
     unsigned lane = (unsigned)(request >> 62);
     uint64_t number = request & (UINT64_MAX >> 2);
-    if (session == 0 || number == 0 || lane >= 3 || recovery->complete[SALVAGE_SESSIONS])
+    if (session == 0 || number == 0 || lane >= 3)
         return MP_OK;
     struct recovered_session *found = map_get(&recovery->sessions, &session, sizeof session);
     if (!found) {
@@ -326,6 +328,8 @@ static enum mp_error write_scheduled(void *context, const struct salvage_row *ro
         !salvage_whole(recovery->salvage, row->handle, &whole))
         return error;
     struct store_scheduled scheduled = whole.of.scheduled;
+    if ((error = recover_applied(recovery, scheduled.session, scheduled.request, ENGINE_SCHEDULED, scheduled.count)))
+        return error;
     schedule->messages += scheduled.count;
     recovery->report->scheduled++;
     error = store_add_scheduled(recovery->store, &scheduled, recovery->fault);
@@ -372,7 +376,12 @@ static enum mp_error write_event(void *context, const struct salvage_row *row)
     if (event->id <= events->snapshot)
         events->bytes += STORE_EVENT_BYTES + event->mask_size + event->note_size;
     recovery->report->events++;
-    enum mp_error error = store_add_event(recovery->store, event, recovery->fault);
+    enum mp_error error = MP_OK;
+    if (event->kind != EVENT_PUBLISHED)
+        error = recover_applied(recovery, event->session, event->request,
+                                event->kind == EVENT_LEASED ? event->first : 0, event->count);
+    if (!error)
+        error = store_add_event(recovery->store, event, recovery->fault);
     return error ? error : recover_wrote(recovery, event->mask_size + event->note_size);
 }
 
@@ -435,9 +444,9 @@ static enum mp_error write_all(struct recovery *recovery)
     enum mp_error error = store_begin(recovery->store, recovery->fault);
     if (error || (error = write_numbers(recovery)) || (error = each(recovery, SALVAGE_TOPICS, write_known_topic)) ||
         (error = each(recovery, SALVAGE_PATTERNS, write_pattern)) || (error = recover_write_groups(recovery)) ||
-        (error = each(recovery, SALVAGE_SESSIONS, write_session)) || (error = write_events(recovery)) ||
-        (error = write_schedule(recovery)) || (error = each(recovery, SALVAGE_HASHES, write_hashes)) ||
-        (error = write_topics(recovery)))
+        (error = write_events(recovery)) || (error = write_schedule(recovery)) ||
+        (error = each(recovery, SALVAGE_HASHES, write_hashes)) || (error = write_topics(recovery)) ||
+        (error = each(recovery, SALVAGE_SESSIONS, write_session)))
         return error;
     if ((error = write_made(recovery, "topics_made", recovery->topics_most)) ||
         (error = write_made(recovery, "groups_made", recovery->groups_most)) ||

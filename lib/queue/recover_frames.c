@@ -30,13 +30,9 @@ static enum mp_error find_frame(void *context, const struct salvage_row *row)
     }
     topic->frames[topic->frames_count++] = (struct recovered_frame){
         .first = frame->first, .size = frame->size, .handle = row->handle, .count = frame->count, .rank = row->rank};
-    if (row->rank < SALVAGE_EARLIER)
-        return MP_OK;
-    if (frame->time > recovery->latest)
+    if (row->rank >= SALVAGE_EARLIER && frame->time > recovery->latest)
         recovery->latest = frame->time;
-    return frame->request >> 62 == 0
-               ? recover_applied(recovery, frame->session, frame->request, frame->first, frame->count)
-               : MP_OK;
+    return MP_OK;
 }
 
 static uint64_t end_of(const struct recovered_frame *frame)
@@ -141,10 +137,7 @@ static enum mp_error find_end(void *context, const struct salvage_row *row)
         recovery->latest = event->time;
     if (topic && event->kind != EVENT_SESSION && event->first + event->span > topic->end)
         topic->end = event->first + event->span;
-    if (event->kind == EVENT_PUBLISHED)
-        return topic ? find_origin(topic, event) : MP_OK;
-    return recover_applied(recovery, event->session, event->request, event->kind == EVENT_LEASED ? event->first : 0,
-                           event->count);
+    return topic && event->kind == EVENT_PUBLISHED ? find_origin(topic, event) : MP_OK;
 }
 
 enum mp_error recover_find_frames(struct recovery *recovery)
@@ -252,7 +245,10 @@ static enum mp_error write_frame(struct writing *writing, struct recovered_frame
         recovery->report->messages += frame->count;
         recovery->report->bytes += frame->size;
     }
-    return add_frame(writing, frame);
+    enum mp_error error = MP_OK;
+    if (frame->request >> 62 == 0)
+        error = recover_applied(recovery, frame->session, frame->request, frame->first, frame->count);
+    return error ? error : add_frame(writing, frame);
 }
 
 static enum mp_error write_frames(struct writing *writing)

@@ -45,7 +45,7 @@ struct recovery {
     bool complete[SALVAGE_TABLES];           /* it is known that no row is missing */
     struct map numbers;                      /* by name: struct recovered_number */
     struct map topics;                       /* by id */
-    struct map sessions;                     /* struct recovered_session; only where rows of them are missing */
+    struct map sessions;                     /* struct recovered_session */
     struct map patterns, groups;             /* ids that there are */
     int64_t latest;                          /* the latest time of a frame or an event */
     uint32_t groups_most, topics_most, patterns_most;

@@ -142,7 +142,9 @@ static enum mp_error check_published(struct audit *audit, const struct store_eve
                     event->id);
     enum mp_error error = store_find_frame(audit->store, topic->id, event->first, &row, audit->fault);
     if (!error && row.target == STORE_LOST && row.first <= event->first)
-        return MP_OK; /* what it says was there, and is lost */
+        return MP_OK; /* what it says was there, and is lost: whoever sent it may send it again */
+    if (event->id <= audit->snapshot_event)
+        audit_request(audit, &place, event->session, event->request);
     if (!error && row.first == event->first) {
         if (!tells_the_same(event, &row))
             audit_found(audit, AUDIT_MISMATCH, &place,
@@ -179,7 +181,7 @@ static enum mp_error check_event(struct walk *walk, const struct store_event *ev
     if (!check_kind(audit, event))
         return MP_OK;
     turn_step(walk, event);
-    if (event->id <= audit->snapshot_event)
+    if (event->id <= audit->snapshot_event && event->kind != EVENT_PUBLISHED)
         audit_request(audit, &place, event->session, event->request);
     if (event->kind == EVENT_SESSION)
         return MP_OK;
