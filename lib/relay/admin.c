@@ -18,6 +18,7 @@
  */
 #include "relay/admin.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 enum { WAIT_BYTES = 4096 };
@@ -51,12 +52,24 @@ static enum mp_error put_counters(const struct core *core, struct buffer *out)
     return error ? error : buffer_append_string(out, "},");
 }
 
+static enum mp_error put_damage(const struct core *core, struct buffer *out)
+{
+    json_t *words = json_string(fault_text(&core->damage.fault));
+    char *text = words ? json_dumps(words, JSON_ENCODE_ANY) : NULL;
+    enum mp_error error = buffer_append_format(out, "\"damaged\":%s,", text ? text : "\"\"");
+    json_decref(words);
+    free(text);
+    return error;
+}
+
 static enum mp_error put_status(struct core *core, struct buffer *out)
 {
     const struct engine_operations *engine = core->engine->operations;
     enum mp_error error = buffer_append_format(
         out, "{\"relay\":\"%s\",\"version\":\"%s\",\"pid\":%ld,\"uptime_us\":%lld,\"sessions\":%zu,", core->name,
         core->settings.version, (long)getpid(), (long long)(core->now.monotonic - core->started), core->sessions.count);
+    if (!error && core->damage.turns > 0)
+        error = put_damage(core, out);
     if (!error && core->settings.describe && !(error = core->settings.describe(core->settings.context, out)))
         error = buffer_append_string(out, ",");
     if (!error)

@@ -10,9 +10,13 @@ enum {
     TURN_BYTES = 2 * 1024 * 1024, /* of requests that a turn applies */
     UNSENT_MAX = 4 * 1024 * 1024, /* bytes that a connection may leave unread and still be served */
     WAITING_BYTES = 16 * 1024 * 1024,
-    ROOM_PERIOD = 100000, /* microseconds between two looks whether there is room, or a connection reads again */
-    RETRY_PERIOD = 100000 /* microseconds between two tries to do what the store refuses */
+    ROOM_PERIOD = 100000,  /* microseconds between two looks whether there is room, or a connection reads again */
+    RETRY_PERIOD = 100000, /* microseconds between two tries to do what the store refuses */
+    DAMAGE_TURNS = 8,      /* that fail by damage, */
+    DAMAGE_TIME = 2000000  /* over so many microseconds: the relay is to end */
 };
+
+#define DAMAGE_FORGOTTEN (INT64_C(600) * 1000 * 1000) /* microseconds after the last of them */
 
 /* ---- requests that wait --------------------------------------------------------------------------------------- */
 
@@ -460,9 +464,33 @@ void core_send_back(struct core *core, enum mp_error status, const char *text)
     }
 }
 
+/* What is damaged stays so, but a disk may read wrongly once: a few tries, and some time. */
+static void note_damage(struct core *core, const struct fault *fault)
+{
+    struct core_damage *damage = &core->damage;
+    int64_t now = core->now.monotonic;
+    if (fault->code != MP_ERR_DAMAGED)
+        return;
+    if (damage->turns == 0 || now - damage->last > DAMAGE_FORGOTTEN)
+        *damage = (struct core_damage){.first = now};
+    damage->turns++;
+    damage->last = now;
+    damage->fault = *fault;
+}
+
+bool core_is_ruined(const struct core *core, struct fault *fault)
+{
+    const struct core_damage *damage = &core->damage;
+    if (damage->turns < DAMAGE_TURNS || damage->last - damage->first < DAMAGE_TIME)
+        return false;
+    fault_set(fault, MP_ERR_DAMAGED, "%s", fault_text(&damage->fault));
+    return true;
+}
+
 static void undo(struct core *core, const struct fault *fault)
 {
     struct fault again = {0};
+    note_damage(core, fault);
     core->counters.undone++;
     core->in_trouble = true;
     core->retry_at = core->now.monotonic + RETRY_PERIOD;

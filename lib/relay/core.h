@@ -106,6 +106,12 @@ void core_stood_still(struct core *core, int64_t microseconds);
 /* Milliseconds of a lease. */
 uint32_t core_lease(const struct core *core);
 
+/*
+ * Whether turns fail again and again because something in the store is damaged, which no new try will mend: the relay is
+ * to end. FAULT: what is damaged.
+ */
+bool core_is_ruined(const struct core *core, struct fault *fault);
+
 /* When core_turn() is to be called at the latest: monotonic microseconds; CLOCK_NEVER. */
 int64_t core_due(const struct core *core);
 

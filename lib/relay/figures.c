@@ -58,6 +58,8 @@ enum mp_error core_ready(struct core *core, struct moment now, struct fault *fau
     const struct engine_operations *engine = core->engine->operations;
     if (core->draining)
         return fault_set(fault, MP_ERR_AGAIN, "the relay is shutting down");
+    if (core->damage.turns > 0)
+        return fault_set(fault, MP_ERR_DAMAGED, "the store is damaged: %s", fault_text(&core->damage.fault));
     if (core->unloaded)
         return fault_set(fault, MP_ERR_IO, "the store cannot be read: it is loaded again as soon as it can be");
     if (core->in_trouble)

@@ -114,6 +114,11 @@ struct core {
     bool in_trouble;
     int64_t retry_at; /* monotonic: while in trouble, nothing that is due is tried before */
     bool unloaded;    /* what is in memory is not what is on the disk: load before anything else */
+    struct core_damage {
+        uint32_t turns;      /* that failed because something in the store is damaged */
+        int64_t first, last; /* monotonic: of these */
+        struct fault fault;  /* of the last */
+    } damage;
 
     struct request_list submitted, publications;
     size_t pending;

@@ -304,13 +304,15 @@ static void run_turn(struct relay *relay)
     alarm_set(relay->alarm, core_due(relay->core));
 }
 
-static void serve(struct relay *relay)
+/* MP_ERR_DAMAGED: the store is damaged, and serving makes no sense any more. */
+static enum mp_error serve(struct relay *relay, struct fault *fault)
 {
     run_turn(relay);
-    while (!relay->stopping) {
+    while (!relay->stopping && !core_is_ruined(relay->core, fault)) {
         event_base_loop(relay->base, EVLOOP_ONCE);
         run_turn(relay);
     }
+    return fault->code;
 }
 
 static bool is_written(const struct relay *relay)
@@ -533,6 +535,15 @@ static void raise_descriptors(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static void log_ruin(const struct fault *fault)
+{
+    struct log_line line;
+    notify_state("STOPPING=1");
+    log_begin(&line, LOG_ERROR, "the store is damaged: the relay ends");
+    log_field(&line, "reason", "%s", fault_text(fault));
+    log_end(&line);
+}
+
 enum mp_error relay_serve(const struct relay_settings *settings, struct fault *fault)
 {
     struct relay relay = {.settings = settings};
@@ -552,7 +563,11 @@ enum mp_error relay_serve(const struct relay_settings *settings, struct fault *f
     }
     log_start(&relay);
     notify_ready(settings->ready, MP_OK, "");
-    serve(&relay);
+    if ((error = tell_damage(&relay, serve(&relay, fault), fault))) {
+        log_ruin(fault);
+        relay_close(&relay);
+        return fault_set(fault, MP_ERR_IO, "%s", fault_text(fault));
+    }
     wind_down(&relay);
     core_rest(relay.core, clock_moment());
     relay_close(&relay);

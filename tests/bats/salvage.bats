@@ -141,3 +141,31 @@ make_store() {
     assert_output --partial 'a relay has it, process'
     assert_not_exist new.db
 }
+
+@test "a relay whose store turns out to be damaged says so, and ends" {
+    make_store
+    # A list of free pages that begins beyond the file: what is there can be read, and nothing can be added.
+    printf '\x00\xff\xff\xff\x00\x00\x00\x05' | dd of=store.db bs=1 seek=32 conv=notrunc status=none
+    start_relay -r ruined --store "$PWD/store.db" --http unix:web.sock
+    assert_equal "$(mrecv -r ruined -t numbers -e | wc -l)" 1000
+    start sent bash -c "head -c 3000000 /dev/zero | msend -r ruined -t t --format whole --wait 20s"
+    local code=0 seen=
+    while kill -0 "$relay_pid" 2>/dev/null; do
+        if mrelay status -r ruined 2>/dev/null | grep -q '^damaged '; then
+            seen=yes
+            [ -s ready ] || curl --silent --include --unix-socket web.sock http://localhost/readyz >ready || :
+        fi
+        sleep 0.1
+    done
+    wait "$relay_pid" || code=$?
+    assert_equal "$code" 74
+    assert_equal "$seen" yes
+    run cat ready
+    assert_output --partial 503
+    assert_output --partial 'the store is damaged'
+    run cat relay.log.err
+    assert_output --partial "$PWD/store.db: the file is damaged"
+    assert_output --partial "mrelay salvage FILE --store $PWD/store.db"
+    mrelay salvage new.db --store store.db
+    mtrace audit --store new.db
+}
