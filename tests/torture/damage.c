@@ -329,7 +329,9 @@ int main(int argc, char **argv)
     if (optind < argc)
         return usage();
     const char *folder = getenv("TMPDIR");
-    snprintf(trial.folder, sizeof trial.folder, "%s/damage.XXXXXX", folder ? folder : "/tmp");
+    if (!folder)
+        folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* what is flushed here is read again at once */
+    snprintf(trial.folder, sizeof trial.folder, "%s/damage.XXXXXX", folder);
     if (!mkdtemp(trial.folder))
         trial_give_up("cannot make %s: %s", trial.folder, strerror(errno));
     log_setup(LOG_ERROR, false);
