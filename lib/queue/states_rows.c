@@ -95,10 +95,12 @@ struct row_reader {
     struct moment now;
 };
 
-static int64_t delay_left(const struct row_reader *row, int64_t due)
+/* When a message is due that was due at DUE by the wall clock. False: that is no time. */
+static bool due_again(const struct row_reader *row, int64_t due, int64_t *result)
 {
-    int64_t left = due - (row->now.wall > row->written ? row->now.wall : row->written);
-    return left > 0 ? left : 0;
+    int64_t from = row->now.wall > row->written ? row->now.wall : row->written;
+    *result = row->now.monotonic;
+    return due >= 0 && (due <= from || !__builtin_add_overflow(row->now.monotonic, due - from, result));
 }
 
 /* The next run; false when it is none. */
@@ -119,8 +121,8 @@ static bool run_decode(struct row_reader *row, uint32_t *start, uint32_t *count,
         return !reader->failed && state < STATE_COUNT && flags == 0;
     }
     value->attempt = reader_u32(reader);
-    if (value->state == STATE_DELAYED)
-        value->due = row->now.monotonic + delay_left(row, (int64_t)reader_u64(reader));
+    if (value->state == STATE_DELAYED && !due_again(row, (int64_t)reader_u64(reader), &value->due))
+        return false;
     if (value->state == STATE_LEASED) {
         value->session = reader_u64(reader);
         value->lease = reader_u64(reader);
@@ -142,7 +144,7 @@ enum mp_error states_load(struct states *states, struct moment now, uint32_t num
     struct row_reader row = {.reader = reader_of(data, size), .now = now};
     row.version = reader_u8(&row.reader);
     row.written = (int64_t)reader_u64(&row.reader);
-    if (row.reader.failed || row.version < 1 || row.version > ROW_VERSION)
+    if (row.reader.failed || row.version < 1 || row.version > ROW_VERSION || row.written < 0)
         return MP_ERR_DAMAGED;
     uint64_t lowest = base < states->floor ? states->floor : base;
     enum mp_error error = states_blocks_reach(states, lowest);

@@ -37,6 +37,8 @@ enum mp_error store_each_block(struct store *store, uint32_t group,
 enum mp_error store_blocks_group(struct store *store, uint32_t from, uint32_t *group, struct fault *fault)
 {
     struct row row;
+    if (from > INT32_MAX) /* there is no higher one, and its key would be below all others */
+        return MP_ERR_NOT_FOUND;
     if (!row_open(&row, store, SQL_BLOCKS_GROUP, fault))
         return row_unopened(fault);
     bind_number(&row, (uint64_t)from << 32);

@@ -96,7 +96,7 @@ enum mp_error store_each_frame(struct store *store, uint32_t topic, uint64_t fir
         /* The statement's last column is the frame's own checksum: its bytes need not be read for that. */
         const uint8_t *own = sqlite3_column_blob(statement, 10);
         bool whole = frame.size >= FRAME_HEADER && own && sqlite3_column_bytes(statement, 10) == 8;
-        if (row_checksum_of(&frame, whole ? load_u64(own) : 0) != checksum)
+        if (frame.count == 0 || row_checksum_of(&frame, whole ? load_u64(own) : 0) != checksum)
             error = row_damaged(store, "frames", sqlite3_column_int64(statement, 0), NULL)
                         ? MP_OK
                         : frame_damaged(store, &frame, fault);
@@ -126,7 +126,9 @@ static enum mp_error find_frame(struct store *store, enum statement which, int64
     sqlite3_reset(statement);
     if (result == SQLITE_DONE)
         return MP_ERR_NOT_FOUND;
-    return result == SQLITE_ROW ? MP_OK : store_failed(store, result, "find a frame", fault);
+    if (result != SQLITE_ROW)
+        return store_failed(store, result, "find a frame", fault);
+    return frame->count > 0 ? MP_OK : frame_damaged(store, frame, fault); /* who walks by counts would not get on */
 }
 
 static enum mp_error locate(struct store *store, uint32_t topic, uint64_t offset, struct store_frame *frame,
@@ -246,6 +248,8 @@ enum mp_error store_messages_topic(struct store *store, uint32_t from, uint32_t 
 {
     struct store_frame frame;
     uint32_t other = 0;
+    if (from >> (63 - STORE_OFFSET_BITS)) /* there is no higher one, and its key would be below all others */
+        return MP_ERR_NOT_FOUND;
     enum mp_error error = find_frame(store, SQL_FRAME_AFTER, store_key(from, 0), INT64_MAX, &frame, NULL, fault);
     if (error && error != MP_ERR_NOT_FOUND)
         return error;

@@ -407,6 +407,43 @@ static void a_frame_whose_bytes_are_damaged_is_found(void **state)
     assert_int_equal(read_all(rig, &fault), MP_ERR_DAMAGED);
 }
 
+/* Who goes from frame to frame would not get on. */
+static void a_frame_of_no_messages_is_damaged(void **state)
+{
+    struct rig *rig = *state;
+    struct fault fault = {0};
+    struct buffer bytes = rig_frame(1, 5);
+    struct store_frame frame = {.topic = 3, .first = 7, .data = bytes.data, .size = bytes.size};
+    struct blob *blob;
+    rig_open(rig);
+    assert_int_equal(store_add_frame(rig->store, &frame, &fault), MP_OK);
+    assert_int_equal(store_find_frame(rig->store, 3, 7, &frame, &fault), MP_ERR_DAMAGED);
+    assert_int_equal(store_read_frame(rig->store, 3, 0, &frame, &blob, &fault), MP_ERR_DAMAGED);
+    assert_int_equal(store_last_frame(rig->store, 3, &frame, &fault), MP_ERR_DAMAGED);
+    assert_int_equal(store_each_frame(rig->store, 3, 0, NULL, NULL, &fault), MP_ERR_DAMAGED);
+    buffer_free(&bytes);
+}
+
+/* Of what stands at the very end of the keys nothing comes after it. */
+static void walks_over_topics_and_groups_end(void **state)
+{
+    struct rig *rig = *state;
+    struct fault fault = {0};
+    struct buffer bytes = rig_frame(1, 5);
+    const struct store_frame frame = {.topic = 0x7ffff, .count = 5, .data = bytes.data, .size = bytes.size};
+    uint32_t number = 0;
+    rig_open(rig);
+    assert_int_equal(store_add_frame(rig->store, &frame, &fault), MP_OK);
+    assert_int_equal(store_put_block(rig->store, 0x7fffffff, 0, "x", 1, &fault), MP_OK);
+    assert_int_equal(store_messages_topic(rig->store, 0, &number, &fault), MP_OK);
+    assert_int_equal(number, 0x7ffff);
+    assert_int_equal(store_messages_topic(rig->store, number + 1, &number, &fault), MP_ERR_NOT_FOUND);
+    assert_int_equal(store_blocks_group(rig->store, 0, &number, &fault), MP_OK);
+    assert_int_equal(number, 0x7fffffff);
+    assert_int_equal(store_blocks_group(rig->store, number + 1, &number, &fault), MP_ERR_NOT_FOUND);
+    buffer_free(&bytes);
+}
+
 /* ---- files ----------------------------------------------------------------------------------------------------- */
 
 static void expect_refusal(struct rig *rig, enum mp_error error, const char *words)
@@ -578,6 +615,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(damage_is_found_in_each_column_and_named, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_row_that_is_removed_or_put_back_is_known, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_frame_whose_bytes_are_damaged_is_found, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(a_frame_of_no_messages_is_damaged, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(walks_over_topics_and_groups_end, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_store_has_one_writer, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_store_is_for_its_owner_alone, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_store_is_refused, rig_set_up, rig_tear_down),
