@@ -39,7 +39,7 @@ struct seen_file {
 /*
  * Opens PATH, which must stay where it is, makes it when it is not there, and adds what it has to SEEN, whose window is
  * set and which lives on NOW's clock. MP_ERR_BUSY: another process has it. MP_ERR_INVALID: it is for another WHAT, or no
- * such file. MP_ERR_IO, MP_ERR_DENIED, MP_ERR_MEMORY. Close it in any case.
+ * such file; MP_ERR_DAMAGED: its header is. MP_ERR_IO, MP_ERR_DENIED, MP_ERR_MEMORY. Close it in any case.
  */
 enum mp_error seen_file_open(struct seen_file *file, const char *path, uint64_t what, struct seen *seen, int64_t now,
                              struct fault *fault);

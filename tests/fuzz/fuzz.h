@@ -18,6 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Appends the valid input number INDEX, from 0, to OUT; false when there are no more. */
 bool fuzz_seed(unsigned index, struct buffer *out);
 
+/* How many mutations of each seed `make check` tries for each that a fast fuzzer tries: 1 in so many. A fuzzer that is slow
+ * says so. */
+unsigned fuzz_slowness(void);
+
 /* What must hold, said by the line that says so; also where assert() is off. */
 #define MUST(condition)                                                                                                \
     do {                                                                                                               \

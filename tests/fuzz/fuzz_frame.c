@@ -2,21 +2,10 @@
  * Frames and attribute blocks. The checksum would keep nearly all damage out, so it is made to fit first; a stranger
  * can do that too.
  */
+#include "fit.h"
 #include "fuzz.h"
 
 #include "message/attributes.h"
-#include "message/frame.h"
-
-#include <xxhash.h>
-
-enum { CHECKSUM_AT = 56 };
-
-static void make_checksum_fit(uint8_t *data, size_t size)
-{
-    if (size >= FRAME_HEADER)
-        store_u64(data + CHECKSUM_AT,
-                  XXH3_64bits_withSeed(data + FRAME_HEADER, size - FRAME_HEADER, XXH3_64bits(data, CHECKSUM_AT)));
-}
 
 static void check_attributes(const uint8_t *block, size_t size)
 {
@@ -85,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     check_attributes(data, size);
     (void)frame_open(&frame, data, size, true, NULL);
-    make_checksum_fit(copy, size);
+    fuzz_fit(copy, size);
     if (frame_open(&frame, copy, size, false, NULL) == MP_OK)
         walk(&frame, false);
     if (frame_open(&frame, copy, size, true, NULL) == MP_OK) {

@@ -13,10 +13,10 @@
 fuzzers =
 
 if ENABLE_FUZZING
-fuzz_main = %D%/fuzz.h
+fuzz_main = %D%/fuzz.h %D%/fit.h
 EXTRA_PROGRAMS += $(fuzzers)
 else
-fuzz_main = %D%/fuzz.h %D%/replay.c
+fuzz_main = %D%/fuzz.h %D%/fit.h %D%/replay.c
 check_PROGRAMS += $(fuzzers)
 TESTS += $(fuzzers)
 endif
@@ -56,6 +56,34 @@ fuzzers += %D%/fuzz_pipeline
 fuzzers += %D%/fuzz_server
 %C%_fuzz_server_SOURCES = %D%/fuzz_server.c $(fuzz_main)
 %C%_fuzz_server_LDADD = $(TRANSPORT_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_lineage
+%C%_fuzz_lineage_SOURCES = %D%/fuzz_lineage.c $(fuzz_main)
+%C%_fuzz_lineage_LDADD = $(MESSAGE_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_client
+%C%_fuzz_client_SOURCES = %D%/fuzz_client.c $(fuzz_main)
+%C%_fuzz_client_LDADD = $(CLIENT_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_rows
+%C%_fuzz_rows_SOURCES = %D%/fuzz_rows.c $(fuzz_main)
+%C%_fuzz_rows_LDADD = $(QUEUE_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_core
+%C%_fuzz_core_SOURCES = %D%/fuzz_core.c tests/unit/core_rig.c tests/unit/core_rig.h $(fuzz_main)
+%C%_fuzz_core_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_store
+%C%_fuzz_store_SOURCES = %D%/fuzz_store.c %D%/fuzz_store_spans.c $(fuzz_main)
+%C%_fuzz_store_LDADD = $(TRACE_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_letters
+%C%_fuzz_letters_SOURCES = %D%/fuzz_letters.c $(fuzz_main)
+%C%_fuzz_letters_LDADD = $(CLI_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_options
+%C%_fuzz_options_SOURCES = %D%/fuzz_options.c $(fuzz_main)
+%C%_fuzz_options_LDADD = $(CLI_LIBS) $(FUZZER_LIBS)
 
 EXTRA_DIST += %D%/corpus
 

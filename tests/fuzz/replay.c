@@ -4,6 +4,7 @@
  *     fuzz_frame               kept inputs, seeds and mutations; MSGPIPE_FUZZ_ROUNDS of each seed (default 10000)
  *     fuzz_frame SEED ROUND    one of them again: a test that aborts prints these numbers
  *     fuzz_frame FILE          the bytes of a file, such as one that libFuzzer kept
+ *     fuzz_frame --seeds DIR   writes the seeds into DIR, as files for libFuzzer and AFL++ to begin with
  *
  * Kept inputs are the files of tests/fuzz/corpus/frame/ (in $MSGPIPE_SOURCE): what once was wrong stays there.
  */
@@ -147,16 +148,41 @@ static int run_kept(const char *program)
     return count;
 }
 
+static int write_seeds(const char *folder)
+{
+    struct buffer seed = {0};
+    for (unsigned index = 0; fuzz_seed(index, &seed); index++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/seed-%u", folder, index);
+        FILE *file = fopen(path, "wb");
+        if (file == NULL || fwrite(seed.data, 1, seed.size, file) != seed.size || fclose(file) != 0) {
+            perror(path);
+            return 1;
+        }
+        seed.size = 0;
+    }
+    buffer_free(&seed);
+    return 0;
+}
+
+__attribute__((weak)) unsigned fuzz_slowness(void)
+{
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     const char *wanted = getenv("MSGPIPE_FUZZ_ROUNDS");
     unsigned rounds = wanted != NULL ? (unsigned)strtoul(wanted, NULL, 10) : 10000;
+    rounds /= fuzz_slowness();
     struct buffer valid = {0};
     unsigned seed = 0;
 
     signal(SIGABRT, say_where);
     if (argc == 2)
         return run_file(argv[1]);
+    if (argc == 3 && strcmp(argv[1], "--seeds") == 0)
+        return write_seeds(argv[2]);
     if (argc == 3) {
         seed = (unsigned)strtoul(argv[1], NULL, 10);
         MUST(fuzz_seed(seed, &valid));

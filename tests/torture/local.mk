@@ -7,6 +7,7 @@
 # A trial in C is a check program; one in Bash goes into torture_scripts.
 torture_scripts = %D%/failing_tools %D%/sim %D%/torture
 torture_scripts = %D%/memory %D%/races %D%/sim %D%/soak %D%/torture
+torture_scripts = %D%/fuzz %D%/sim %D%/torture
 
 torture: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS=
