@@ -9,7 +9,8 @@
 #include <event2/listener.h>
 #include <stdbool.h>
 
-enum { LOOK_SECONDS = 1 };
+/* Between two looks; while others wait to be let in there are more: each look lets in 64. */
+static const struct timeval rarely = {.tv_sec = 1}, often = {.tv_usec = 20000};
 
 struct guest {
     struct bufferevent *connection; /* a reference of the door's own */
@@ -56,9 +57,10 @@ static void look_round(struct door *door)
 
 static void look_soon(struct door *door)
 {
-    const struct timeval soon = {.tv_sec = LOOK_SECONDS};
-    if ((door->count > 0 || door->closed) && !event_pending(door->look, EV_TIMEOUT, NULL))
-        event_add(door->look, &soon);
+    if (door->closed)
+        event_add(door->look, &often);
+    else if (door->count > 0 && !event_pending(door->look, EV_TIMEOUT, NULL))
+        event_add(door->look, &rarely);
 }
 
 /* Nobody more is accepted until somebody has left, or a while has passed. */

@@ -129,3 +129,6 @@ check_PROGRAMS += %D%/damage
 	%D%/damage_salvage.c \
 	%D%/damage_serve.c
 %C%_damage_LDADD = $(TRACE_LIBS)
+check_PROGRAMS += %D%/hostile
+%C%_hostile_SOURCES = %D%/hostile.c $(torture_stand)
+%C%_hostile_LDADD = $(CLIENT_LIBS)
