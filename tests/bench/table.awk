@@ -216,6 +216,10 @@ function traces() {
     printf "| %s messages in the store, a tenth with ids and keys | – | show a place %d ms, an id %d (aim 100); list --failed %d (300); " \
       "stats %d (1000); graph %d |\n", amount(largest["query,msgpipe,stats_ms"]), of("query", "show_place_ms"), \
       of("query", "show_id_ms"), of("query", "list_failed_ms"), of("query", "stats_ms"), of("query", "graph_ms")
+  if (of("query", "alone_us"))
+    printf "| a flow while `show`, `list --failed` and `stats` are asked all the time | – | relay %.3f µs a message, %.3f without: " \
+      "%+.1f %%; the aim is 2 |\n", of("query", "beside_us"), of("query", "alone_us"), \
+      100 * (of("query", "beside_us") / of("query", "alone_us") - 1)
   if (of("tail", "rate"))
     printf "| `mtrace tail` reads | %s/s | events of single messages, formatted; the relay used %d µs meanwhile |\n", \
       amount(of("tail", "rate")), of("tail", "relay_us")

@@ -67,7 +67,42 @@ row_query() {
   asked list_failed_ms "$tools/mtrace" list --failed -n 20
   asked stats_ms "$tools/mtrace" stats
   asked graph_ms "$tools/mtrace" graph
+  beside_flow
   stop_system msgpipe
+}
+
+# questions: asks them over and over, until it is ended.
+questions() {
+  while :; do
+    "$tools/mtrace" show "bench@$((backlog / 3))" --store "$broker_folder/store.db"
+    "$tools/mtrace" list --failed -n 20 --store "$broker_folder/store.db"
+    "$tools/mtrace" stats --store "$broker_folder/store.db"
+  done >"$work/answer" 2>"$work/words"
+}
+
+# What a flow costs the relay while questions are asked all the time, and while none are, in turns: the least of five, of the
+# processor's time of the relay alone, since a question takes a core from everybody.
+beside_flow() {
+  local count=$((messages / 8)) file turn before asking took
+  local -A used=()
+  file=$(lines_file "$count")
+  for turn in alone beside beside alone alone beside beside alone alone beside; do
+    asking=''
+    if [[ $turn == beside ]]; then
+      set -m # a group of its own, so that what it runs ends with it
+      questions &
+      asking=$!
+      set +m
+    fi
+    before=$(processor_time "$broker")
+    publish_lines msgpipe "$file" || failed msgpipe query || return
+    took=$(($(processor_time "$broker") - before))
+    [[ -n ${used[$turn]-} ]] && ((used[$turn] <= took)) || used[$turn]=$took
+    [[ -z $asking ]] || { kill -- "-$asking" && wait "$asking"; } 2>/dev/null
+  done
+  for turn in alone beside; do
+    record query msgpipe "${turn}_us" "$(awk -v n="$count" -v ns="${used[$turn]}" 'BEGIN { printf "%.4f", ns / 1000 / n }')" "$count"
+  done
 }
 
 # How many events a second `mtrace tail` reads: of messages that were taken one by one, so that each step is an event.
