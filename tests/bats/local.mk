@@ -4,6 +4,9 @@ bats_tests =
 # Those that take longest start first.
 bats_tests += %D%/sources.bats
 bats_tests += %D%/planted.bats
+bats_tests += %D%/runner_kills.bats
+bats_tests += %D%/kills.bats
+bats_tests += %D%/mtrace_remote.bats
 bats_tests += %D%/steps.bats
 bats_tests += %D%/sinks.bats
 bats_tests += %D%/security.bats
@@ -43,7 +46,6 @@ bats_tests += %D%/mtrace_stats.bats
 bats_tests += %D%/mtrace_tail.bats
 bats_tests += %D%/mtrace_audit.bats
 bats_tests += %D%/mtrace_bad.bats
-bats_tests += %D%/mtrace_remote.bats
 bats_tests += %D%/options.bats
 bats_tests += %D%/power.bats
 bats_tests += %D%/runner.bats

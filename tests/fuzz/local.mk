@@ -84,6 +84,9 @@ fuzzers += %D%/fuzz_letters
 fuzzers += %D%/fuzz_options
 %C%_fuzz_options_SOURCES = %D%/fuzz_options.c $(fuzz_main)
 %C%_fuzz_options_LDADD = $(CLI_LIBS) $(FUZZER_LIBS)
+fuzzers += %D%/fuzz_readings
+%C%_fuzz_readings_SOURCES = %D%/fuzz_readings.c $(fuzz_main)
+%C%_fuzz_readings_LDADD = $(RELAY_LIBS) $(FUZZER_LIBS)
 
 EXTRA_DIST += %D%/corpus
 
