@@ -288,7 +288,8 @@ static void what_a_client_calls_itself_can_be_shown(void **state)
     uint64_t session = welcome_of(rig, hello_as(rig, 1, 0, 0, "a\033[31m \302\233\n'b'")).session;
     assert_int_equal(rig_offset(rig, publish(rig, session, 1, protocol_publication("t"))), 0);
     assert_int_equal(store_each_event(rig->store, 0, look_for_name, name, NULL), MP_OK);
-    assert_string_equal(name, "a?[31m ??" "?'b'");
+    assert_string_equal(name, "a?[31m ??"
+                              "?'b'");
 }
 
 #define RIGGED(test) cmocka_unit_test_setup_teardown(test, rig_set_up, rig_tear_down)
