@@ -5,9 +5,7 @@
 # `make check` runs the short forms (short.sh).
 #
 # A trial in C is a check program; one in Bash goes into torture_scripts.
-torture_scripts = %D%/failing_tools %D%/sim %D%/torture
-torture_scripts = %D%/memory %D%/races %D%/sim %D%/soak %D%/torture
-torture_scripts = %D%/fuzz %D%/sim %D%/torture
+torture_scripts = %D%/failing_tools %D%/fuzz %D%/memory %D%/races %D%/sim %D%/soak %D%/torture
 
 torture: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS=
