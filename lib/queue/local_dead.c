@@ -257,23 +257,26 @@ static enum mp_error prepare(struct burial *burial, struct state_run *run, bool 
     if (error || *refused)
         return error;
     local_letters_name(burial->group, name);
-    error = box_for(burial->local, name, &burial->box, burial->fault);
-    *refused = error == MP_ERR_FULL;
-    return *refused ? MP_OK : error;
+    *refused = burial->local->next_topic >= TOPICS_MAX && !local_topic(burial->local, name, strlen(name));
+    return *refused ? MP_OK : box_for(burial->local, name, &burial->box, burial->fault);
 }
 
 enum mp_error local_bury(struct local *local, struct group *group, struct state_run *run,
                          const struct engine_settlement *death, bool *buried, struct fault *fault)
 {
-    struct burial burial = {.local = local, .group = group, .fault = fault};
+    struct fault refusal = {0}; /* why there can be no letter is no failure of the turn */
+    struct burial burial = {.local = local, .group = group, .fault = &refusal};
     bool known = death->reason > ENGINE_REASON_NONE && death->reason < ENGINE_REASONS;
     const char *word = letter_reasons[known ? death->reason - 1 : 0];
     bool refused = true;
     *buried = false;
     enum mp_error error = group->topic->letters ? MP_OK : prepare(&burial, run, &refused);
     uint64_t offset = run->first, end = run->first + run->count;
-    if (error || refused)
-        return error;
+    if (error)
+        return fault_set(fault, error, "%s", fault_text(&refusal));
+    if (refused)
+        return MP_OK;
+    burial.fault = fault;
     if (letter_note(death->note, death->note_size, &burial.note))
         error = fault_memory(fault);
     burial.letter = (struct letter){

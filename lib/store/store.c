@@ -47,6 +47,11 @@ enum mp_error store_failed(struct store *store, int result, const char *doing, s
 sqlite3_stmt *store_statement(struct store *store, enum statement which, struct fault *fault)
 {
     sqlite3_stmt *statement = store->statements[which];
+    /* A full disk ends the transaction by itself: what is run then is no part of one, and stays. */
+    if (store->writing && store->database && sqlite3_get_autocommit(store->database)) {
+        fault_set(fault, MP_ERR_IO, "%s: the transaction had ended early", store->path);
+        return NULL;
+    }
     if (statement)
         return statement;
     if (!store->database) {

@@ -367,6 +367,7 @@ static void a_message_that_cannot_be_read_is_tried_later(void **state)
     assert_int_equal(store_commit(rig->store, &rig->fault), MP_OK);
     assert_int_equal(deleted.rows, 1);
     assert_int_equal(rig_settle_as(rig, 2, settlement), 2);
+    assert_int_equal(rig->fault.code, MP_OK); /* or the relay would undo the turn, and the next one, for ever */
     assert_int_equal(letters(rig, "t.dead"), 1);
     struct record record = rig_record(rig, 0);
     rig_assert_text(rig_attribute(&record, "deadoffset"), "1");

@@ -2,6 +2,7 @@
 #include "store_rig.h"
 
 #include "message/frame.h"
+#include "store/private.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -584,6 +585,25 @@ static void a_commit_that_fails_keeps_nothing(void **state)
     assert_int_equal(topics(rig), 2);
 }
 
+/* A full disk does that. What came later would be committed by itself. */
+static void nothing_is_written_when_the_transaction_has_ended_by_itself(void **state)
+{
+    struct rig *rig = *state;
+    struct fault fault = {0};
+    rig_open(rig);
+    assert_int_equal(store_begin(rig->store, &fault), MP_OK);
+    assert_int_equal(sqlite3_exec(rig->store->database, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(store_put_topic(rig->store, &topic, &fault), MP_ERR_IO);
+    assert_non_null(strstr(fault_text(&fault), "the transaction had ended early"));
+    assert_int_equal(store_commit(rig->store, &fault), MP_ERR_IO);
+    assert_int_equal(store_rollback(rig->store, &fault), MP_OK);
+    assert_int_equal(topics(rig), 0);
+    assert_int_equal(store_begin(rig->store, &fault), MP_OK);
+    assert_int_equal(store_put_topic(rig->store, &topic, &fault), MP_OK);
+    assert_int_equal(store_commit(rig->store, &fault), MP_OK);
+    assert_int_equal(topics(rig), 1);
+}
+
 /* A writer that dies in a transaction leaves what was committed before. */
 static void a_writer_that_dies_leaves_what_was_committed(void **state)
 {
@@ -623,6 +643,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_store_of_another_version_is_refused, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(what_is_rolled_back_was_never_there, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(a_commit_that_fails_keeps_nothing, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(nothing_is_written_when_the_transaction_has_ended_by_itself, rig_set_up,
+                                        rig_tear_down),
         cmocka_unit_test_setup_teardown(a_writer_that_dies_leaves_what_was_committed, rig_set_up, rig_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
