@@ -35,6 +35,9 @@ static const struct failure {
     {"flush-for-ever", 1u << DISK_CALL_FLUSH, 0, false, true},
     {"read", 1u << DISK_CALL_READ, 0, false, false},
     {"read-for-ever", 1u << DISK_CALL_READ, 0, false, true},
+    /* EIO of a read is that to SQLite, which makes SQLITE_CORRUPT of it. */
+    {"bad-read", 1u << DISK_CALL_READ, SQLITE_IOERR_CORRUPTFS, false, false},
+    {"bad-read-for-ever", 1u << DISK_CALL_READ, SQLITE_IOERR_CORRUPTFS, false, true},
     {"open", 1u << DISK_CALL_OPEN, 0, false, false},
     {"open-for-ever", 1u << DISK_CALL_OPEN, 0, false, true},
     {"truncate", 1u << DISK_CALL_TRUNCATE, 0, false, false},
@@ -159,9 +162,10 @@ static uint64_t try_one(struct trial *trial, struct run *run)
     static struct life life;
     life_begin(&life, run->seed, trial->path, trial->plants);
     life.checkpoint = 20;
-    life.spills = run->failure->kinds == 1u << DISK_CALL_WRITE;
+    life.spills = (run->failure->kinds & (1u << DISK_CALL_WRITE | 1u << DISK_CALL_READ)) != 0;
     life.local.snapshot_every = 7;
     life.wordless = run->failure->kinds == 0;
+    life.bad_reads = run->failure->code == SQLITE_IOERR_CORRUPTFS;
     arm(&life, run);
     go_through(trial, &life, run);
     uint64_t calls = counted(&life, run);

@@ -179,10 +179,11 @@ struct life {
     uint32_t next_id;
     struct actor actors[ACTORS];
     struct facts facts;
-    unsigned plan; /* how much of the topics' and groups' settings was made */
-    bool replied;  /* by this turn */
-    bool calm;     /* nothing new is begun */
-    bool wordless; /* there may be no memory for the words of an error */
+    unsigned plan;  /* how much of the topics' and groups' settings was made */
+    bool replied;   /* by this turn */
+    bool calm;      /* nothing new is begun */
+    bool wordless;  /* there may be no memory for the words of an error */
+    bool bad_reads; /* what is on the disk may look damaged */
     uint64_t messages, acknowledged, settled, turns, kills, undone, refusals;
     char trouble[WORDS]; /* the last words about it */
     char wrong[WORDS];   /* what must not be; "": nothing */

@@ -392,8 +392,8 @@ static void take_error(struct life *life, unsigned index, unsigned lane, const s
     life->refusals++;
     if (reply->status == MP_ERR_AGAIN || reply->status == MP_ERR_FULL)
         pending->again = true;
-    else if (reply->status == MP_ERR_STALE || lane == CONTROL)
-        pending->open = false; /* nothing was done; a topic that was deleted before */
+    else if (reply->status == MP_ERR_STALE || lane == CONTROL || (lane == PROTOCOL_LANE_FETCH && life->bad_reads))
+        pending->open = false; /* nothing was done; a topic that was deleted before; what cannot be read */
     else
         life_wrong(life, "a request on lane %u gets %s: %s", lane, mp_error_text(reply->status), fault.text);
 }
