@@ -373,6 +373,8 @@ void readers_left(struct readers *readers, const json_t *asked, int64_t now)
 {
     const char *id = id_of(asked);
     struct reading *reading = id ? find(readers, id) : NULL;
-    if (reading)
-        reading->asked = now - READERS_IDLE + READERS_LEFT;
+    if (!reading)
+        return;
+    reading->asked = now - READERS_IDLE + READERS_LEFT;
+    readers->changed = true; /* so that whoever waits for the same on another connection is heard again */
 }

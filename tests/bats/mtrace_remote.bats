@@ -426,6 +426,33 @@ read_all() {
     assert_line --index 3 --regexp '^16 '
 }
 
+@test "of two connections that wait for the same, one can go" {
+    start_far_relay
+    msend -t x -d one
+    local id=00112233445566778899aabbccddeeff piece
+    piece="{\"verb\":\"trace_read\",\"reading\":\"$id\",\"number\":1,\"wait_ms\":5000}"
+    # Nothing happens in that topic: both wait.
+    asked "{\"verb\":\"trace\",\"reading\":\"$id\",\"command\":\"tail\",\"options\":{\"topic\":\"x\"}}"
+    echo "$piece" >question
+    asking() {
+        start "$1" bash -c 'exec "$0" "$1" <question' "$MSGPIPE_BUILD/tests/asker/asker" "$url"
+    }
+    asking first
+    local first=$started_pid
+    asking second
+    connected() {
+        [[ $(mrelay status --json | jq .connections) -ge 3 ]]
+    }
+    until_true connected
+    end "$first"
+    local began=$SECONDS
+    is_later() {
+        ((SECONDS > began + 4))
+    }
+    until_true is_later
+    one_runs
+}
+
 @test "a reading that nobody asks for ends, and so do those of a relay that stops" {
     start_far_relay
     msend -t x -d one
