@@ -378,6 +378,7 @@ int main(int argc, char **argv)
     if (code >= 0)
         return code;
     output_assume(reading);
+    settings.asking = options.verb == SHOW || options.verb == LIST || options.verb == EXPORT;
     code = options.verb < 0 ? options_wrong(&options, "what is to be done? mtrace show ID, for one; see mtrace -h")
                             : run[options.verb](&settings, &options);
     if (code == TRACE_ELSEWHERE)

@@ -23,6 +23,7 @@ struct admin_settings {
     const char *store; /* the store's file; NULL: as the relay or its name says */
     bool yes;          /* do not ask */
     bool force;        /* although it is in use */
+    bool quiet;        /* tell nothing when nobody answers: the exit code says it */
     char **operands;   /* what stands behind the verb */
     size_t operands_count;
 };

@@ -29,7 +29,8 @@ static void on_answered(void *context, enum mp_error status, const char *text, s
     struct question *question = context;
     question->done = true;
     if (status != MP_OK) {
-        tell("%.*s", (int)(size < FAULT_TEXT ? size : FAULT_TEXT), text);
+        if (!question->settings->quiet)
+            tell("%.*s", (int)(size < FAULT_TEXT ? size : FAULT_TEXT), text);
         question->exit = exit_code_of(status);
         return;
     }
@@ -45,12 +46,15 @@ static void on_failed(void *context, enum mp_error error, const char *text)
     struct question *question = context;
     question->done = true;
     question->exit = exit_code_of(error);
-    tell("%s", text);
+    if (!question->settings->quiet)
+        tell("%s", text);
 }
 
 /* There is no relay, or it cannot be asked. */
 static int tell_link(const struct admin_settings *settings, const struct fault *fault)
 {
+    if (settings->quiet)
+        return exit_code_of(fault->code);
     if (settings->start && fault->code == MP_ERR_NO_RELAY)
         return tell_no_relay(settings->relay, settings->start, fault);
     return relay_link_tell(settings->relay, fault);

@@ -21,6 +21,7 @@ struct trace_home;
 struct trace_settings {
     struct trace_home *home; /* cli/trace_home.h */
     bool reading;            /* for somebody else: the store is given, and the relay to be asked beside it */
+    bool asking;             /* what the relay says of itself makes a difference */
     const char *relay;       /* a name or a URL; NULL: the default one */
     const char *store;       /* its file; NULL: as the relay or its name says */
     int64_t wait;            /* for the relay: microseconds; -1: a second */

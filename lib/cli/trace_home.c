@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { READING_WAIT = 10000000 }; /* microseconds */
+
 static bool is_url(const char *relay)
 {
     return relay && strstr(relay, "://");
@@ -23,9 +25,12 @@ static bool is_running(const struct trace_settings *settings)
     return !address_of_relay(settings->relay, &address, NULL) && address_probe(address.path) == ADDRESS_ANSWERS;
 }
 
+/* Who reads for somebody else has low priority, and time; and what the relay does not answer is missing, no more. */
 static int ask(const struct trace_settings *settings, const char *verb, json_t **answer)
 {
-    const struct admin_settings asking = {.relay = settings->relay, .wait = settings->wait};
+    const struct admin_settings asking = {.relay = settings->relay,
+                                          .wait = settings->reading ? READING_WAIT : settings->wait,
+                                          .quiet = settings->reading};
     return admin_ask_soon(&asking, json_pack("{s:s}", "verb", verb), answer);
 }
 
@@ -71,7 +76,7 @@ static int find(struct trace_home *home, const struct trace_settings *settings)
     const char *path = settings->store;
     if (!path && !is_url(settings->relay) && !is_running(settings))
         return find_by_name(home, settings);
-    if (!path || (settings->reading && settings->relay && is_running(settings))) {
+    if (!path || (settings->reading && settings->asking && settings->relay && is_running(settings))) {
         int code = ask(settings, "status", &home->status);
         if (code && !path)
             return code;

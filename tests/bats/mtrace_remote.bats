@@ -13,11 +13,22 @@ teardown() {
     tools_teardown
 }
 
-# A relay that is to be reached by TCP (at $url, also the next time), and takes this machine for another one's.
+# A relay that is to be reached by TCP (at $url, also the next time), and takes this machine for another one's. While
+# none listened there, a connection of somebody may have been given that port: then once more.
 start_far_relay() {
-    local port=0
+    local port=0 tries
     [[ ! -f port ]] || port=$(cat port)
-    start_relay --listen "tcp://127.0.0.1:$port"
+    serves_or_ended() {
+        mrelay status || ! kill -0 "$relay_pid"
+    }
+    for ((tries = 0; tries < 20; tries++)); do
+        start relay.log mrelay --listen "tcp://127.0.0.1:$port"
+        relay_pid=$started_pid
+        until_true serves_or_ended
+        ! kill -0 "$relay_pid" 2>/dev/null || break
+        cat relay.log.err
+        sleep 0.2
+    done
     url=$(mrelay status | grep -o 'tcp://127.0.0.1:[0-9]*')
     echo "${url##*:}" >port
     echo 1 >s/msgpipe/default.db.lock
@@ -34,6 +45,11 @@ none_runs() {
 
 one_runs() {
     [[ $(readings | wc -l) -eq 1 ]]
+}
+
+# Whether so many seconds have passed since $began.
+has_passed() {
+    ((SECONDS > began + $1))
 }
 
 # asked REQUEST...: what the relay answers to each.
@@ -435,6 +451,7 @@ read_all() {
     asked "{\"verb\":\"trace\",\"reading\":\"$id\",\"command\":\"tail\",\"options\":{\"topic\":\"x\"}}"
     echo "$piece" >question
     asking() {
+        # shellcheck disable=SC2016 # it is the inner shell's
         start "$1" bash -c 'exec "$0" "$1" <question' "$MSGPIPE_BUILD/tests/asker/asker" "$url"
     }
     asking first
@@ -446,10 +463,7 @@ read_all() {
     until_true connected
     end "$first"
     local began=$SECONDS
-    is_later() {
-        ((SECONDS > began + 4))
-    }
-    until_true is_later
+    until_true has_passed 4
     one_runs
 }
 
@@ -520,10 +534,7 @@ read_all() {
     until_true one_runs
     # Longer than a reading is kept that nobody asks for.
     local began=$SECONDS
-    is_later() {
-        ((SECONDS > began + 6))
-    }
-    until_true is_later
+    until_true has_passed 6
     one_runs
     local after
     after=$(awk '/^VmRSS/ { print $2 }' "/proc/$relay_pid/status")
