@@ -268,7 +268,7 @@ const struct option_spec mrelay_options[] = {
      .at = AT(admin.yes),
      .verbs = OPTION_VERB(TOPICS),
      CHANGING,
-     .help = "do not ask whether to purge or delete"},
+     .help = "do not ask whether to purge, delete or repair"},
 
     {.name = "schema",
      .kind = OPTION_FLAG,

@@ -52,13 +52,16 @@ const struct option_verb mrelay_verbs[] = {
                .help = "end a pipeline: its sources first",
                .man = "Have the pipeline of a relay end its sources, work off what waits in its topics, and end; "
                       "wait until it has, or as long as\n.Fl \\-wait\nsays."},
-    [TOPICS] = {.name = "topics",
-                .operands = "[purge|delete T]",
-                .operands_most = 2,
-                .help = "list topics, empty or delete one",
-                .man = "List the topics, and how much is in them.\n.Cm purge\ndrops every message that is in\n"
-                       ".Ar T ;\n.Cm delete\nends the topic with its messages and groups.\nBoth ask first, or need\n"
-                       ".Fl \\-yes ."},
+    [TOPICS] =
+        {.name = "topics",
+         .operands = "[purge|delete|repair T]",
+         .operands_most = 2,
+         .help = "list topics, empty or delete one",
+         .man = "List the topics, and how much is in them.\n.Cm repair\nreads all of\n.Ar T\nfrom the "
+                "disk and gives up what is damaged, which nobody can be given any more: readers pass it, groups "
+                "drop it, and go on.\nIt is told, counted and traced.\n.Cm purge\ndrops every message that is in\n"
+                ".Ar T ;\n.Cm delete\nends the topic with its messages and groups.\nAll of them ask first, or need\n"
+                ".Fl \\-yes ."},
     [GROUPS] = {.name = "groups",
                 .operands = "[seek|delete T G]",
                 .operands_most = 3,

@@ -81,20 +81,25 @@ struct action {
     int (*run)(const struct admin_settings *settings);
 };
 
-/* Runs what the first operand names, one of ACTIONS of VERB; without operands LIST. */
-static int dispatch(const struct admin_settings *settings, const char *verb, const struct action actions[2],
+enum { ACTIONS_MOST = 3 };
+
+/* Runs what the first operand names, one of ACTIONS of VERB, which end with one without a name; without operands LIST. */
+static int dispatch(const struct admin_settings *settings, const char *verb, const struct action *actions,
                     int (*list)(const struct admin_settings *settings))
 {
     if (!settings->operands_count)
         return list(settings);
     struct admin_settings rest = *settings;
     const char *word = *rest.operands++;
-    const char *words[2] = {actions[0].name, actions[1].name};
+    const char *words[ACTIONS_MOST];
+    size_t count = 0;
     rest.operands_count--;
-    for (size_t i = 0; i < 2; i++)
-        if (!strcmp(word, words[i]))
-            return actions[i].run(&rest);
-    const char *near = name_nearest(word, words, 2);
+    for (; count < ACTIONS_MOST && actions[count].name; count++) {
+        words[count] = actions[count].name;
+        if (!strcmp(word, words[count]))
+            return actions[count].run(&rest);
+    }
+    const char *near = name_nearest(word, words, count);
     if (near)
         tell("there is no command '%s %s': did you mean %s %s?", verb, word, verb, near);
     else
@@ -104,12 +109,13 @@ static int dispatch(const struct admin_settings *settings, const char *verb, con
 
 int admin_topics(const struct admin_settings *settings)
 {
-    static const struct action actions[] = {{"purge", admin_purge_topic}, {"delete", admin_delete_topic}};
+    static const struct action actions[] = {
+        {"purge", admin_purge_topic}, {"delete", admin_delete_topic}, {"repair", admin_repair_topic}, {0}};
     return dispatch(settings, "topics", actions, admin_list_topics);
 }
 
 int admin_groups(const struct admin_settings *settings)
 {
-    static const struct action actions[] = {{"seek", admin_seek_group}, {"delete", admin_delete_group}};
+    static const struct action actions[] = {{"seek", admin_seek_group}, {"delete", admin_delete_group}, {0}};
     return dispatch(settings, "groups", actions, admin_list_groups);
 }

@@ -46,6 +46,7 @@ int admin_tell_no_topic(const char *topic, const json_t *all);
 int admin_list_topics(const struct admin_settings *settings);
 int admin_list_groups(const struct admin_settings *settings);
 int admin_purge_topic(const struct admin_settings *settings);
+int admin_repair_topic(const struct admin_settings *settings);
 int admin_delete_topic(const struct admin_settings *settings);
 int admin_seek_group(const struct admin_settings *settings);
 int admin_delete_group(const struct admin_settings *settings);

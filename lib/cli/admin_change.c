@@ -314,3 +314,39 @@ int admin_delete_topic(const struct admin_settings *settings)
     json_decref(request);
     return code;
 }
+
+/* One step of a repair: what it gave up is told. *NEXT: where the next one begins. */
+static int repair_on(const struct admin_settings *settings, const struct names *names, uint64_t *next, uint64_t *end)
+{
+    json_t *answer, *request = request_of("repair", names);
+    if (request)
+        json_object_set_new(request, "from", json_integer((json_int_t)*next));
+    int code = admin_ask_soon(settings, request, &answer);
+    if (code)
+        return code;
+    uint64_t first = admin_number(answer, "first"), count = admin_number(answer, "messages");
+    if (count > 0)
+        printf("%s: gave up offsets %" PRIu64 " to %" PRIu64 " (%" PRIu64 " messages); groups dropped %" PRIu64 "\n",
+               names->topic, first, first + count - 1, count, admin_number(answer, "dropped"));
+    *next = admin_number(answer, "next");
+    *end = admin_number(answer, "end");
+    json_decref(answer);
+    return EXIT_DONE;
+}
+
+int admin_repair_topic(const struct admin_settings *settings)
+{
+    struct names names;
+    json_t *topic;
+    int code = take_only_names(settings, false, "topics repair TOPIC [--yes]", &names);
+    if (!code)
+        code = find_topic(settings, names.topic, &topic);
+    if (code)
+        return code;
+    uint64_t next = 0, end = 1;
+    json_decref(topic);
+    code = confirm(settings->yes, "give up what is damaged in topic %s", names.topic);
+    while (!code && next < end)
+        code = repair_on(settings, &names, &next, &end);
+    return code ? code : admin_finish();
+}

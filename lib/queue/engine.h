@@ -176,6 +176,12 @@ enum engine_capability {
     ENGINE_ATOMIC = 1 /* a turn's settlements and publications become durable together */
 };
 
+struct engine_repair {
+    uint64_t next, end;    /* it is looked at up to here; of the topic */
+    uint64_t first, count; /* of the messages that were given up; 0 and 0: none */
+    uint64_t dropped;      /* of these, by each group */
+};
+
 /* What load() calls back. */
 struct engine_load {
     void *context;
@@ -336,6 +342,13 @@ struct engine_operations {
      * stays until it is settled. *MESSAGES that went. */
     enum mp_error (*purge_topic)(struct engine *engine, const char *topic, uint64_t below, uint64_t *messages,
                                  struct fault *fault);
+    /*
+     * Reads some of TOPIC's frames from the offset FROM on, and gives up the first that is damaged or missing: nobody is
+     * given its messages, and each group drops those that it has not settled. RESULT: how far it came. To be repeated
+     * until it has come to the end.
+     */
+    enum mp_error (*repair_topic)(struct engine *engine, const char *topic, uint64_t from, struct engine_repair *result,
+                                  struct fault *fault);
     /* Deletes TOPIC, its groups, and of patterns' groups what they have of it. Its name is free at once. */
     enum mp_error (*delete_topic)(struct engine *engine, const char *topic, bool force, uint64_t *messages,
                                   struct fault *fault);

@@ -432,6 +432,7 @@ static const struct engine_operations operations = {
     .next_ready = local_next_ready,
     .drained = local_drained,
     .purge_topic = local_purge_topic,
+    .repair_topic = local_repair_topic,
     .delete_topic = local_delete_topic,
     .seek_group = local_seek_group,
     .delete_group = local_delete_group,

@@ -436,6 +436,8 @@ void local_flow_granted(struct local *local, struct subscription *subscription, 
 /* Makes groups ready that had to wait for their rate. */
 void local_flow_tick(struct local *local);
 /* Frames were deleted. local_topic_save() has to follow in the same transaction. */
+/* The frame at FIRST of OLD bytes makes way for others of BYTES. */
+void local_flow_replaced(struct topic *topic, uint64_t first, uint64_t old, uint64_t bytes);
 void local_flow_deleted(struct topic *topic, const struct store_deleted *deleted);
 void local_counters_write(const struct topic_counters *counters, uint8_t row[COUNTERS_BYTES]);
 /* What ROW of TOPIC, which was just added, says; an older relay's says nothing, and its frames are looked at. */
@@ -587,6 +589,8 @@ enum mp_error local_drop(struct local *local, struct group *group, uint64_t firs
                          enum drop_reason reason, uint64_t *dropped, struct fault *fault);
 
 /* local_remove.c */
+enum mp_error local_repair_topic(struct engine *engine, const char *topic, uint64_t from, struct engine_repair *result,
+                                 struct fault *fault);
 enum mp_error local_purge_topic(struct engine *engine, const char *topic, uint64_t below, uint64_t *messages,
                                 struct fault *fault);
 enum mp_error local_delete_topic(struct engine *engine, const char *topic, bool force, uint64_t *messages,

@@ -28,6 +28,8 @@ noinst_LTLIBRARIES += %D%/libqueue.la
 	%D%/meter.c %D%/meter.h \
 	%D%/figures.h \
 	%D%/local_remove.c \
+	%D%/local_repair.c \
+	%D%/lost.c %D%/lost.h \
 	%D%/local_retain.c \
 	%D%/local_save.c \
 	%D%/local_nearest.c \

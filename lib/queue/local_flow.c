@@ -326,6 +326,21 @@ void local_flow_deleted(struct topic *topic, const struct store_deleted *deleted
         topic->flow.bytes = topic->counters.kept_bytes;
 }
 
+static void exchange(uint64_t *sum, uint64_t old, uint64_t bytes)
+{
+    *sum -= old < *sum ? old : *sum;
+    *sum += bytes;
+}
+
+void local_flow_replaced(struct topic *topic, uint64_t first, uint64_t old, uint64_t bytes)
+{
+    exchange(&topic->counters.kept_bytes, old, bytes);
+    if (first < topic->saved_end)
+        exchange(&topic->saved_counters.kept_bytes, old, bytes);
+    topic->kept_known = false;
+    topic->dirty = true;
+}
+
 /* ---- rows ----------------------------------------------------------------------------------------------------- */
 
 static size_t place_of(unsigned reason)

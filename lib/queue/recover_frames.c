@@ -2,13 +2,10 @@
 #include "queue/recover_private.h"
 
 #include "queue/local.h"
-
-#include "message/frame.h"
+#include "queue/lost.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define LOST_PRODUCER UINT64_C(0x6c6f7374) /* of the empty messages that stand for others: no client's */
 
 /* ---- finding ---------------------------------------------------------------------------------------------------- */
 
@@ -182,21 +179,10 @@ static enum mp_error fill(struct writing *writing, uint64_t first, uint64_t end)
     struct frame_builder builder = {0};
     enum mp_error error = MP_OK;
     while (!error && first < end) {
-        uint64_t count = end - first < FRAME_COUNT_MAX ? end - first : FRAME_COUNT_MAX;
-        error = frame_begin(&builder, LOST_PRODUCER, first);
-        for (uint64_t i = 0; !error && i < count; i++)
-            error = frame_add(&builder, "", 0, NULL, 0);
-        if (error)
-            break;
-        frame_finish(&builder, writing->time);
-        struct store_frame frame = {.topic = writing->topic->id,
-                                    .first = first,
-                                    .count = (uint32_t)count,
-                                    .time = writing->time,
-                                    .target = STORE_LOST,
-                                    .data = builder.bytes.data,
-                                    .size = builder.bytes.size};
-        error = add_frame(writing, &frame);
+        struct store_frame frame;
+        uint32_t count = end - first < FRAME_COUNT_MAX ? (uint32_t)(end - first) : FRAME_COUNT_MAX;
+        if (!(error = lost_frame(&builder, writing->topic->id, first, count, writing->time, &frame)))
+            error = add_frame(writing, &frame);
         first += count;
     }
     frame_builder_free(&builder);

@@ -15,6 +15,8 @@
  *     {"verb":"delete","topic":T,"group":G,"force":F}
  *                                               {}
  *     {"verb":"purge","topic":T,"below":OFFSET} {"messages":N} that were dropped
+ *     {"verb":"repair","topic":T,"from":OFFSET} {"next":OFFSET,"end":OFFSET,"first":OFFSET,"messages":N,"dropped":N}: what
+ *                                               was given up, if N is not 0; to be asked on from NEXT until that is END
  */
 #include "relay/admin.h"
 
@@ -301,14 +303,33 @@ static enum mp_error purge_topic(struct change *change, json_t *answer)
     return json_object_set_new(answer, "messages", json_integer((json_int_t)messages)) ? MP_ERR_MEMORY : MP_OK;
 }
 
+static enum mp_error repair_topic(struct change *change, json_t *answer)
+{
+    const json_t *from = json_object_get(change->asked, "from");
+    struct engine *engine = change->core->engine;
+    struct engine_repair result;
+    if (!json_is_integer(from) || json_integer_value(from) < 0)
+        return fault_set(&change->detail, MP_ERR_INVALID, "the request does not say from which offset on");
+    enum mp_error error = engine->operations->repair_topic(
+        engine, change->target.topic, (uint64_t)json_integer_value(from), &result, &change->detail);
+    if (error)
+        return error;
+    bool failed = json_object_set_new(answer, "next", json_integer((json_int_t)result.next)) ||
+                  json_object_set_new(answer, "end", json_integer((json_int_t)result.end)) ||
+                  json_object_set_new(answer, "first", json_integer((json_int_t)result.first)) ||
+                  json_object_set_new(answer, "messages", json_integer((json_int_t)result.count)) ||
+                  json_object_set_new(answer, "dropped", json_integer((json_int_t)result.dropped));
+    return failed ? MP_ERR_MEMORY : MP_OK;
+}
+
 /* ---- requests ------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *verb;
     enum mp_error (*run)(struct change *change, json_t *answer);
 } changes[] = {
-    {"settings", show_settings}, {"set", set_settings},  {"letters", keep_letters},
-    {"seek", seek_group},        {"delete", delete_one}, {"purge", purge_topic},
+    {"settings", show_settings}, {"set", set_settings},  {"letters", keep_letters}, {"seek", seek_group},
+    {"delete", delete_one},      {"purge", purge_topic}, {"repair", repair_topic},
 };
 
 /* Whether ERROR says what is wrong with the request, and not that half of it was done. */

@@ -408,6 +408,8 @@ enum mp_error store_delete_blocks(struct store *store, uint32_t group, uint32_t 
 /* Frames of TOPIC whose messages all lie below the offset BELOW, until BYTES have gone (which the last may exceed). */
 enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t below, uint32_t most, uint64_t bytes,
                                   struct store_deleted *deleted, struct fault *fault);
+/* The frame of TOPIC that begins at FIRST, whatever is in it. */
+enum mp_error store_delete_frame(struct store *store, uint32_t topic, uint64_t first, struct fault *fault);
 /* Events with ids below BELOW: DELETED's end is an id. The number that is called so says then which is the first. */
 #define STORE_EVENTS_FIRST "events_first"
 enum mp_error store_delete_events(struct store *store, uint64_t below, uint32_t most, struct store_deleted *deleted,

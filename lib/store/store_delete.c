@@ -130,6 +130,12 @@ enum mp_error store_delete_frames(struct store *store, uint32_t topic, uint64_t 
                         fault);
 }
 
+enum mp_error store_delete_frame(struct store *store, uint32_t topic, uint64_t first, struct fault *fault)
+{
+    return delete_range(store, SQL_DELETE_FRAMES, store_key(topic, first), store_key(topic, first) + 1,
+                        "delete a frame", fault);
+}
+
 enum mp_error store_delete_hashes(struct store *store, uint32_t topic, int64_t before, uint32_t most, uint32_t *deleted,
                                   struct fault *fault)
 {

@@ -169,3 +169,32 @@ make_store() {
     mrelay salvage new.db --store store.db
     mtrace audit --store new.db
 }
+
+@test "a damaged message is given up by repair, and groups go on" {
+    make_store
+    spoil store.db "$(place_of order-5- store.db)"
+    start_relay --store "$PWD/store.db"
+    # Those before it are given; then a consumer is told of the damage, and comes no further.
+    run mrecv -t orders -g bill -n 2
+    assert_output --partial order-4-
+    run mrecv -t orders -g bill -n 1 --wait 2s
+    assert_failure
+    assert_output --partial 'damaged'
+    run mrelay topics repair orders </dev/null
+    assert_failure 64
+    run mrelay topics repair orders --yes
+    assert_success
+    assert_output 'orders: gave up offsets 5 to 5 (1 messages); groups dropped 1'
+    assert_equal "$(mrecv -t orders -g bill -e | cut -c 1-8 | tr '\n' ' ')" 'order-6- order-7- order-8- order-9- '
+    group_has 1 dropped orders bill
+    run mtrace show orders@5
+    assert_output --partial 'dropped, damaged'
+    mtrace audit
+    assert_equal "$(mrelay topics repair numbers --yes)" ''
+    # Also after a start, and for a group that begins with it.
+    end "$relay_pid"
+    start_relay --store "$PWD/store.db"
+    mtrace audit --store store.db
+    run mrelay topics repair nothing --yes
+    assert_failure 66
+}
