@@ -212,7 +212,7 @@ static void restart(struct clocks *clocks, bool killed, int64_t by)
 {
     struct stand *stand = &clocks->stand;
     for (unsigned i = 0; i < clocks->crew.count; i++)
-        crew_excuse(&clocks->crew, &clocks->crew.members[i], "kill", true);
+        crew_excuse(&clocks->crew, &clocks->crew.members[i], "cut", true);
     if (killed)
         kill_relay(clocks);
     else

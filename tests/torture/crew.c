@@ -248,6 +248,9 @@ static void check(struct crew *crew, char *counts, size_t size)
         if (strstr(line, " sent: "))
             snprintf(counts, size, "%s", line);
     }
+    char *groups = strstr(counts, " groups"); /* what follows is what was found */
+    if (groups)
+        groups[strlen(" groups")] = '\0';
     if (!output || pclose(output) != 0)
         stand_find(crew->stand, "the checker finds something");
 }

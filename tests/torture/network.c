@@ -198,8 +198,8 @@ static void begin_trouble(struct network *network, struct site *site)
     struct stand *stand = &network->stand;
     const struct episode *episode = site->episode;
     int code = 0;
-    crew_excuse(&network->crew, site->own, "kill", true);
-    crew_excuse(&network->crew, site->shared, "kill", true);
+    crew_excuse(&network->crew, site->own, "cut", true);
+    crew_excuse(&network->crew, site->shared, "cut", true);
     switch (episode->trouble) {
     case CUT:
         code = stand_shell(stand, "ip link set hub%u down", site->number);
@@ -248,8 +248,8 @@ static void end_trouble(struct network *network, struct site *site)
         stand_give_up(stand, "%s cannot be ended", trouble_names[site->episode->trouble]);
     if (site->episode->trouble != FORGET)
         site->back = stand_now(); /* the commands take their time */
-    crew_excuse(&network->crew, site->own, "kill", true);
-    crew_excuse(&network->crew, site->shared, "kill", true);
+    crew_excuse(&network->crew, site->own, "cut", true);
+    crew_excuse(&network->crew, site->shared, "cut", true);
     site->phase = IS_BACK;
     site->waits[0] = site->waits[1] = true;
 }
@@ -286,8 +286,8 @@ static void excuse(struct network *network, struct site *site)
     if (stand_now() - site->excused < EXCUSED * MILLISECOND)
         return;
     site->excused = stand_now();
-    crew_excuse(&network->crew, site->own, "kill", false);
-    crew_excuse(&network->crew, site->shared, "kill", false);
+    crew_excuse(&network->crew, site->own, "cut", false);
+    crew_excuse(&network->crew, site->shared, "cut", false);
 }
 
 static void go_on(struct network *network, struct site *site)
@@ -326,7 +326,7 @@ static void vanish(struct network *network, struct site *site)
         stand_give_up(stand, "a link cannot be cut");
     int64_t began = stand_now();
     for (int i = 0; i < 3; i++) {
-        crew_excuse(&network->crew, members[i], "kill", true);
+        crew_excuse(&network->crew, members[i], "cut", true);
         kill(members[i]->pid, SIGKILL);
         waitpid(members[i]->pid, NULL, 0);
         members[i]->pid = 0;

@@ -133,7 +133,7 @@ static void pause_others(struct pauses *pauses, unsigned length)
     struct crew *crew = &pauses->crew;
     unsigned refused = crew_count(pauses->victim, "stale");
     stop_at_work(pauses);
-    crew_excuse(crew, pauses->victim, "kill", true);
+    crew_excuse(crew, pauses->victim, "pause", true);
     crew_signal(crew, pauses->producer, SIGSTOP);
     kill(pauses->runner, SIGSTOP);
     int64_t began = stand_now();
@@ -144,7 +144,7 @@ static void pause_others(struct pauses *pauses, unsigned length)
     if (length >= pauses->lease * 2000 && crew_confirmed(pauses->heir, began) == 0)
         stand_find(&pauses->stand, "while a consumer was stopped for %u ms another of its group got nothing", length);
     int64_t back = stand_now();
-    crew_excuse(crew, pauses->victim, "kill", true);
+    crew_excuse(crew, pauses->victim, "pause", true);
     crew_signal(crew, pauses->victim, SIGCONT);
     crew_signal(crew, pauses->producer, SIGCONT);
     kill(pauses->runner, SIGCONT);
