@@ -193,14 +193,18 @@ static void strobe(struct clocks *clocks, unsigned which, unsigned times)
     expect_going_on(clocks, "after a strobe");
 }
 
-/* What libfaketime has of a process is left over when that is killed. */
-static void kill_relay(struct clocks *clocks)
+/* What libfaketime has of the relay is left over, however that ends: the shell made it from which the relay came. */
+static void end_relay(struct clocks *clocks, bool killed)
 {
+    struct stand *stand = &clocks->stand;
     char path[64];
-    pid_t pid = clocks->stand.relay;
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    clocks->stand.relay = 0;
+    pid_t pid = stand->relay;
+    if (killed) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        stand->relay = 0;
+    } else
+        stand_end_relay(stand);
     snprintf(path, sizeof path, "/dev/shm/faketime_shm_%ld", (long)pid);
     unlink(path);
     snprintf(path, sizeof path, "/dev/shm/sem.faketime_sem_%ld", (long)pid);
@@ -210,13 +214,9 @@ static void kill_relay(struct clocks *clocks)
 /* The relay goes, its clock is set, and it comes back. */
 static void restart(struct clocks *clocks, bool killed, int64_t by)
 {
-    struct stand *stand = &clocks->stand;
     for (unsigned i = 0; i < clocks->crew.count; i++)
         crew_excuse(&clocks->crew, &clocks->crew.members[i], "cut", true);
-    if (killed)
-        kill_relay(clocks);
-    else
-        stand_end_relay(stand);
+    end_relay(clocks, killed);
     set_clock(clocks, 0, clocks->away[0] + by);
     start_relay(clocks);
     clocks->restarts++;
@@ -285,7 +285,7 @@ int main(int argc, char **argv)
     check_trace(&clocks);
     crew_wind_up(&clocks.crew, stand->longer ? 300 : 60, counts, sizeof counts);
     check_leases(&clocks);
-    stand_end_relay(stand);
+    end_relay(&clocks, false);
     snprintf(tried, sizeof tried, "%u steps of a day, %u strobes of a second, %u restarts with another time; %s",
              clocks.steps, clocks.strobes, clocks.restarts, counts);
     snprintf(found, sizeof found, "%u wrong: lost, early, late, expired, forgotten; going on within %lld ms",
