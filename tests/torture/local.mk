@@ -6,6 +6,13 @@
 #
 # A trial in C is a check program; one in Bash goes into torture_scripts.
 torture_scripts = %D%/failing_tools %D%/fuzz %D%/memory %D%/races %D%/sim %D%/soak %D%/torture
+torture_scripts = %D%/torture
+torture_scripts += %D%/failing_tools
+torture_scripts += %D%/fuzz
+torture_scripts += %D%/memory
+torture_scripts += %D%/races
+torture_scripts += %D%/sim
+torture_scripts += %D%/soak
 
 torture: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS=
