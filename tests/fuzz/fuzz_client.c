@@ -8,13 +8,15 @@
 
 #include "client/client.h"
 
-enum { TURNS = 64, HOLDS = 64, AS_IT_IS = 128 };
+enum { TURNS = 64, HOLDS = 64, AS_IT_IS = 128, PATIENCE = 4 };
 
 struct hostile {
     struct channel base;
     struct reader replies;
+    unsigned waited; /* turns that the next reply has waited for its lane */
     bool busy[CHANNEL_LANES];
-    uint8_t type[CHANNEL_LANES]; /* of the request under way */
+    uint8_t type[CHANNEL_LANES]; /* of the request under way, */
+    uint64_t number[CHANNEL_LANES];
 };
 
 /* ---- the far end ---------------------------------------------------------------------------------------------- */
@@ -27,24 +29,35 @@ static enum mp_error send_request(struct channel *base, enum channel_lane lane, 
     MUST(!channel->busy[lane] && count > 0 && parts[0].iov_len >= PROTOCOL_REQUEST_HEADER);
     channel->busy[lane] = true;
     channel->type[lane] = ((const uint8_t *)parts[0].iov_base)[2];
+    channel->number[lane] = load_u64((const uint8_t *)parts[0].iov_base + 16);
     return MP_OK;
 }
 
-/* The next reply of the input, if its lane waits for one; the byte of its type is put right, unless it says otherwise. */
+/*
+ * The next reply of the input, when its lane waits for one, which is waited for a little; its type and number are put right,
+ * unless it says otherwise.
+ */
 static struct channel_reply *receive(struct channel *base)
 {
     struct hostile *channel = (struct hostile *)base;
+    struct reader before = channel->replies;
     unsigned how = reader_u8(&channel->replies);
     uint16_t size = reader_u16(&channel->replies);
     const void *bytes = reader_bytes(&channel->replies, size);
     enum channel_lane lane = (enum channel_lane)(how % CHANNEL_LANES);
+    if (bytes && !channel->busy[lane] && channel->waited++ < PATIENCE)
+        channel->replies = before;
+    else
+        channel->waited = 0;
     if (!bytes || !channel->busy[lane])
         return NULL;
     struct channel_reply *reply = malloc(sizeof *reply);
     uint8_t *data = fuzz_copy(bytes, size);
     MUST(reply != NULL);
-    if (!(how & AS_IT_IS) && size > 2)
+    if (!(how & AS_IT_IS) && size >= PROTOCOL_REPLY_HEADER) {
         data[2] = channel->type[lane];
+        store_u64(data + 8, channel->number[lane]);
+    }
     fuzz_fit_all(data, size);
     channel->busy[lane] = false;
     *reply = (struct channel_reply){.lane = lane, .data = data, .size = size, .owner = data, .release = free};

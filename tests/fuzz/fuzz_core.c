@@ -192,7 +192,7 @@ static void ask(struct buffer *out, unsigned how, const char *json)
 
 unsigned fuzz_slowness(void)
 {
-    return 25;
+    return 100;
 }
 
 bool fuzz_seed(unsigned index, struct buffer *out)

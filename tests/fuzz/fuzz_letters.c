@@ -176,7 +176,7 @@ static void seed_seen(struct buffer *out)
 
 unsigned fuzz_slowness(void)
 {
-    return 4;
+    return 10;
 }
 
 bool fuzz_seed(unsigned index, struct buffer *out)

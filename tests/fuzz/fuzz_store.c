@@ -363,7 +363,7 @@ static const uint8_t some_snapshot[] = {
 
 unsigned fuzz_slowness(void)
 {
-    return 25;
+    return 50;
 }
 
 bool fuzz_seed(unsigned index, struct buffer *out)
