@@ -83,7 +83,7 @@ questions() {
 # What a flow costs the relay while questions are asked all the time, and while none are, in turns: the least of five, of the
 # processor's time of the relay alone, since a question takes a core from everybody.
 beside_flow() {
-  local count=$((messages / 8)) file turn before asking took
+  local count=$((messages / 2)) file turn before asking took
   local -A used=()
   file=$(lines_file "$count")
   for turn in alone beside beside alone alone beside beside alone alone beside; do
