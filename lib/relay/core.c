@@ -283,6 +283,8 @@ enum mp_error core_new(struct engine *engine, const struct core_settings *settin
     core->name = strdup(settings->name);
     enum mp_error error = core->name ? load(core, fault) : fault_memory(fault);
     if (error) {
+        if (fault && !fault->code)
+            fault_set(fault, error, "the store could not be loaded: %s", mp_error_text(error));
         core_free(core);
         return error;
     }

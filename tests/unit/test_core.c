@@ -587,6 +587,28 @@ static void a_relay_that_drains_takes_nothing_new(void **state)
 
 #define RIGGED(test) cmocka_unit_test_setup_teardown(test, rig_set_up, rig_tear_down)
 
+static enum mp_error load_without_memory(struct engine *engine, struct moment now, const struct engine_load *load,
+                                         struct fault *fault)
+{
+    (void)engine, (void)now, (void)load, (void)fault;
+    return MP_ERR_MEMORY;
+}
+
+static void a_start_that_fails_says_why(void **state)
+{
+    struct rig *rig = *state;
+    struct engine *engine;
+    struct core *core = NULL;
+    struct fault fault = {0};
+    assert_int_equal(engine_local_open(rig->store, &rig->local, &engine, &fault), MP_OK);
+    struct engine_operations operations = *engine->operations;
+    operations.load = load_without_memory;
+    engine->operations = &operations;
+    assert_int_equal(core_new(engine, &rig->settings, rig->now, &core, &fault), MP_ERR_MEMORY);
+    assert_int_equal(fault.code, MP_ERR_MEMORY);
+    assert_string_equal(fault_text(&fault), "the store could not be loaded: no memory");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -620,6 +642,7 @@ int main(void)
         RIGGED(a_connection_takes_its_requests_with_it),
         RIGGED(garbage_is_answered_and_changes_nothing),
         RIGGED(a_relay_that_drains_takes_nothing_new),
+        RIGGED(a_start_that_fails_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
