@@ -5,7 +5,6 @@
 # `make check` runs the short forms (short.sh).
 #
 # A trial in C is a check program; one in Bash goes into torture_scripts.
-torture_scripts = %D%/failing_tools %D%/fuzz %D%/memory %D%/races %D%/sim %D%/soak %D%/torture
 torture_scripts = %D%/torture
 torture_scripts += %D%/failing_tools
 torture_scripts += %D%/fuzz
