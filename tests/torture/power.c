@@ -256,6 +256,8 @@ static void remove_folder(const struct trial *trial)
         unlink(paths[i]);
         snprintf(name, sizeof name, "%s.lock", paths[i]);
         unlink(name);
+        snprintf(name, sizeof name, "%s-wal", paths[i]); /* power_look.c */
+        unlink(name);
     }
     rmdir(trial->folder);
 }

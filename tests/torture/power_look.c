@@ -2,9 +2,12 @@
 
 #include "trace/audit.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { REPLIES = 2 * ACTORS };
 
@@ -429,6 +432,25 @@ static bool check_audit(struct successor *successor)
     return good;
 }
 
+/*
+ * What the store's log is on this disk, as a file beside the store's: there the relay reads it before SQLite does
+ * (store/wal.h), and must not take what a cut has left for damage.
+ */
+static bool show_log(const struct look *look)
+{
+    char name[PATH_ROOM + 8];
+    int inode = look->disk->names[DISK_LOG];
+    snprintf(name, sizeof name, "%s-wal", look->path);
+    if (inode == DISK_NONE)
+        return unlink(name) == 0 || errno == ENOENT;
+    const struct disk_inode *log = &look->disk->inodes[inode];
+    int file = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool done = file >= 0 && write(file, log->data, log->size) == (ssize_t)log->size;
+    if (file >= 0)
+        close(file);
+    return done;
+}
+
 bool look_at(struct look *look)
 {
     struct successor successor = {.look = look, .random = look->moment + 1};
@@ -436,6 +458,8 @@ bool look_at(struct look *look)
     successor.view = (struct view){.facts = &look->life->facts, .moment = look->moment, .words = look->words};
     look->words[0] = '\0';
     disk_use(look->disk);
+    if (!show_log(look))
+        return wrong(&successor.view, "the log cannot be written beside %s", look->path);
     if (store_open(look->path, &successor.view.store, &fault))
         return wrong(&successor.view, "the store does not open: %s", fault_text(&fault));
     bool good = begin_again(&successor);
