@@ -23,7 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SHORT = 60, LONG = 1000, SECTOR = 512 };
+enum { SHORT = 60, LONG = 1000, SECTOR = 512, TABLES = 14 * 16384 /* where the roots of the small tables are */ };
 
 static const char *const endings[] = {"", "-wal", "-shm"};
 
@@ -126,6 +126,8 @@ static void flip_bits(struct damage_trial *trial, const struct sound *sound, int
         /* Half of them where structures are: in the first bytes of a page. */
         if (trial_below(trial, 2) == 0)
             at = at / 16384 * 16384 + trial_below(trial, 128);
+        if (trial_below(trial, 4) == 0)
+            at %= TABLES;
         if (at >= sound->sizes[file])
             continue;
         uint8_t byte;
@@ -143,6 +145,8 @@ static void spoil_sector(struct damage_trial *trial, const struct sound *sound, 
 {
     uint8_t bytes[SECTOR];
     uint64_t at = trial_below(trial, (sound->sizes[file] + SECTOR - 1) / SECTOR) * SECTOR;
+    if (trial_below(trial, 4) == 0)
+        at %= TABLES;
     size_t size = sound->sizes[file] - at < SECTOR ? (size_t)(sound->sizes[file] - at) : SECTOR;
     bool zero = trial_below(trial, 2) == 0;
     for (size_t i = 0; i < size; i++)
