@@ -4,8 +4,6 @@ bats_tests =
 # Those that take longest start first.
 bats_tests += %D%/sources.bats
 bats_tests += %D%/planted.bats
-bats_tests += %D%/runner_kills.bats
-bats_tests += %D%/kills.bats
 bats_tests += %D%/mtrace_remote.bats
 bats_tests += %D%/steps.bats
 bats_tests += %D%/sinks.bats
