@@ -119,19 +119,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 bool fuzz_seed(unsigned index, struct buffer *out)
 {
+#define SEED(text)                                                                                                     \
+    {                                                                                                                  \
+        text, sizeof(text) - 1                                                                                         \
+    }
     static const struct {
         const char *text;
         size_t size;
     } seeds[] = {
-        {"-f\0--mode=fast\0go\0here", 23},
-        {"-tword\0-l\0a\0-lb\0--number\0007\0go\0a\0b", 35},
-        {"run\0--size=1KiB\0--time\0"
-         "5s\0--rate\0"
-         "5/s\0--\0cmd\0-f",
-         44},
-        {"--one\0--two", 11},
-        {"--help", 6},
-        {"--nu=5\0x", 8},
+        SEED("-f\0--mode=fast\0go\0here"),
+        SEED("-tword\0-l\0a\0-lb\0--number\0007\0go\0a\0b"),
+        SEED("run\0--size=1KiB\0--time\0"
+             "5s\0--rate\0"
+             "5/s\0--\0cmd\0-f"),
+        SEED("--one\0--two"),
+        SEED("--help"),
+        SEED("--nu=5\0x"),
     };
     if (index >= sizeof seeds / sizeof *seeds)
         return false;

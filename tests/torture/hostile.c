@@ -7,6 +7,8 @@
  * or reset or left to hang for a while. After each lot of them an ordinary msend and mrecv have to work, and at the end
  * the relay has as many descriptors as before, and hardly more memory.
  */
+#include "config.h"
+
 #include "client/protocol.h"
 #include "stand.h"
 
