@@ -161,7 +161,7 @@ enum mp_error salvage_scan(struct salvage *salvage, store_progress *progress, vo
             error = fault_set(fault, MP_ERR_INTERRUPTED, "interrupted");
     }
     free(look);
-    if (!error)
+    if (!error && salvage->found_count > 0)
         qsort(salvage->found, salvage->found_count, sizeof *salvage->found, compare);
     return error == MP_ERR_MEMORY ? fault_memory(fault) : error;
 }
