@@ -108,6 +108,12 @@ torture_power = \
 %C%_failing_calls_la_LDFLAGS = -module -shared -avoid-version -rpath $(libdir)
 %C%_power_SOURCES = %D%/power.c %D%/power_old.c $(torture_power)
 %C%_power_LDADD = $(TRACE_LIBS)
+
+# Other brokers, killed as well.
+check_PROGRAMS += %D%/peers
+%C%_peers_SOURCES = %D%/peers.c %D%/peers.h %D%/peers_talk.c $(torture_stand)
+%C%_peers_LDADD = $(CLIENT_LIBS)
+
 # A relay and a simulation with faults put in on purpose: faulty.c. The tools
 # have no trace of it; it needs a linker with --wrap.
 EXTRA_PROGRAMS += %D%/mrelay-faulty %D%/sim-faulty
