@@ -25,7 +25,7 @@ harmful() {
 
 # on_terminal COMMAND: what a shell's COMMAND shows there is in $output.
 on_terminal() {
-    TERM=dumb script -qec "$1" shown >/dev/null 2>&1 </dev/null || true
+    TERM=dumb timeout 60 script -qec "$1" shown >/dev/null 2>&1 </dev/null || true
     output=$(sed '1d;$d' shown)
 }
 
@@ -154,7 +154,7 @@ topics: {u: {external: true}}
 stages:
   s: {from: u, shell: 'cat "$PWD/bytes" >&2; exit 65'}
 END
-    on_terminal "mrelay run --stages-only p.yaml & sleep 0.1; msend -t u -d x; mrelay wait -t u -g s --wait 20s; kill %1; wait"
+    on_terminal "mrelay run --stages-only p.yaml & sleep 0.1; msend -t u -d x; mrelay wait -t u -g s --wait 20s; kill \$!; wait"
     refute_harm
 }
 

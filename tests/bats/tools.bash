@@ -12,7 +12,8 @@ tools_setup() {
     cd "$BATS_TEST_TMPDIR" || return
     mkdir -m 700 r s
     export XDG_RUNTIME_DIR=$PWD/r XDG_STATE_HOME=$PWD/s
-    unset MSGPIPE_RELAY TRACEPARENT TRACESTATE
+    unset MSGPIPE_RELAY TRACEPARENT TRACESTATE NO_COLOR
+    export SHELL=/bin/sh
     started=()
 }
 

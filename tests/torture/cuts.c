@@ -25,6 +25,7 @@ enum {
     FAMILIES = 2,
     SHORT_CUTS = 200,
     SHORT_EXTENSIONS = 4,
+    MISSING_TRIES = 20,
     GIVE_UP = 20
 };
 
@@ -118,12 +119,27 @@ static void cut_all(struct cuts *cuts, play_function play, enum cut_kind kind, u
     }
 }
 
+/* What chance has left out so far: a kind of which nothing was cut in one of the ways gets a few more cuts. */
+static void cut_missing(struct cuts *cuts, play_function play)
+{
+    struct passage passages[PASSAGES_MAX];
+    unsigned count = play_once(cuts, play, passages);
+    for (unsigned try = 0; try < MISSING_TRIES; try++)
+        for (unsigned i = 0; i < count; i++)
+            if (cuts->by_kind[passages[i].way][passages[i].kind] == 0) {
+                uint32_t size = (uint32_t)(passages[i].end - passages[i].begin);
+                play_and_cut(cuts, play, passages[i].way, passages[i].begin + 1 + stand_below(&cuts->stand, size));
+            }
+}
+
 static void cut_family(struct cuts *cuts, const char *relay)
 {
     bool longer = cuts->stand.longer;
     between_open(&cuts->between, &cuts->stand, cuts->base, relay);
     cut_all(cuts, play_all, KINDS, longer ? 0 : SHORT_CUTS / FAMILIES);
     cut_all(cuts, play_extension, (enum cut_kind)5, longer ? 0 : SHORT_EXTENSIONS / FAMILIES);
+    cut_missing(cuts, play_all);
+    cut_missing(cuts, play_extension);
     between_close(&cuts->between);
 }
 
