@@ -5,6 +5,8 @@
  */
 #include "fuzz.h"
 
+#include "../unit/sessionless.h"
+
 #include "queue/engine.h"
 #include "store/store.h"
 #include "trace/audit.h"
@@ -264,44 +266,19 @@ static void audit(struct store *store)
     audit_free(&report);
 }
 
-static enum mp_error no_session(void *context, const struct engine_session *session)
-{
-    (void)context;
-    (void)session;
-    return MP_OK;
-}
-
-static enum mp_error no_request(void *context, const struct engine_origin *origin, int64_t time, uint64_t result,
-                                uint32_t count)
-{
-    (void)context;
-    (void)origin;
-    (void)time;
-    (void)result;
-    (void)count;
-    return MP_OK;
-}
-
-static enum mp_error no_snapshot(void *context)
-{
-    (void)context;
-    return MP_OK;
-}
-
 /* A relay's start, and two turns of it. */
 static void start(struct store *store)
 {
-    static const struct engine_load load = {.session = no_session, .applied = no_request};
     const struct engine_local_settings how = {.keep_store = true};
     struct engine *engine;
     struct fault fault = {0};
     MUST(engine_local_open(store, &how, &engine, &fault) == MP_OK);
-    enum mp_error error = engine->operations->load(engine, now, &load, &fault);
+    enum mp_error error = engine->operations->load(engine, now, &sessionless_load, &fault);
     said(error, &fault);
     for (unsigned i = 0; !error && i < 2; i++) {
         engine->operations->begin(engine, now);
         if (!(error = engine->operations->tick(engine, &fault)))
-            error = engine->operations->commit(engine, no_snapshot, NULL, &fault);
+            error = engine->operations->commit(engine, sessionless_snapshot, NULL, &fault);
         said(error, &fault);
     }
     engine->operations->close(engine);

@@ -74,7 +74,7 @@ fuzzers += %D%/fuzz_core
 %C%_fuzz_core_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS) $(FUZZER_LIBS)
 
 fuzzers += %D%/fuzz_store
-%C%_fuzz_store_SOURCES = %D%/fuzz_store.c %D%/fuzz_store_spans.c $(fuzz_main)
+%C%_fuzz_store_SOURCES = %D%/fuzz_store.c %D%/fuzz_store_spans.c $(sessionless) $(fuzz_main)
 %C%_fuzz_store_LDADD = $(TRACE_LIBS) $(FUZZER_LIBS)
 
 fuzzers += %D%/fuzz_letters

@@ -1,6 +1,8 @@
 /* The sound store of the damage trial: made by the engine, as a relay would, and looked at row by row. */
 #include "damage.h"
 
+#include "../unit/sessionless.h"
+
 #include "message/frame.h"
 #include "queue/engine.h"
 #include "queue/examine.h"
@@ -68,24 +70,6 @@ static void must(struct maker *maker, enum mp_error error, const char *what)
         trial_give_up("cannot make the store: %s: %s", what, fault_text(&maker->fault));
 }
 
-static enum mp_error load_session(void *context, const struct engine_session *session)
-{
-    (void)context;
-    (void)session;
-    return MP_OK;
-}
-
-static enum mp_error load_applied(void *context, const struct engine_origin *origin, int64_t time, uint64_t result,
-                                  uint32_t count)
-{
-    (void)context;
-    (void)origin;
-    (void)time;
-    (void)result;
-    (void)count;
-    return MP_OK;
-}
-
 static enum mp_error save_sessions(void *context)
 {
     struct maker *maker = context;
@@ -109,12 +93,11 @@ static void commit(struct maker *maker)
 
 static void open_engine(struct maker *maker, const char *path)
 {
-    const struct engine_load load = {.session = load_session, .applied = load_applied};
     const struct engine_local_settings settings = {.snapshot_every = 40};
     struct store *store;
     must(maker, store_open(path, &store, &maker->fault), "open");
     must(maker, engine_local_open(store, &settings, &maker->engine, &maker->fault), "open");
-    must(maker, maker->engine->operations->load(maker->engine, maker->now, &load, &maker->fault), "load");
+    must(maker, maker->engine->operations->load(maker->engine, maker->now, &sessionless_load, &maker->fault), "load");
 }
 
 /* Publishes COUNT messages to TOPIC from offset FIRST on, in one frame; DUE: relay time, or 0. */

@@ -1,6 +1,8 @@
 /* A damaged store, opened as a relay opens it, read by readers and consumed by its groups. */
 #include "damage.h"
 
+#include "../unit/sessionless.h"
+
 #include "message/frame.h"
 #include "queue/engine.h"
 #include "store/store.h"
@@ -25,30 +27,6 @@ struct serving {
     uint64_t silent;
     char first_silent[128];
 };
-
-static enum mp_error load_session(void *context, const struct engine_session *session)
-{
-    (void)context;
-    (void)session;
-    return MP_OK;
-}
-
-static enum mp_error load_applied(void *context, const struct engine_origin *origin, int64_t time, uint64_t result,
-                                  uint32_t count)
-{
-    (void)context;
-    (void)origin;
-    (void)time;
-    (void)result;
-    (void)count;
-    return MP_OK;
-}
-
-static enum mp_error no_sessions(void *context)
-{
-    (void)context;
-    return MP_OK;
-}
 
 uint64_t audit_store(const char *path, char words[FAULT_TEXT])
 {
@@ -82,7 +60,7 @@ static bool turn_ends(struct serving *serving, enum mp_error error)
     if (!error)
         error = engine->tick(serving->engine, &serving->fault);
     if (!error && engine->changed(serving->engine))
-        error = engine->commit(serving->engine, no_sessions, NULL, &serving->fault);
+        error = engine->commit(serving->engine, sessionless_snapshot, NULL, &serving->fault);
     if (error)
         serving->told = true;
     return !error;
@@ -269,13 +247,12 @@ static void note_refusal(struct damage_trial *trial, enum mp_error error, const 
 
 static bool open_engine(struct serving *serving, const char *path)
 {
-    const struct engine_load load = {.session = load_session, .applied = load_applied};
     struct store *store;
     enum mp_error error = store_open(path, &store, &serving->fault);
     if (!error)
         error = engine_local_open(store, NULL, &serving->engine, &serving->fault);
     if (!error)
-        error = serving->engine->operations->load(serving->engine, serving->now, &load, &serving->fault);
+        error = serving->engine->operations->load(serving->engine, serving->now, &sessionless_load, &serving->fault);
     if (error)
         note_refusal(serving->trial, error, &serving->fault);
     return !error;

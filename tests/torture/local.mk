@@ -137,7 +137,8 @@ check_PROGRAMS += %D%/damage
 	%D%/damage.h \
 	%D%/damage_make.c \
 	%D%/damage_salvage.c \
-	%D%/damage_serve.c
+	%D%/damage_serve.c \
+	$(sessionless)
 %C%_damage_LDADD = $(TRACE_LIBS)
 check_PROGRAMS += %D%/hostile
 %C%_hostile_SOURCES = %D%/hostile.c $(torture_stand)

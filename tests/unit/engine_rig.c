@@ -1,5 +1,7 @@
 #include "engine_rig.h"
 
+#include "sessionless.h"
+
 #include "base/bits.h"
 
 #include <stdio.h>
@@ -16,29 +18,9 @@ static void check(struct rig *rig, enum mp_error error, const char *what)
         fail_msg("%s: %s", what, fault_text(&rig->fault));
 }
 
-static enum mp_error take_session(void *context, const struct engine_session *session)
-{
-    (void)context, (void)session;
-    return MP_OK;
-}
-
-static enum mp_error take_applied(void *context, const struct engine_origin *origin, int64_t time, uint64_t result,
-                                  uint32_t count)
-{
-    (void)context, (void)origin, (void)time, (void)result, (void)count;
-    return MP_OK;
-}
-
-static enum mp_error no_sessions(void *context)
-{
-    (void)context;
-    return MP_OK;
-}
-
 static void load(struct rig *rig)
 {
-    static const struct engine_load calls = {.session = take_session, .applied = take_applied};
-    check(rig, operations(rig)->load(rig->engine, rig->now, &calls, &rig->fault), "load");
+    check(rig, operations(rig)->load(rig->engine, rig->now, &sessionless_load, &rig->fault), "load");
 }
 
 static void start(struct rig *rig)
@@ -80,14 +62,14 @@ void rig_begin(struct rig *rig)
 
 void rig_commit(struct rig *rig)
 {
-    check(rig, operations(rig)->commit(rig->engine, no_sessions, NULL, &rig->fault), "commit");
+    check(rig, operations(rig)->commit(rig->engine, sessionless_snapshot, NULL, &rig->fault), "commit");
     rig->turn = false;
 }
 
 void rig_undo(struct rig *rig)
 {
     store_fail_commit(rig->store, 1);
-    assert_int_not_equal(operations(rig)->commit(rig->engine, no_sessions, NULL, &rig->fault), MP_OK);
+    assert_int_not_equal(operations(rig)->commit(rig->engine, sessionless_snapshot, NULL, &rig->fault), MP_OK);
     check(rig, operations(rig)->rollback(rig->engine, &rig->fault), "rollback");
     load(rig);
     rig->turn = false;

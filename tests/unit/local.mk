@@ -5,8 +5,11 @@
 #	%C%_test_buffer_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 #
 # One program alone: make check TESTS=tests/unit/test_buffer
-# A temporary folder, for tests and rigs.
+# For tests and rigs: a temporary folder; an engine without a relay above it.
 folder = %D%/folder.c %D%/folder.h
+sessionless = %D%/sessionless.c %D%/sessionless.h
+engine_rig = %D%/engine_rig.c %D%/engine_rig.h $(sessionless)
+time_rig = %D%/time_rig.c %D%/time_rig.h $(sessionless)
 
 unit_tests =
 
@@ -19,7 +22,7 @@ unit_tests += %D%/test_bits
 %C%_test_bits_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_meter
-%C%_test_meter_SOURCES = %D%/test_meter.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_meter_SOURCES = %D%/test_meter.c $(engine_rig)
 %C%_test_meter_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_figures
@@ -39,11 +42,11 @@ unit_tests += %D%/test_order
 %C%_test_order_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_order_key
-%C%_test_order_key_SOURCES = %D%/test_order_key.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_order_key_SOURCES = %D%/test_order_key.c $(engine_rig)
 %C%_test_order_key_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_selections
-%C%_test_selections_SOURCES = %D%/test_selections.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_selections_SOURCES = %D%/test_selections.c $(engine_rig)
 %C%_test_selections_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_buffer
@@ -266,27 +269,27 @@ unit_tests += %D%/test_backoff
 %C%_test_backoff_LDADD = lib/policy/libpolicy.la $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_engine_flow
-%C%_test_engine_flow_SOURCES = %D%/test_engine_flow.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_engine_flow_SOURCES = %D%/test_engine_flow.c $(engine_rig)
 %C%_test_engine_flow_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_engine_config
-%C%_test_engine_config_SOURCES = %D%/test_engine_config.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_engine_config_SOURCES = %D%/test_engine_config.c $(engine_rig)
 %C%_test_engine_config_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_engine_dead
-%C%_test_engine_dead_SOURCES = %D%/test_engine_dead.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_engine_dead_SOURCES = %D%/test_engine_dead.c $(engine_rig)
 %C%_test_engine_dead_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_engine_suspects
-%C%_test_engine_suspects_SOURCES = %D%/test_engine_suspects.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_engine_suspects_SOURCES = %D%/test_engine_suspects.c $(engine_rig)
 %C%_test_engine_suspects_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_engine_settle
-%C%_test_engine_settle_SOURCES = %D%/test_engine_settle.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_engine_settle_SOURCES = %D%/test_engine_settle.c $(engine_rig)
 %C%_test_engine_settle_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_keep
-%C%_test_trace_keep_SOURCES = %D%/test_trace_keep.c %D%/engine_rig.c %D%/engine_rig.h
+%C%_test_trace_keep_SOURCES = %D%/test_trace_keep.c $(engine_rig)
 %C%_test_trace_keep_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_settings
@@ -302,31 +305,31 @@ unit_tests += %D%/test_dedupe
 %C%_test_dedupe_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_schedule
-%C%_test_schedule_SOURCES = %D%/test_schedule.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_schedule_SOURCES = %D%/test_schedule.c $(time_rig)
 %C%_test_schedule_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_duplicates
-%C%_test_duplicates_SOURCES = %D%/test_duplicates.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_duplicates_SOURCES = %D%/test_duplicates.c $(time_rig)
 %C%_test_duplicates_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_tail
-%C%_test_trace_tail_SOURCES = %D%/test_trace_tail.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_trace_tail_SOURCES = %D%/test_trace_tail.c $(time_rig)
 %C%_test_trace_tail_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_events
-%C%_test_trace_events_SOURCES = %D%/test_trace_events.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_trace_events_SOURCES = %D%/test_trace_events.c $(time_rig)
 %C%_test_trace_events_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_spans
-%C%_test_trace_spans_SOURCES = %D%/test_trace_spans.c %D%/time_rig.c %D%/time_rig.h %D%/trace_rig.c %D%/trace_rig.h
+%C%_test_trace_spans_SOURCES = %D%/test_trace_spans.c $(time_rig) %D%/trace_rig.c %D%/trace_rig.h
 %C%_test_trace_spans_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_pair
-%C%_test_trace_pair_SOURCES = %D%/test_trace_pair.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_trace_pair_SOURCES = %D%/test_trace_pair.c $(time_rig)
 %C%_test_trace_pair_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_find
-%C%_test_trace_find_SOURCES = %D%/test_trace_find.c %D%/time_rig.c %D%/time_rig.h %D%/trace_rig.c %D%/trace_rig.h
+%C%_test_trace_find_SOURCES = %D%/test_trace_find.c $(time_rig) %D%/trace_rig.c %D%/trace_rig.h
 %C%_test_trace_find_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_trace_history
@@ -334,22 +337,22 @@ unit_tests += %D%/test_trace_history
 %C%_test_trace_history_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_audit_live
-%C%_test_audit_live_SOURCES = %D%/test_audit_live.c %D%/folder.c %D%/folder.h %D%/time_rig.c %D%/time_rig.h
+%C%_test_audit_live_SOURCES = %D%/test_audit_live.c $(folder) $(time_rig)
 %C%_test_audit_live_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 unit_tests += %D%/test_trace_log
-%C%_test_trace_log_SOURCES = %D%/test_trace_log.c %D%/time_rig.c %D%/time_rig.h %D%/trace_rig.c %D%/trace_rig.h
+%C%_test_trace_log_SOURCES = %D%/test_trace_log.c $(time_rig) %D%/trace_rig.c %D%/trace_rig.h
 %C%_test_trace_log_LDADD = $(TRACE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_time_model
-%C%_test_time_model_SOURCES = %D%/test_time_model.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_time_model_SOURCES = %D%/test_time_model.c $(time_rig)
 %C%_test_time_model_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_expire
-%C%_test_expire_SOURCES = %D%/test_expire.c %D%/time_rig.c %D%/time_rig.h
+%C%_test_expire_SOURCES = %D%/test_expire.c $(time_rig)
 %C%_test_expire_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_relay_time
-%C%_test_relay_time_SOURCES = %D%/test_relay_time.c
+%C%_test_relay_time_SOURCES = %D%/test_relay_time.c $(sessionless)
 %C%_test_relay_time_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_spool

@@ -1,4 +1,6 @@
 /* Relay time: through steps of the wall clock, restarts, other boots; through the engine too. */
+#include "sessionless.h"
+
 #include "queue/local.h"
 
 #include <setjmp.h>
@@ -74,13 +76,6 @@ struct rig {
     struct moment now;
 };
 
-static enum mp_error no_session(void *context, const struct engine_session *session)
-{
-    (void)context;
-    (void)session;
-    return MP_OK;
-}
-
 static enum mp_error not_applied(void *context, const struct engine_origin *origin, int64_t time, uint64_t result,
                                  uint32_t count)
 {
@@ -91,18 +86,12 @@ static enum mp_error not_applied(void *context, const struct engine_origin *orig
     return MP_OK;
 }
 
-static enum mp_error no_snapshot(void *context)
-{
-    (void)context;
-    return MP_OK;
-}
-
 /* Starts a relay; the time that the last applied request came at, on the wall; 0: none. */
 static int64_t start(struct rig *rig)
 {
     const struct engine_local_settings settings = {.keep_store = true, .snapshot_every = 2};
     int64_t applied = 0;
-    struct engine_load load = {.context = &applied, .session = no_session, .applied = not_applied};
+    struct engine_load load = {.context = &applied, .session = sessionless_session, .applied = not_applied};
     struct fault fault = {0};
     assert_int_equal(engine_local_open(rig->store, &settings, &rig->engine, &fault), MP_OK);
     if (rig->engine->operations->load(rig->engine, rig->now, &load, &fault))
@@ -139,7 +128,7 @@ static void change(struct rig *rig, bool commit)
 {
     const struct engine_operations *engine = rig->engine->operations;
     int64_t applied = 0;
-    struct engine_load load = {.context = &applied, .session = no_session, .applied = not_applied};
+    struct engine_load load = {.context = &applied, .session = sessionless_session, .applied = not_applied};
     struct fault fault = {0};
     engine->begin(rig->engine, rig->now);
     struct engine_subscription *subscription;
@@ -149,7 +138,7 @@ static void change(struct rig *rig, bool commit)
                                        &subscription, &fault),
                      MP_OK);
     if (commit) {
-        assert_int_equal(engine->commit(rig->engine, no_snapshot, NULL, &fault), MP_OK);
+        assert_int_equal(engine->commit(rig->engine, sessionless_snapshot, NULL, &fault), MP_OK);
     } else {
         assert_int_equal(engine->rollback(rig->engine, &fault), MP_OK);
         assert_int_equal(engine->load(rig->engine, rig->now, &load, &fault), MP_OK);

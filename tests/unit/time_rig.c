@@ -1,34 +1,12 @@
 #include "time_rig.h"
 
+#include "sessionless.h"
+
 #include "message/attributes.h"
 
 #include <string.h>
 
 static struct time_rig *running;
-
-static enum mp_error no_session(void *context, const struct engine_session *session)
-{
-    (void)context;
-    (void)session;
-    return MP_OK;
-}
-
-static enum mp_error no_request(void *context, const struct engine_origin *origin, int64_t time, uint64_t result,
-                                uint32_t count)
-{
-    (void)context;
-    (void)origin;
-    (void)time;
-    (void)result;
-    (void)count;
-    return MP_OK;
-}
-
-static enum mp_error no_snapshot(void *context)
-{
-    (void)context;
-    return MP_OK;
-}
 
 static enum mp_error room(struct engine *engine, const char *topic, size_t size, uint64_t messages, uint64_t bytes,
                           uint64_t session, struct fault *fault)
@@ -42,8 +20,6 @@ static enum mp_error room(struct engine *engine, const char *topic, size_t size,
     return running->full ? fault_set(fault, MP_ERR_FULL, "full") : MP_OK;
 }
 
-static const struct engine_load load = {.session = no_session, .applied = no_request};
-
 static void start(struct time_rig *rig)
 {
     const struct engine_local_settings settings = {.keep_store = true, .snapshot_every = 3};
@@ -53,7 +29,7 @@ static void start(struct time_rig *rig)
     rig->operations = *rig->engine->operations;
     rig->operations.room = room;
     rig->engine->operations = &rig->operations;
-    if (rig->engine->operations->load(rig->engine, rig->now, &load, &fault))
+    if (rig->engine->operations->load(rig->engine, rig->now, &sessionless_load, &fault))
         fail_msg("%s", fault_text(&fault));
 }
 
@@ -96,13 +72,13 @@ static bool end(struct time_rig *rig)
     while (engine->next_ready(rig->engine)) /* nobody waits */
         ;
     if (!rig->undo) {
-        if (engine->changed(rig->engine) && engine->commit(rig->engine, no_snapshot, NULL, &fault))
+        if (engine->changed(rig->engine) && engine->commit(rig->engine, sessionless_snapshot, NULL, &fault))
             fail_msg("%s", fault_text(&fault));
         return true;
     }
     rig->undo = false;
     assert_int_equal(engine->rollback(rig->engine, &fault), MP_OK);
-    if (engine->load(rig->engine, rig->now, &load, &fault))
+    if (engine->load(rig->engine, rig->now, &sessionless_load, &fault))
         fail_msg("%s", fault_text(&fault));
     return false;
 }
