@@ -1,6 +1,7 @@
 #include "base/path.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -62,6 +63,23 @@ enum mp_error path_of_program(const char *own, const char *name, const char *dir
     if (!error && access(text, X_OK) != 0)
         error = fault_system(fault, MP_ERR_NOT_FOUND, errno, "cannot run %s", text);
     return error;
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    remove(path);
+    return 0; /* what else can go goes */
+}
+
+bool path_remove_folder(const char *path)
+{
+    enum { OPEN_AT_ONCE = 16 };
+    struct stat status;
+    nftw(path, remove_one, OPEN_AT_ONCE, FTW_DEPTH | FTW_PHYS);
+    return lstat(path, &status) != 0 && errno == ENOENT;
 }
 
 bool path_is_foreign(uid_t owner)

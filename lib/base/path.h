@@ -44,6 +44,9 @@ enum mp_error path_check_directory(const char *directory, struct fault *fault);
  */
 enum mp_error path_check_place(const char *path, const char *const endings[], struct fault *fault);
 
+/* Removes PATH, a folder, with all that is in it; links are removed, not followed. False: something of it stays. */
+bool path_remove_folder(const char *path);
+
 /* Whether that belongs to somebody else: neither this user nor root; never, when this is root. */
 bool path_is_foreign(uid_t owner);
 

@@ -1,5 +1,6 @@
 #include "cli/sandbox.h"
 
+#include "base/path.h"
 #include "cli/command.h"
 #include "cli/exit.h"
 #include "cli/loop.h"
@@ -7,7 +8,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { REMOVED_AT_ONCE = 16, LONGEST_FOLDER = 40 }; /* a Unix socket's path has to fit into some hundred bytes */
+enum { LONGEST_FOLDER = 40 }; /* a Unix socket's path has to fit into some hundred bytes */
 static const char name[] = "sandbox";
 
 /* ---- the relay ------------------------------------------------------------------------------------------------- */
@@ -94,15 +94,6 @@ enum mp_error sandbox_open(struct sandbox *sandbox, struct event_base *base, con
     return error;
 }
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
-{
-    (void)status;
-    (void)type;
-    (void)walk;
-    remove(path);
-    return 0;
-}
-
 void sandbox_close(struct sandbox *sandbox)
 {
     if (sandbox->child && !sandbox->ended) {
@@ -113,7 +104,7 @@ void sandbox_close(struct sandbox *sandbox)
     child_free(sandbox->child);
     sandbox->child = NULL;
     if (sandbox->directory[0])
-        nftw(sandbox->directory, remove_one, REMOVED_AT_ONCE, FTW_DEPTH | FTW_PHYS);
+        path_remove_folder(sandbox->directory);
     sandbox->directory[0] = '\0';
 }
 

@@ -1,6 +1,7 @@
 #include "folder.h"
 
-#include <ftw.h>
+#include "base/path.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,18 +20,9 @@ void folder_make(char path[FOLDER_PATH])
     assert_non_null(mkdtemp(path));
 }
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
-{
-    (void)status;
-    (void)type;
-    (void)walk;
-    return remove(path);
-}
-
 void folder_remove(char path[FOLDER_PATH])
 {
-    enum { OPEN_AT_ONCE = 16 };
     if (path[0])
-        assert_int_equal(nftw(path, remove_one, OPEN_AT_ONCE, FTW_DEPTH | FTW_PHYS), 0);
+        assert_true(path_remove_folder(path));
     path[0] = '\0';
 }

@@ -1,6 +1,7 @@
 /* Paths: from the root, and beside a store. */
 #include "base/path.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -109,10 +110,30 @@ static void a_directory_that_others_may_write_to_is_no_place(void **state)
     assert_int_equal(path_check_directory("/dev/null", &fault), MP_ERR_EXISTS);
 }
 
+static void a_folder_goes_with_all_that_is_in_it_but_not_what_its_links_lead_to(void **state)
+{
+    char other[] = "/tmp/msgpipe-path.XXXXXX", folder[] = "/tmp/msgpipe-path.XXXXXX", path[64];
+    (void)state;
+    assert_non_null(mkdtemp(other));
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/link", folder);
+    assert_int_equal(symlink(other, path), 0);
+    snprintf(path, sizeof path, "%s/inner", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/inner/file", folder);
+    int file = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_true(file >= 0);
+    close(file);
+    assert_true(path_remove_folder(folder));
+    assert_int_not_equal(access(folder, F_OK), 0);
+    assert_int_equal(rmdir(other), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_directory_that_others_may_write_to_is_no_place),
+        cmocka_unit_test(a_folder_goes_with_all_that_is_in_it_but_not_what_its_links_lead_to),
         cmocka_unit_test(a_path_from_the_root_stays),
         cmocka_unit_test(another_begins_at_the_working_directory),
         cmocka_unit_test(what_is_beside_a_store_has_its_name),
