@@ -277,14 +277,6 @@ static void print_row(const struct damage_trial *trial, uint64_t trials)
            (unsigned long long)counts->untouched, (unsigned long long)counts->found);
 }
 
-static void remove_folder(const struct damage_trial *trial)
-{
-    char command[PATH_BYTES + 32];
-    snprintf(command, sizeof command, "rm -rf '%s'", trial->folder);
-    if (system(command) != 0)
-        fprintf(stderr, "damage: cannot remove %s\n", trial->folder);
-}
-
 static void set_tools(struct damage_trial *trial, const char *directory)
 {
     char *path = realpath(directory, NULL);
@@ -332,12 +324,7 @@ int main(int argc, char **argv)
     }
     if (optind < argc)
         return usage();
-    const char *folder = getenv("TMPDIR");
-    if (!folder)
-        folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* what is flushed here is read again at once */
-    snprintf(trial.folder, sizeof trial.folder, "%s/damage.XXXXXX", folder);
-    if (!mkdtemp(trial.folder))
-        trial_give_up("cannot make %s: %s", trial.folder, strerror(errno));
+    scratch_make("damage", true, trial.folder); /* what is flushed here is read again at once */
     log_setup(LOG_ERROR, false);
     sound_make(&trial);
     for (trial.number = only == UINT64_MAX ? 0 : only; trial.number < (only == UINT64_MAX ? trials : only + 1);
@@ -345,7 +332,7 @@ int main(int argc, char **argv)
         try_one(&trial);
     print_row(&trial, only == UINT64_MAX ? trials : 1);
     if (trial.counts.found == 0 && !keep)
-        remove_folder(&trial);
+        scratch_remove("damage", trial.folder);
     else
         fprintf(stderr, "damage: kept in %s\n", trial.folder);
     return trial.counts.found > 0;

@@ -8,6 +8,8 @@
 #ifndef TORTURE_DAMAGE_H
 #define TORTURE_DAMAGE_H
 
+#include "scratch.h"
+
 #include "base/clock.h"
 #include "base/fault.h"
 
@@ -76,7 +78,7 @@ struct counts {
 
 struct damage_trial {
     uint64_t random, seed;
-    char folder[PATH_BYTES];
+    char folder[SCRATCH_PATH];
     char tools[PATH_BYTES];
     struct sound sounds[3];
     struct range hits[HITS];

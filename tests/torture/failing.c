@@ -12,11 +12,11 @@
 #include "failing.h"
 
 #include "power.h"
+#include "scratch.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { TURNS = 34, RESTART = 17, FAILING_TURNS = 5, CALM_TURNS = 60 };
 
@@ -58,7 +58,7 @@ struct trial {
     uint64_t seed, seeds, nth, most; /* MOST: calls that fail of a kind */
     const char *only;
     unsigned plants;
-    char folder[PATH_ROOM / 2], path[PATH_ROOM], left_path[PATH_ROOM];
+    char folder[SCRATCH_PATH], path[PATH_ROOM], left_path[PATH_ROOM];
     uint64_t runs, refused, undone, starts_failed, acknowledged, settled, found;
 };
 
@@ -213,27 +213,10 @@ static void sweep(struct trial *trial, uint64_t seed, const struct failure *fail
 
 static void prepare(struct trial *trial)
 {
-    const char *place = getenv("TMPDIR");
-    snprintf(trial->folder, sizeof trial->folder, "%.200s/msgpipe-failing.XXXXXX", place ? place : "/tmp");
-    if (!mkdtemp(trial->folder)) {
-        perror(trial->folder);
-        exit(71);
-    }
+    scratch_make("failing", false, trial->folder);
     snprintf(trial->path, sizeof trial->path, "%s/life.db", trial->folder);
     snprintf(trial->left_path, sizeof trial->left_path, "%s/left.db", trial->folder);
     disk_install();
-}
-
-static void remove_folder(const struct trial *trial)
-{
-    char name[PATH_ROOM + 8];
-    const char *const paths[] = {trial->path, trial->left_path};
-    for (unsigned i = 0; i < 2; i++) {
-        unlink(paths[i]);
-        snprintf(name, sizeof name, "%s.lock", paths[i]);
-        unlink(name);
-    }
-    rmdir(trial->folder);
 }
 
 static void read_options(struct trial *trial, int argc, char **argv)
@@ -291,7 +274,7 @@ int main(int argc, char **argv)
             else
                 sweep(&trial, seed, &failures[i]);
         }
-    remove_folder(&trial);
+    scratch_remove("failing", trial.folder);
     printf(
         "row\tfailing\t%llu runs of a scenario, another call failing in each (%llu calls failed, %llu turns undone, "
         "%llu starts failed); %llu messages acknowledged, %llu settled\t%llu found: lost, altered, twice, settlements "

@@ -49,24 +49,11 @@ uint32_t torture_below(struct torture *torture, uint32_t limit)
     return (uint32_t)((mixed ^ (mixed >> 31)) % limit);
 }
 
-static void remove_folder(const struct torture *torture)
-{
-    char command[2 * PATH_BYTES];
-    snprintf(command, sizeof command, "rm -rf '%s'", torture->folder);
-    if (system(command) != 0)
-        printf("kills: %s stays\n", torture->folder);
-}
-
 /* A folder for the store, the histories and what programs say. */
 static void prepare(struct torture *torture)
 {
-    const char *place = getenv("TMPDIR");
     char file[PATH_BYTES], command[4 * PATH_BYTES];
-    snprintf(torture->folder, sizeof torture->folder, "%.200s/msgpipe-kills.XXXXXX", place ? place : "/tmp");
-    if (!mkdtemp(torture->folder)) {
-        perror(torture->folder);
-        exit(71);
-    }
+    scratch_make("kills", false, torture->folder);
     snprintf(torture->histories, sizeof torture->histories, "%s/histories", torture->folder);
     snprintf(command, sizeof command, "mkdir -m 700 '%s' '%s/run' '%s/state'", torture->histories, torture->folder,
              torture->folder);
@@ -89,7 +76,7 @@ static void tidy(struct torture *torture, bool keep)
     if (keep || torture->keep)
         printf("kills: the histories are in %s\n", torture->folder);
     else
-        remove_folder(torture);
+        scratch_remove("kills", torture->folder);
 }
 
 static bool read_number(struct torture *torture, int letter, const char *text)

@@ -8,6 +8,7 @@
 #define KILLS_H
 
 #include "history.h"
+#include "scratch.h"
 
 #include <jansson.h>
 #include <sys/types.h>
@@ -71,8 +72,8 @@ struct torture {
     bool keep, until_red, calm, red;
     uint64_t random;
     const char *relay; /* what runs in the relay's place; NULL: mrelay of the tools */
-    char folder[PATH_BYTES / 2], here[PATH_BYTES], tools[PATH_BYTES];
-    char histories[PATH_BYTES / 2 + 16];
+    char folder[SCRATCH_PATH], here[PATH_BYTES], tools[PATH_BYTES];
+    char histories[SCRATCH_PATH + 16];
     struct program programs[PROGRAMS_MAX];
     unsigned programs_count;
     struct sums sums;

@@ -21,6 +21,9 @@ torture: all
 TESTS += %D%/short.sh
 EXTRA_DIST += $(torture_scripts) %D%/trial.bash %D%/short.sh %D%/trials
 
+# The folder that a trial works in.
+torture_scratch = %D%/scratch.c %D%/scratch.h
+
 # Races.
 check_PROGRAMS += %D%/threads
 %C%_threads_SOURCES = %D%/threads.c
@@ -50,6 +53,7 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 	%D%/kills_plan.c \
 	%D%/kills_programs.c \
 	%D%/kills_tell.c \
+	$(torture_scratch) \
 	$(torture_history)
 %C%_kills_LDADD = $(CLIENT_LIBS)
 %C%_producer_SOURCES = %D%/producer.c $(torture_history)
@@ -59,7 +63,7 @@ torture_history = %D%/fate.h %D%/history.c %D%/history.h
 
 # Cuts, and what trials in C stand on.
 check_PROGRAMS += %D%/cuts
-torture_stand = %D%/stand.c %D%/stand.h
+torture_stand = %D%/stand.c %D%/stand.h $(torture_scratch)
 %C%_cuts_SOURCES = \
 	%D%/cuts.c \
 	%D%/cuts.h \
@@ -101,7 +105,8 @@ torture_power = \
 	%D%/power_actor.c \
 	%D%/power_facts.c \
 	%D%/power_life.c \
-	%D%/power_look.c
+	%D%/power_look.c \
+	$(torture_scratch)
 %C%_failing_SOURCES = %D%/failing.c %D%/failing.h %D%/failing_memory.c $(torture_power)
 %C%_failing_LDADD = $(TRACE_LIBS)
 %C%_failing_calls_la_SOURCES = %D%/failing_calls.c
@@ -138,7 +143,8 @@ check_PROGRAMS += %D%/damage
 	%D%/damage_make.c \
 	%D%/damage_salvage.c \
 	%D%/damage_serve.c \
-	$(sessionless)
+	$(sessionless) \
+	$(torture_scratch)
 %C%_damage_LDADD = $(TRACE_LIBS)
 check_PROGRAMS += %D%/hostile
 %C%_hostile_SOURCES = %D%/hostile.c $(torture_stand)

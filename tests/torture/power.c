@@ -10,11 +10,11 @@
  * names). Exits 0, 1 when something was found, 64. The last line is the row of the torture's table.
  */
 #include "power.h"
+#include "scratch.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 enum { LIVES = 4 };
@@ -26,7 +26,7 @@ struct trial {
     uint64_t seed, lives, images_max, images_wanted;
     unsigned plants;
     const char *plant;
-    char folder[PATH_ROOM / 2], path[PATH_ROOM], left_path[PATH_ROOM];
+    char folder[SCRATCH_PATH], path[PATH_ROOM], left_path[PATH_ROOM];
     struct disk origin, left, base, again;
     uint64_t random;
     uint64_t olds, old_images, done, images, nested, steps, messages, acknowledged, settled, kills, flushes_failed,
@@ -238,28 +238,9 @@ static void run_old(struct trial *trial, uint64_t seed)
 
 static void make_folder(struct trial *trial)
 {
-    const char *place = getenv("TMPDIR");
-    snprintf(trial->folder, sizeof trial->folder, "%.200s/msgpipe-power.XXXXXX", place ? place : "/tmp");
-    if (!mkdtemp(trial->folder)) {
-        perror(trial->folder);
-        exit(71);
-    }
+    scratch_make("power", false, trial->folder);
     snprintf(trial->path, sizeof trial->path, "%s/life.db", trial->folder);
     snprintf(trial->left_path, sizeof trial->left_path, "%s/left.db", trial->folder);
-}
-
-static void remove_folder(const struct trial *trial)
-{
-    char name[PATH_ROOM + 8];
-    const char *const paths[] = {trial->path, trial->left_path};
-    for (unsigned i = 0; i < 2; i++) {
-        unlink(paths[i]);
-        snprintf(name, sizeof name, "%s.lock", paths[i]);
-        unlink(name);
-        snprintf(name, sizeof name, "%s-wal", paths[i]); /* power_look.c */
-        unlink(name);
-    }
-    rmdir(trial->folder);
 }
 
 static void choose_plant(struct trial *trial, const char *name)
@@ -341,7 +322,7 @@ int main(int argc, char **argv)
     disk_free(&trial.left);
     disk_free(&trial.base);
     disk_free(&trial.again);
-    remove_folder(&trial);
+    scratch_remove("power", trial.folder);
     printf(
         "row\tpower\t%llu images (%llu of a second cut, %llu of an older store brought up) of %llu lives, %llu writes "
         "and flushes; %llu messages "

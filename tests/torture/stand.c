@@ -92,20 +92,13 @@ static void on_signal(int number)
 
 void stand_open(struct stand *stand, const char *name, int argc, char **argv)
 {
-    const char *place = getenv("TMPDIR");
     char path[STAND_PATH];
     *stand = (struct stand){.name = name, .seed = (uint64_t)stand_now() % 1000000};
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
     read_options(stand, argc, argv);
     stand->random = stand->seed;
     snprintf(stand->relay_name, sizeof stand->relay_name, "%s", name);
-    if (!place) /* trials without a word about disks need not wait for one */
-        place = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(stand->folder, sizeof stand->folder, "%.180s/msgpipe-%s.XXXXXX", place, name);
-    if (!mkdtemp(stand->folder)) {
-        perror(stand->folder);
-        exit(71);
-    }
+    scratch_make(name, true, stand->folder);
     setenv("XDG_RUNTIME_DIR", stand->folder, 1);
     snprintf(path, sizeof path, "%s/state", stand->folder);
     setenv("XDG_STATE_HOME", path, 1);
@@ -117,14 +110,6 @@ void stand_open(struct stand *stand, const char *name, int argc, char **argv)
 }
 
 /* ---- the end --------------------------------------------------------------------------------------------------- */
-
-static void remove_folder(const struct stand *stand)
-{
-    char command[STAND_PATH];
-    snprintf(command, sizeof command, "rm -rf '%s'", stand->folder);
-    if (system(command) != 0)
-        printf("%s: %s stays\n", stand->name, stand->folder);
-}
 
 /* Who has ended is waited for no more: only what was not is still this program's child, and has its number. */
 static void drop_all(struct stand *stand)
@@ -153,7 +138,7 @@ int stand_close(struct stand *stand, const char *tried, const char *found)
     if (stand->found > 0 || stand->keep)
         printf("%s: what is there to see is in %s\n", stand->name, stand->folder);
     else
-        remove_folder(stand);
+        scratch_remove(stand->name, stand->folder);
     printf("row\t%s\t%s\t%s\n", stand->name, tried, found);
     return stand->found > 0 ? 1 : 0;
 }
@@ -186,7 +171,7 @@ _Noreturn void stand_skip(struct stand *stand, const char *format, ...)
 {
     va_list arguments;
     drop_all(stand);
-    remove_folder(stand);
+    scratch_remove(stand->name, stand->folder);
     printf("%s: ", stand->name);
     va_start(arguments, format);
     vprintf(format, arguments);

@@ -10,6 +10,8 @@
 #ifndef STAND_H
 #define STAND_H
 
+#include "scratch.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,7 +24,7 @@ struct stand {
     bool longer, keep;
     uint64_t seed, random;
     unsigned found;
-    char folder[STAND_PATH / 2];
+    char folder[SCRATCH_PATH];
     char tools[STAND_PATH];
     char relay_name[32];
     pid_t relay; /* 0: none runs */
