@@ -20,6 +20,7 @@ noinst_LTLIBRARIES += %D%/libstore.la
 	%D%/store_file.c \
 	%D%/store_frames.c \
 	%D%/store_hashes.c \
+	%D%/store_hold.c \
 	%D%/store_reader.c \
 	%D%/store_row.c \
 	%D%/store_rows.c \

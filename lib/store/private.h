@@ -111,6 +111,7 @@ struct store {
     sqlite3_stmt *statements[SQL_COUNT];
     int lock; /* descriptor of the lock file; -1 for ":memory:" */
     bool memory;
+    bool alone; /* opened as a file that nobody else has */
     bool writing;
     bool broken; /* an error of input or output: open again at the rollback */
     unsigned fail_commit;
@@ -137,9 +138,9 @@ enum mp_error store_check_kind(struct store *store, int *version, bool *empty, s
 /* Closes the database, and all statements before it. */
 void store_close_database(struct store *store);
 
-/* Takes the lock beside the file. MP_ERR_BUSY, MP_ERR_IO. */
 /* MP_ERR_DAMAGED when PATH is there and is something else. Nothing is changed. */
 enum mp_error store_check_file(const char *path, struct fault *fault);
+/* Takes the lock beside the file. MP_ERR_BUSY, MP_ERR_IO. */
 enum mp_error store_take_lock(struct store *store, struct fault *fault);
 
 /* MP_ERR_DENIED for a network file system. */
@@ -152,6 +153,8 @@ bool store_uri(const char *path, bool alone, char *uri, size_t room);
 
 /* The size of a page, which the schema sets. */
 enum { STORE_PAGE = 16384 };
+/* Pages of the log at which it is copied and begins anew, which the schema sets too. */
+enum { STORE_LOG_PAGES = 1000 };
 
 /* ---- keys ----------------------------------------------------------------------------------------------------- */
 

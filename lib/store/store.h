@@ -386,7 +386,7 @@ enum mp_error store_select_events(struct store *store, const struct store_event_
 
 /*
  * For readers: all that is read from here to store_let_go() is of one moment. Meanwhile the writer's log grows, so do it
- * for a query, not for hours.
+ * for a query, not for hours. Where the log has grown already, it waits for the writer to begin it anew: 100 ms at most.
  */
 enum mp_error store_hold(struct store *store, struct fault *fault);
 void store_let_go(struct store *store);

@@ -68,11 +68,12 @@ enum mp_error store_open_reader(const char *path, struct store **result, struct 
     if (!store)
         return fault_memory(fault);
     store->lock = -1;
+    store->alone = is_alone(path);
     if (!(store->path = strdup(path)))
         error = fault_memory(fault);
     int code = SQLITE_OK;
     if (!error)
-        code = store_uri(path, is_alone(path), uri, sizeof uri)
+        code = store_uri(path, store->alone, uri, sizeof uri)
                    ? sqlite3_open_v2(
                          uri, &store->database,
                          SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL)

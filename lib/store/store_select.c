@@ -179,15 +179,3 @@ enum mp_error store_select_events(struct store *store, const struct store_event_
     sqlite3_finalize(row.statement);
     return error;
 }
-
-enum mp_error store_hold(struct store *store, struct fault *fault)
-{
-    int result = sqlite3_exec(store->database, "BEGIN", NULL, NULL, NULL);
-    return result == SQLITE_OK ? MP_OK : store_failed(store, result, "read", fault);
-}
-
-void store_let_go(struct store *store)
-{
-    if (!sqlite3_get_autocommit(store->database))
-        sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
-}

@@ -427,6 +427,10 @@ unit_tests += %D%/test_store_delete
 %C%_test_store_delete_SOURCES = %D%/test_store_delete.c %D%/store_rig.c %D%/store_rig.h $(folder)
 %C%_test_store_delete_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_store_hold
+%C%_test_store_hold_SOURCES = %D%/test_store_hold.c %D%/store_rig.c %D%/store_rig.h $(folder)
+%C%_test_store_hold_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_store_schedule
 %C%_test_store_schedule_SOURCES = %D%/test_store_schedule.c %D%/store_rig.c %D%/store_rig.h $(folder)
 %C%_test_store_schedule_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
