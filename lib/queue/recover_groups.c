@@ -121,12 +121,14 @@ static enum mp_error write_waiting(struct recovery *recovery, const struct store
     return error;
 }
 
-/* Sees to it that every message between floor and frontier has a block. */
+/* Sees to it that every message between floor and frontier has a block. A group that has settled all has none. */
 static enum mp_error fill_blocks(struct blocks *blocks, const struct store_group *group, uint64_t *lost)
 {
     enum mp_error error = MP_OK;
     uint64_t block = group->floor >> STATES_BLOCK_BITS;
     *lost = 0;
+    if (group->floor >= group->frontier)
+        return MP_OK;
     for (; !error && block << STATES_BLOCK_BITS < group->frontier; block++) {
         uint64_t key = (uint64_t)group->id << 32 | block;
         if (bsearch(&key, blocks->keys, blocks->count, sizeof key, compare_keys))
@@ -167,8 +169,8 @@ static enum mp_error write_group(void *context, const struct salvage_row *row)
         tell_group(recovery, &group,
                    "its row is lost: it is as an earlier one says, and given again what it settled since");
     if (!error && lost > 0) {
-        snprintf(words, sizeof words, "its states of %llu blocks of %u messages are lost: it is given these again",
-                 (unsigned long long)lost, (unsigned)STATES_BLOCK);
+        snprintf(words, sizeof words, "its states of up to %llu messages are lost: it is given these again",
+                 (unsigned long long)lost * STATES_BLOCK);
         tell_group(recovery, &group, words);
     }
     recovery->report->groups++;

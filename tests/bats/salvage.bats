@@ -23,7 +23,7 @@ spoil() {
     printf '%*s' "${3:-1}" '' | tr ' ' '#' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
-# Two topics and a group, in a store at rest: store.db. Frames of one message each, and the body tells which.
+# Two topics, a group that has settled some, and one that came later, in a store at rest: store.db. Frames of one message each, and the body tells which.
 make_store() {
     local i
     start_relay
@@ -33,6 +33,7 @@ make_store() {
         seq "$((i * 100))" "$((i * 100 + 99))" | msend -t numbers
     done
     mrecv -t orders -g bill -n 3 >/dev/null
+    mrecv -t orders -g late --from new -e
     end "$relay_pid"
     cp s/msgpipe/default.db store.db
 }
