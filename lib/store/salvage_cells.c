@@ -248,7 +248,7 @@ bool cell_parse(const uint8_t *page, size_t at, enum salvage_table table, struct
 {
     struct column columns[SALVAGE_COLUMNS];
     if (table == SALVAGE_TABLES || table == SALVAGE_NUMBERS) {
-        if (parse(page, at, true, cell) && is_likely(cell) && cell->overflow == 0 &&
+        if (parse(page, at, true, cell) && is_likely(cell) && cell_is_whole(cell) &&
             cell_columns(SALVAGE_NUMBERS, 0, cell->local, cell->local_size, cell->payload, columns)) {
             cell->table = SALVAGE_NUMBERS;
             cell->key = cell_name_key(&columns[0]);
@@ -274,7 +274,7 @@ uint32_t cell_root(const uint8_t *page, size_t at)
 {
     struct column columns[SALVAGE_COLUMNS];
     struct cell cell;
-    if (!parse(page, at, false, &cell) || cell.overflow != 0)
+    if (!parse(page, at, false, &cell) || !cell_is_whole(&cell))
         return 0;
     /* type, name, table, root, text (none of an index that SQLite made by itself) */
     if (take_record("TTTNt", cell.local, cell.local_size, cell.payload, columns) != 5)

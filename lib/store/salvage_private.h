@@ -78,9 +78,15 @@ struct cell {
     uint64_t payload; /* bytes in all */
     const uint8_t *local;
     size_t local_size;
-    uint32_t overflow; /* the page on which it goes on; 0: none */
+    uint32_t overflow; /* the page on which it goes on, if it is not whole */
     size_t size;       /* bytes that it has on its page */
 };
+
+/* Whether all of it stands on its page. One that goes on elsewhere may say that it does on page 0, by damage. */
+static inline bool cell_is_whole(const struct cell *cell)
+{
+    return cell->local_size == cell->payload;
+}
 
 /* The cell at AT of PAGE that TABLE can have (SALVAGE_TABLES: any); false: there is none. */
 bool cell_parse(const uint8_t *page, size_t at, enum salvage_table table, struct cell *cell);
@@ -90,7 +96,7 @@ bool cell_parse(const uint8_t *page, size_t at, enum salvage_table table, struct
  */
 bool cell_columns(enum salvage_table table, int64_t key, const uint8_t *payload, size_t size, uint64_t all,
                   struct column columns[SALVAGE_COLUMNS]);
-/* Whether the checksum of the row fits; of a frame, with what its bytes say of themselves. */
+/* Whether the checksum of the row, which is there as a whole, fits; of a frame, with what its bytes say of themselves. */
 bool cell_fits(enum salvage_table table, const struct column columns[SALVAGE_COLUMNS]);
 /* The page that a row of SQLite's own table, at AT of the first page, names as a root; 0: none. */
 uint32_t cell_root(const uint8_t *page, size_t at);

@@ -143,7 +143,7 @@ bool salvage_gather(struct salvage *salvage, const struct cell *cell, place page
     if (buffer_reserve(&salvage->row, (size_t)cell->payload) ||
         buffer_append(&salvage->row, cell->local, cell->local_size))
         return false;
-    if (cell->overflow == 0 && cell->local_size == cell->payload)
+    if (cell_is_whole(cell))
         return judge(salvage, cell, columns, fits);
     struct way way = {.instead = NO_PLACE, .through = malloc(most * sizeof *way.through)};
     bool good = way.through && try_ways(salvage, cell, page, hard, &way, columns, fits);

@@ -41,7 +41,7 @@ static enum mp_error note_row(const struct look *look, const struct cell *cell, 
 static bool is_sound(const struct cell *cell)
 {
     struct column columns[SALVAGE_COLUMNS];
-    return cell->overflow != 0 ||
+    return !cell_is_whole(cell) ||
            (cell_columns(cell->table, cell->key, cell->local, cell->local_size, cell->payload, columns) &&
             cell_fits(cell->table, columns));
 }

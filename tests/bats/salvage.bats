@@ -118,6 +118,38 @@ make_store() {
     cmp <(mrecv -r new -t numbers -e) <(seq 0 999)
 }
 
+# Where the first page of a table begins in store.db.
+page_of() {
+    echo $((($(sqlite3 store.db "SELECT rootpage FROM sqlite_schema WHERE name = '$1'") - 1) * 16384))
+}
+
+# A store with five messages, store.db, and what became of it with five more, later.db.
+make_small_store() {
+    local i
+    start_relay
+    for i in {1..5}; do msend -t orders -d "order-$i"; done
+    end "$relay_pid"
+    cp s/msgpipe/default.db store.db
+    start_relay
+    for i in {6..10}; do msend -t orders -d "order-$i"; done
+    end "$relay_pid"
+    cp s/msgpipe/default.db later.db
+}
+
+@test "a row that says of itself more than can be is none" {
+    make_small_store
+    # A name of 805 million bytes, in the free bytes of a page whose account is damaged.
+    local page table
+    for table in numbers topics events; do
+        page=$(page_of "$table")
+        printf '\x83\x80\x80\x80\x08\x08\x86\x80\x80\x80\x0d\x08\x08' |
+            dd of=store.db bs=1 seek=$((page + 2000)) conv=notrunc status=none
+        printf '\x01' | dd of=store.db bs=1 seek=$((page + 7)) conv=notrunc status=none
+    done
+    run mrelay salvage new.db --store store.db
+    assert_line --partial 'taken: 5 messages (5 frames, '
+}
+
 @test "what cannot be salvaged is told" {
     make_store
     wrong 'mrelay: into which file? mrelay salvage FILE [-r RELAY | --store STORE]' mrelay salvage
