@@ -210,7 +210,7 @@ static bool parse(const uint8_t *page, size_t start, bool index, struct cell *ce
 {
     uint64_t payload, key = 0;
     size_t at = start, used = start < STORE_PAGE ? take_varint(page + at, STORE_PAGE - at, &payload) : 0;
-    if (used == 0 || payload < 4 || payload > INT32_MAX)
+    if (used == 0 || payload > INT32_MAX)
         return false;
     at += used;
     if (!index) {
@@ -230,6 +230,23 @@ static bool parse(const uint8_t *page, size_t start, bool index, struct cell *ce
     return true;
 }
 
+size_t cell_size(const uint8_t *page, size_t at)
+{
+    enum { CHILD = 4, CELL_LEAST = 4 };
+    bool interior = page[0] == PAGE_TABLE_INTERIOR || page[0] == PAGE_INDEX_INTERIOR;
+    size_t start = interior ? at + CHILD : at, size;
+    uint64_t key;
+    struct cell cell;
+    if (page[0] == PAGE_TABLE_INTERIOR)
+        size = start < STORE_PAGE ? take_varint(page + start, STORE_PAGE - start, &key) : 0;
+    else
+        size = parse(page, start, page[0] != PAGE_TABLE_LEAF, &cell) ? cell.size : 0;
+    if (size == 0)
+        return 0;
+    size += start - at;
+    return size > CELL_LEAST ? size : CELL_LEAST;
+}
+
 static int64_t cell_name_key(const struct column *name)
 {
     struct row_hash hash = {.count = 0};
@@ -241,7 +258,8 @@ static int64_t cell_name_key(const struct column *name)
 static bool is_likely(const struct cell *cell)
 {
     const uint8_t *header = cell->local;
-    return header[0] >= 4 && header[0] < 128 && header[0] <= cell->local_size && (header[1] == 0 || header[1] >= 13);
+    return cell->payload >= 4 && header[0] >= 4 && header[0] < 128 && header[0] <= cell->local_size &&
+           (header[1] == 0 || header[1] >= 13);
 }
 
 bool cell_parse(const uint8_t *page, size_t at, enum salvage_table table, struct cell *cell)

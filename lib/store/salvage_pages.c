@@ -21,9 +21,7 @@ enum {
     MAP_BTREE = 5,
     AT_LARGEST_ROOT = 52, /* of the file's header: not 0 where there is a map */
     FILE_HEADER = 100,
-    PENDING_PAGE = 0x40000000 / STORE_PAGE + 1, /* never used: SQLite's locks are there */
-    INDEX_INTERIOR = 2,
-    TABLE_INTERIOR = 5
+    PENDING_PAGE = 0x40000000 / STORE_PAGE + 1 /* never used: SQLite's locks are there */
 };
 
 uint32_t salvage_u32(const uint8_t *at)
@@ -263,7 +261,7 @@ static enum mp_error reach_pages(struct salvage *salvage, struct fault *fault)
     while (room && stack.count > 0) {
         uint32_t page = stack.pages[--stack.count];
         if (salvage_read(salvage, salvage->current[page], bytes) &&
-            (bytes[0] == TABLE_INTERIOR || bytes[0] == INDEX_INTERIOR))
+            (bytes[0] == PAGE_TABLE_INTERIOR || bytes[0] == PAGE_INDEX_INTERIOR))
             room = push_children(salvage, &stack, bytes);
     }
     free(stack.pages);

@@ -63,6 +63,9 @@ static inline uint16_t salvage_u16(const uint8_t *at)
 
 /* ---- cells (salvage_cells.c) */
 
+/* What a page of a table or an index says of itself with its first byte. */
+enum { PAGE_INDEX_INTERIOR = 2, PAGE_TABLE_INTERIOR = 5, PAGE_INDEX_LEAF = 10, PAGE_TABLE_LEAF = 13 };
+
 struct column {
     char kind; /* N: a number, T: text, B: bytes, 0: nothing */
     int64_t number;
@@ -88,6 +91,8 @@ static inline bool cell_is_whole(const struct cell *cell)
     return cell->local_size == cell->payload;
 }
 
+/* Bytes that the cell at AT has on PAGE, which says by its first byte of what kind it is; 0: it does not end there. */
+size_t cell_size(const uint8_t *page, size_t at);
 /* The cell at AT of PAGE that TABLE can have (SALVAGE_TABLES: any); false: there is none. */
 bool cell_parse(const uint8_t *page, size_t at, enum salvage_table table, struct cell *cell);
 /*

@@ -136,6 +136,26 @@ make_small_store() {
     cp s/msgpipe/default.db later.db
 }
 
+@test "what a page was before is no row, but where the page is damaged its rows are found" {
+    make_small_store
+    # SQLite leaves what was on a page before: a message's body, say, with rows of a store in it.
+    local page content table
+    for table in frames events; do
+        page=$(page_of "$table")
+        content=$(od -An -tu1 -j $((page + 5)) -N 2 later.db | awk '{ print $1 * 256 + $2 }')
+        dd if=later.db of=store.db bs=1 skip=$((page + content)) seek=$((page + 2000)) count=400 conv=notrunc status=none
+    done
+    assert_equal "$(sqlite3 store.db 'PRAGMA integrity_check')" ok
+    run mrelay salvage new.db --store store.db
+    assert_success
+    assert_line --partial 'taken: 5 messages (5 frames, '
+    assert_equal "$(sqlite3 new.db 'SELECT max(id) FROM events')" "$(sqlite3 store.db 'SELECT max(id) FROM events')"
+    # Without the rows' places.
+    spoil later.db $(($(page_of frames) + 8)) 20
+    run mrelay salvage other.db --store later.db
+    assert_line --partial 'taken: 10 messages (10 frames, '
+}
+
 @test "a row that says of itself more than can be is none" {
     make_small_store
     # A name of 805 million bytes, in the free bytes of a page whose account is damaged.
