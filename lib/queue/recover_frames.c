@@ -46,26 +46,34 @@ static uint64_t taken_before(const struct recovered_topic *topic, size_t at)
     return 0;
 }
 
-/* Where the next one that is taken begins, from number AT on; UINT64_MAX: nowhere. */
-static uint64_t taken_from(const struct recovered_topic *topic, size_t at)
+/* The next one that is taken, from number AT on; frames_count: none. */
+static size_t taken_from(const struct recovered_topic *topic, size_t at)
 {
-    for (; at < topic->frames_count; at++)
-        if (topic->frames[at].taken)
-            return topic->frames[at].first;
-    return UINT64_MAX;
+    while (at < topic->frames_count && !topic->frames[at].taken)
+        at++;
+    return at;
+}
+
+/* Where frame number AT begins; UINT64_MAX: there is none. */
+static uint64_t first_of(const struct recovered_topic *topic, size_t at)
+{
+    return at < topic->frames_count ? topic->frames[at].first : UINT64_MAX;
 }
 
 /* Takes those of RANK that overlap none that is taken, and are messages that there were. */
 static void take_rank(struct recovered_topic *topic, enum salvage_rank rank)
 {
     uint64_t before = 0;
+    size_t ahead = 0; /* the next one that is taken */
     for (size_t i = 0; i < topic->frames_count; i++) {
         struct recovered_frame *frame = &topic->frames[i];
+        if (ahead <= i)
+            ahead = taken_from(topic, i + 1);
         if (frame->taken)
             before = end_of(frame);
         if (frame->taken || frame->rank != rank || frame->first < before)
             continue;
-        uint64_t next = taken_from(topic, i + 1), end = end_of(frame);
+        uint64_t next = first_of(topic, ahead), end = end_of(frame);
         bool fits = end <= next;
         if (rank < SALVAGE_LIVE) /* what was deleted may lie about, too */
             fits &= end > topic->first;
@@ -241,7 +249,7 @@ static enum mp_error write_frames(struct writing *writing)
 {
     struct recovered_topic *topic = writing->topic;
     /* What is not deleted yet lies below, without gaps. */
-    uint64_t low = taken_from(topic, 0), next = low < topic->first ? low : topic->first;
+    uint64_t low = first_of(topic, taken_from(topic, 0)), next = low < topic->first ? low : topic->first;
     enum mp_error error = MP_OK;
     for (size_t i = 0; !error && i < topic->frames_count; i++) {
         struct recovered_frame *frame = &topic->frames[i];
