@@ -55,8 +55,7 @@ struct client_publishing {
      * `part` to `rest`.
      */
     bool divided;
-    bool
-        narrow; /* this part was refused, though there was room for so many on the average: it is what room is asked for */
+    bool narrow; /* this part was refused, though there was room for so many on the average: room is asked for it */
     struct frame_builder whole;
     struct frame opened; /* WHOLE */
     struct frame_cursor part, rest;
