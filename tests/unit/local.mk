@@ -5,10 +5,11 @@
 #	%C%_test_buffer_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 #
 # One program alone: make check TESTS=tests/unit/test_buffer
-# For tests and rigs: a temporary folder; an engine without a relay above it.
+# What several stand on: a temporary folder; an engine without a relay above it; rigs.
 folder = %D%/folder.c %D%/folder.h
 sessionless = %D%/sessionless.c %D%/sessionless.h
 engine_rig = %D%/engine_rig.c %D%/engine_rig.h $(sessionless)
+channel_rig = %D%/channel_rig.c %D%/channel_rig.h %D%/server_rig.c %D%/server_rig.h $(folder)
 time_rig = %D%/time_rig.c %D%/time_rig.h $(sessionless)
 
 unit_tests =
@@ -241,8 +242,12 @@ unit_tests += %D%/test_address
 %C%_test_address_LDADD = $(TRANSPORT_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_channel
-%C%_test_channel_SOURCES = %D%/test_channel.c %D%/server_rig.c %D%/server_rig.h $(folder)
+%C%_test_channel_SOURCES = %D%/test_channel.c $(channel_rig)
 %C%_test_channel_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_channel_faults
+%C%_test_channel_faults_SOURCES = %D%/test_channel_faults.c $(channel_rig)
+%C%_test_channel_faults_LDADD = $(TRANSPORT_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_server
 %C%_test_server_SOURCES = %D%/test_server.c %D%/server_rig.c %D%/server_rig.h $(folder)
