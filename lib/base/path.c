@@ -1,17 +1,21 @@
 #include "base/path.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+static enum mp_error too_long(const char *path, struct fault *fault)
+{
+    return fault_set(fault, MP_ERR_INVALID, "the path is too long: %.100s…", path);
+}
+
 static enum mp_error fits(const char *path, int size, struct fault *fault)
 {
-    if (size >= 0 && size < PATH_BYTES)
-        return MP_OK;
-    return fault_set(fault, MP_ERR_INVALID, "the path is too long: %.100s…", path);
+    return size >= 0 && size < PATH_BYTES ? MP_OK : too_long(path, fault);
 }
 
 enum mp_error path_from_root(const char *path, char text[PATH_BYTES], struct fault *fault)
@@ -43,6 +47,29 @@ static void own_path(char text[PATH_BYTES])
     text[size] = '\0';
     if (size > tail && strcmp(text + size - tail, replaced) == 0)
         text[size - tail] = '\0';
+}
+
+bool path_directory(const char *path, char text[PATH_BYTES])
+{
+    const char *slash = strrchr(path, '/');
+    int size = slash ? snprintf(text, PATH_BYTES, "%.*s", slash == path ? 1 : (int)(slash - path), path)
+                     : snprintf(text, PATH_BYTES, ".");
+    if (size >= 0 && size < PATH_BYTES)
+        return true;
+    errno = ENAMETOOLONG;
+    return false;
+}
+
+enum mp_error path_flush_directory(const char *path, struct fault *fault)
+{
+    char directory[PATH_BYTES];
+    int descriptor = path_directory(path, directory) ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    bool flushed = descriptor >= 0 && fsync(descriptor) == 0;
+    int problem = errno;
+    if (descriptor >= 0)
+        close(descriptor);
+    errno = problem;
+    return flushed ? MP_OK : fault_system(fault, MP_ERR_IO, problem, "cannot flush the directory of %s", path);
 }
 
 enum mp_error path_of_program(const char *own, const char *name, const char *directory, char text[PATH_BYTES],
@@ -112,21 +139,12 @@ enum mp_error path_check_directory(const char *directory, struct fault *fault)
     return check_directory(directory, false, fault);
 }
 
-static void directory_of(const char *path, char text[PATH_BYTES])
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        snprintf(text, PATH_BYTES, ".");
-    else
-        snprintf(text, PATH_BYTES, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-}
-
 enum mp_error path_check_place(const char *path, const char *const endings[], struct fault *fault)
 {
     char text[PATH_BYTES];
     struct stat status;
-    directory_of(path, text);
-    enum mp_error error = check_directory(text, geteuid() == 0, fault);
+    enum mp_error error =
+        path_directory(path, text) ? check_directory(text, geteuid() == 0, fault) : too_long(path, fault);
     for (; !error && *endings; endings++) {
         error = fits(path, snprintf(text, sizeof text, "%s%s", path, *endings), fault);
         if (!error && lstat(text, &status) == 0 && path_is_foreign(status.st_uid))

@@ -20,6 +20,13 @@ enum mp_error path_from_root(const char *path, char text[PATH_BYTES], struct fau
 /* What stands beside PATH, a store: SUFFIX (".log") in the place of its ".db", or behind it. MP_ERR_INVALID: too long. */
 enum mp_error path_beside(const char *path, const char *suffix, char text[PATH_BYTES], struct fault *fault);
 
+/* The directory of PATH, "." where it names none. False, and errno: it is too long for TEXT. */
+bool path_directory(const char *path, char text[PATH_BYTES]);
+
+/* Flushes the directory of PATH: a name that was made, changed or removed in it outlives a power failure. MP_ERR_IO,
+ * and errno. */
+enum mp_error path_flush_directory(const char *path, struct fault *fault);
+
 /*
  * The path of the program NAME that was installed with this one, which is called OWN when nobody has renamed it: what
  * `configure --program-prefix` has put around OWN stands around NAME as well. It is looked for beside the running program

@@ -2,6 +2,7 @@
 #include "cli/letters_file.h"
 
 #include "base/memory.h"
+#include "base/path.h"
 #include "cli/dead_file.h"
 
 #include <errno.h>
@@ -221,23 +222,6 @@ static enum mp_error copy_lines(struct letters_file *file, int descriptor, struc
     return error == MP_ERR_CLOSED ? MP_OK : error;
 }
 
-/* Makes a rename last. */
-static void flush_directory(const char *path)
-{
-    char directory[4096];
-    const char *slash = strrchr(path, '/');
-    size_t size = slash ? (size_t)(slash - path) : 0;
-    if (size >= sizeof(directory))
-        return;
-    memcpy(directory, path, size);
-    directory[size] = '\0';
-    int descriptor = open(size ? directory : "/", O_RDONLY | O_CLOEXEC);
-    if (descriptor >= 0) {
-        fsync(descriptor);
-        close(descriptor);
-    }
-}
-
 static enum mp_error replace(struct letters_file *file, const char *path, struct fault *fault)
 {
     struct stat status;
@@ -258,7 +242,7 @@ static enum mp_error replace(struct letters_file *file, const char *path, struct
     if (error)
         unlink(path);
     else
-        flush_directory(file->path);
+        path_flush_directory(file->path, NULL);
     return error;
 }
 

@@ -2,6 +2,7 @@
 #include "cli/seen_file.h"
 
 #include "base/clock.h"
+#include "base/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -251,19 +252,6 @@ static enum mp_error write_all(const struct seen_file *file, int descriptor, int
     return !error && fdatasync(descriptor) != 0 ? MP_ERR_IO : error;
 }
 
-/* The name is on the disk when its directory is. */
-static void flush_directory(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *directory = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-    int descriptor = directory ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (descriptor >= 0) {
-        fsync(descriptor);
-        close(descriptor);
-    }
-    free(directory);
-}
-
 /* Writes the file anew. When that cannot be the old one is as good, and only longer. */
 static void tidy(struct seen_file *file, int64_t now)
 {
@@ -279,7 +267,7 @@ static void tidy(struct seen_file *file, int64_t now)
     bool good = descriptor >= 0 && lock(file, descriptor, NULL) == MP_OK &&
                 write_all(file, descriptor, now, &size) == MP_OK && rename(beside, real) == 0;
     if (good) {
-        flush_directory(real);
+        path_flush_directory(real, NULL);
         close(file->descriptor);
         file->descriptor = descriptor;
         file->size = size;

@@ -1,5 +1,6 @@
 #include "relay/rebuild.h"
 
+#include "base/path.h"
 #include "queue/engine.h"
 #include "relay/core.h"
 
@@ -10,8 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { PATH_BYTES = 4096 };
 
 /* Nobody is greeted, so there is nothing to be secret about. */
 static uint64_t no_random(void *context)
@@ -96,20 +95,6 @@ static enum mp_error try_start(const char *path, struct moment now, struct fault
     return MP_OK;
 }
 
-static enum mp_error flush(const char *path, struct fault *fault)
-{
-    char directory[PATH_BYTES];
-    const char *slash = strrchr(path, '/');
-    snprintf(directory, sizeof directory, "%.*s", slash ? (slash == path ? 1 : (int)(slash - path)) : 1,
-             slash ? path : ".");
-    int descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool flushed = descriptor >= 0 && fsync(descriptor) == 0;
-    int problem = errno;
-    if (descriptor >= 0)
-        close(descriptor);
-    return flushed ? MP_OK : fault_system(fault, MP_ERR_IO, problem, "cannot flush %s", directory);
-}
-
 static void remove_with(const char *path, const char *ending)
 {
     char name[PATH_BYTES + 16];
@@ -167,5 +152,5 @@ enum mp_error rebuild_store(const char *from, const char *to, struct moment now,
     remove_with(name, "-wal");
     remove_with(name, "-shm");
     remove_with(name, ".lock");
-    return error ? error : flush(to, fault);
+    return error ? error : path_flush_directory(to, fault);
 }

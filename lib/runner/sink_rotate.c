@@ -1,6 +1,7 @@
 /* An appended file that starts anew when it is large. */
 #include "runner/sink_rotate.h"
 
+#include "base/path.h"
 #include "runner/flusher.h"
 
 #include <errno.h>
@@ -32,20 +33,6 @@ static enum mp_error explain(const struct sink_rotated *file, const char *what, 
                          file->path);
     return fault_system(fault, number == EACCES || number == EPERM ? MP_ERR_DENIED : MP_ERR_IO, number, "cannot %s %s",
                         what, file->path);
-}
-
-/* Flushes the directory, so that names outlive a power failure. */
-static void flush_directory(const char *path)
-{
-    char directory[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    int length = slash ? snprintf(directory, sizeof(directory), "%.*s/", (int)(slash - path), path)
-                       : snprintf(directory, sizeof(directory), "./");
-    int descriptor = length < (int)sizeof(directory) ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (descriptor < 0)
-        return;
-    fsync(descriptor);
-    close(descriptor);
 }
 
 /* ---- a torn end ----------------------------------------------------------------------------------------------- */
@@ -120,7 +107,7 @@ static enum mp_error open_file(struct sink_rotated *file, struct fault *fault)
     file->inode = (uint64_t)status.st_ino;
     file->size = (uint64_t)status.st_size;
     if (!file->size)
-        flush_directory(file->path);
+        path_flush_directory(file->path, NULL);
     enum mp_error error = mend(file, fault);
     if (error)
         sink_rotated_close(file);
@@ -158,7 +145,7 @@ static enum mp_error rotate(struct sink_rotated *file, struct fault *fault)
     for (unsigned number = last; number > 0; number--)
         if (!name_of(file, number - 1, from) || !name_of(file, number, to) || rename(from, to) != 0)
             return explain(file, "rotate", errno, fault);
-    flush_directory(file->path);
+    path_flush_directory(file->path, NULL);
     sink_rotated_close(file);
     return open_file(file, fault);
 }

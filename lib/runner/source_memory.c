@@ -3,6 +3,7 @@
 
 #include "base/buffer.h"
 #include "base/memory.h"
+#include "base/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,17 +86,6 @@ static enum mp_error explain(const struct source_memory *memory, int number, str
                         "cannot keep what a source remembers in %s", memory->path);
 }
 
-/* Makes sure that the file's name outlives a power failure, so that a save has a place. */
-static bool flush_directory(const char *directory)
-{
-    int descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0)
-        return false;
-    bool flushed = fsync(descriptor) == 0;
-    close(descriptor);
-    return flushed;
-}
-
 enum mp_error source_memory_open(const char *directory, const char *name, struct source_memory **result,
                                  struct fault *fault)
 {
@@ -121,7 +111,7 @@ enum mp_error source_memory_open(const char *directory, const char *name, struct
                     : explain(memory, errno, fault);
         goto fail;
     }
-    if (!flush_directory(directory)) {
+    if (path_flush_directory(memory->path, NULL)) {
         error = explain(memory, errno, fault);
         goto fail;
     }

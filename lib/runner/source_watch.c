@@ -1,6 +1,8 @@
 /* Told when files change. */
 #include "runner/source_watch.h"
 
+#include "base/path.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,13 +18,10 @@ void source_watch_open(struct source_watch *watch)
 
 void source_watch_directory(struct source_watch *watch, const char *path)
 {
-    char directory[PATH_MAX];
-    const char *slash = strrchr(path, '/');
+    char directory[PATH_BYTES];
     if (watch->descriptor < 0 || watch->directory >= 0)
         return;
-    int length = slash ? snprintf(directory, sizeof(directory), "%.*s/", (int)(slash - path), path)
-                       : snprintf(directory, sizeof(directory), "./");
-    if (length < (int)sizeof(directory))
+    if (path_directory(path, directory))
         watch->directory =
             inotify_add_watch(watch->descriptor, directory,
                               IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_MOVE_SELF | IN_ONLYDIR);

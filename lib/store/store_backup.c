@@ -1,5 +1,6 @@
 #include "store/private.h"
 
+#include "base/path.h"
 #include "message/frame.h"
 
 #include <errno.h>
@@ -275,23 +276,14 @@ static enum mp_error copy_pages(struct store *from, const char *name, store_prog
     return error;
 }
 
-static enum mp_error flush_path(const char *path, int flags, struct fault *fault)
+static enum mp_error flush(const char *path, struct fault *fault)
 {
-    int descriptor = open(path, flags | O_CLOEXEC);
+    int descriptor = open(path, O_RDWR | O_CLOEXEC);
     bool flushed = descriptor >= 0 && fsync(descriptor) == 0;
     int problem = errno;
     if (descriptor >= 0)
         close(descriptor);
     return flushed ? MP_OK : fault_system(fault, MP_ERR_IO, problem, "cannot flush %s", path);
-}
-
-static enum mp_error flush_directory(const char *path, struct fault *fault)
-{
-    char directory[4200];
-    const char *slash = strrchr(path, '/');
-    snprintf(directory, sizeof directory, "%.*s", slash ? (slash == path ? 1 : (int)(slash - path)) : 1,
-             slash ? path : ".");
-    return flush_path(directory, O_RDONLY | O_DIRECTORY, fault);
 }
 
 /* Brings the copy NAME, of an older version, up. */
@@ -332,7 +324,7 @@ static enum mp_error copy_beside(const char *from, bool live, const char *to, ch
     store_close(store);
     if (!error && version < STORE_VERSION)
         error = bring_copy_up(name, fault);
-    if (!error && !(error = flush_path(name, O_RDWR, fault)))
+    if (!error && !(error = flush(name, fault)))
         error = verify(name, true, fault);
     if (error)
         unlink(name);
@@ -362,7 +354,7 @@ enum mp_error store_backup(const char *path, const char *to, store_progress *pro
         unlink(name);
         return error;
     }
-    return flush_directory(to, fault);
+    return path_flush_directory(to, fault);
 }
 
 /* ---- restoring ------------------------------------------------------------------------------------------------ */
@@ -416,7 +408,7 @@ enum mp_error store_restore(const char *from, const char *path, store_progress *
         if (error)
             unlink(name);
         else
-            error = flush_directory(path, fault);
+            error = path_flush_directory(path, fault);
     }
     if (holder.lock >= 0)
         close(holder.lock);

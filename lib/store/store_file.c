@@ -1,5 +1,7 @@
 #include "store/private.h"
 
+#include "base/path.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,18 +17,6 @@
 #include <sys/param.h>
 #endif
 
-enum { PATH_BYTES = 4096 };
-
-/* The directory of PATH, in TEXT. */
-static void directory_of(const char *path, char text[PATH_BYTES])
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        snprintf(text, PATH_BYTES, ".");
-    else
-        snprintf(text, PATH_BYTES, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-}
-
 /*
  * Locks of network file systems are advice at best, and WAL needs memory shared between processes on one machine
  * (sqlite.org/wal.html).
@@ -34,9 +24,8 @@ static void directory_of(const char *path, char text[PATH_BYTES])
 enum mp_error store_check_file_system(const char *path, struct fault *fault)
 {
     char directory[PATH_BYTES];
-    directory_of(path, directory);
     struct statfs status;
-    if (statfs(directory, &status) != 0)
+    if (!path_directory(path, directory) || statfs(directory, &status) != 0)
         return fault_system(fault, errno == ENOENT ? MP_ERR_NOT_FOUND : MP_ERR_IO, errno,
                             "cannot look at the store's directory %s", directory);
     bool remote = false;

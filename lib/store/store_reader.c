@@ -1,13 +1,13 @@
 #include "store/private.h"
 
+#include "base/path.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { PATH_BYTES = 4096 };
 
 /* Whether it is a store of the version that is known here. */
 static enum mp_error check_version(struct store *store, struct fault *fault)
@@ -35,11 +35,7 @@ static enum mp_error check_version(struct store *store, struct fault *fault)
 static bool is_alone(const char *path)
 {
     char directory[PATH_BYTES];
-    const char *slash = strrchr(path, '/');
-    if (snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".") >=
-        (int)sizeof directory)
-        return false;
-    return access(directory, W_OK) != 0 && !store_has_log(path);
+    return path_directory(path, directory) && access(directory, W_OK) != 0 && !store_has_log(path);
 }
 
 /* What is no store at all is not opened: a pipe would be waited for. */

@@ -5,6 +5,8 @@
  */
 #include "transport/address.h"
 
+#include "base/path.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -255,16 +257,9 @@ enum address_answer address_probe(const char *path)
  */
 static int lock_directory_of(const char *path)
 {
-    char directory[sizeof(((struct address *)0)->path)];
+    char directory[PATH_BYTES];
+    int lock = path_directory(path, directory) ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
-    snprintf(directory, sizeof(directory), "%s", path);
-    char *slash = strrchr(directory, '/');
-    if (slash == NULL) {
-        snprintf(directory, sizeof(directory), ".");
-    } else {
-        slash[slash == directory ? 1 : 0] = '\0';
-    }
-    int lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock >= 0 && flock(lock, LOCK_EX) != 0) {
         close(lock);
         lock = -1;

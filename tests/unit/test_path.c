@@ -110,6 +110,26 @@ static void a_directory_that_others_may_write_to_is_no_place(void **state)
     assert_int_equal(path_check_directory("/dev/null", &fault), MP_ERR_EXISTS);
 }
 
+static void the_directory_of_a_path_is_told_and_flushed(void **state)
+{
+    static const char *const paths[][2] = {{"x", "."},         {"a/x", "a"}, {"/x", "/"},
+                                           {"/a/b/x", "/a/b"}, {"a/", "a"},  {"", "."}};
+    char text[PATH_BYTES], long_path[PATH_BYTES + 8];
+    struct fault fault = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        assert_true(path_directory(paths[i][0], text));
+        assert_string_equal(text, paths[i][1]);
+    }
+    assert_int_equal(path_flush_directory("x", &fault), MP_OK); /* that of the program, not the root's */
+    assert_int_equal(path_flush_directory("/nowhere/x", &fault), MP_ERR_IO);
+    assert_non_null(strstr(fault_text(&fault), "cannot flush the directory of /nowhere/x"));
+    memset(long_path, 'a', sizeof long_path);
+    memcpy(long_path + PATH_BYTES, "/x", 3);
+    assert_false(path_directory(long_path, text));
+    assert_int_equal(path_flush_directory(long_path, NULL), MP_ERR_IO);
+}
+
 static void a_folder_goes_with_all_that_is_in_it_but_not_what_its_links_lead_to(void **state)
 {
     char other[] = "/tmp/msgpipe-path.XXXXXX", folder[] = "/tmp/msgpipe-path.XXXXXX", path[64];
@@ -134,6 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_directory_that_others_may_write_to_is_no_place),
         cmocka_unit_test(a_folder_goes_with_all_that_is_in_it_but_not_what_its_links_lead_to),
+        cmocka_unit_test(the_directory_of_a_path_is_told_and_flushed),
         cmocka_unit_test(a_path_from_the_root_stays),
         cmocka_unit_test(another_begins_at_the_working_directory),
         cmocka_unit_test(what_is_beside_a_store_has_its_name),
