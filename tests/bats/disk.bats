@@ -15,11 +15,17 @@ teardown() {
     [[ -z $disk ]] || umount "$disk"
 }
 
-# A small file system for the store; what is left of it is then easy to choose.
+# A small file system for the store, ext4 on a loop device, or in memory where that cannot be; what is left of it is then
+# easy to choose.
 small_disk() {
     mkdir disk
-    mount -t tmpfs -o size="$1",mode=700 msgpipe-test disk 2>/dev/null || skip "mounting needs root"
+    truncate -s "$1" disk.image
+    if ! mkfs.ext4 -q -m 0 -E root_owner disk.image 2>/dev/null || ! mount -o loop disk.image disk 2>/dev/null; then
+        mount -t tmpfs -o size="$1" msgpipe-test disk 2>/dev/null || skip "mounting needs root"
+    fi
     disk=$PWD/disk
+    chmod 700 disk
+    rm -rf disk/lost+found
 }
 
 # Fills the disk until less than this many KiB are left, and waits until the relay has to look again: it asks the file
