@@ -30,10 +30,21 @@ static const uint32_t *find_pages(struct store *store)
     return (const uint32_t *)((const char *)index + AT_LAST);
 }
 
+/* Whether it is kept with a log, as each store is that a relay has opened: asked for an index, SQLite makes one. */
+static bool has_log(struct store *store)
+{
+    static const char text[] = "SELECT journal_mode = 'wal' FROM pragma_journal_mode";
+    sqlite3_stmt *statement;
+    bool has = sqlite3_prepare_v2(store->database, text, -1, &statement, NULL) == SQLITE_OK &&
+               sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_int(statement, 0) != 0;
+    sqlite3_finalize(statement);
+    return has;
+}
+
 static void let_log_begin(struct store *store)
 {
     const struct timespec look = {.tv_nsec = LOOK * 1000};
-    const uint32_t *pages = store->alone ? NULL : find_pages(store);
+    const uint32_t *pages = !store->alone && has_log(store) ? find_pages(store) : NULL;
     uint32_t seen = pages ? __atomic_load_n(pages, __ATOMIC_RELAXED) : 0;
     for (int waited = 0, quiet = 0; seen >= STORE_LOG_PAGES && quiet < QUIET && waited < PATIENCE; waited += LOOK) {
         nanosleep(&look, NULL);
