@@ -2,6 +2,7 @@
 
 #include "base/path.h"
 #include "message/frame.h"
+#include "store/wal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +48,9 @@ static enum mp_error open_reading(const char *path, bool alone, int *version, st
     struct stat status;
     if (stat(path, &status) != 0)
         return fault_system(fault, errno == ENOENT ? MP_ERR_NOT_FOUND : MP_ERR_IO, errno, "cannot read %s", path);
+    enum mp_error error = alone ? MP_OK : wal_check_at_rest(path, fault);
+    if (error)
+        return error;
     struct store *store = calloc(1, sizeof *store);
     if (!store || !(store->path = strdup(path))) {
         free(store);
@@ -59,7 +63,7 @@ static enum mp_error open_reading(const char *path, bool alone, int *version, st
                          SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL)
                    : SQLITE_CANTOPEN;
     bool empty = false;
-    enum mp_error error =
+    error =
         code == SQLITE_OK ? store_check_kind(store, version, &empty, fault) : store_failed(store, code, "open", fault);
     if (!error && empty)
         error = fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: an empty file", path);
@@ -361,21 +365,25 @@ enum mp_error store_backup(const char *path, const char *to, store_progress *pro
 
 /*
  * Makes way for another file at PATH: what is there is kept as REPLACED. Its log must not stay, for SQLite would take it
- * for the new file's: one that can be opened brings its log into itself; the log of one that cannot is kept with it.
+ * for the new file's: one that can be opened brings its log into itself; the log of one that cannot, and one of which
+ * SQLite would take a part only, is kept with it.
  */
 static enum mp_error put_aside(const char *path, const char *replaced, struct fault *fault)
 {
-    char log[4200], kept[4200];
+    char log[4200], kept[4200], words[FAULT_TEXT];
     struct stat status;
     if (stat(path, &status) != 0)
         return errno == ENOENT ? MP_OK : fault_system(fault, MP_ERR_IO, errno, "cannot look at %s", path);
     snprintf(log, sizeof log, "%s-wal", path);
     snprintf(kept, sizeof kept, "%s-wal", replaced);
     sqlite3 *database = NULL;
-    int code = sqlite3_open_v2(path, &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, NULL);
-    if (code == SQLITE_OK)
-        code = sqlite3_exec(database, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL);
-    sqlite3_close_v2(database);
+    int code = SQLITE_CORRUPT;
+    if (wal_check(path, words, NULL) != MP_ERR_DAMAGED) {
+        code = sqlite3_open_v2(path, &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, NULL);
+        if (code == SQLITE_OK)
+            code = sqlite3_exec(database, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL);
+        sqlite3_close_v2(database);
+    }
     bool damaged = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
     if (!damaged && (code != SQLITE_OK || store_has_log(path)))
         return fault_set(fault, MP_ERR_BUSY, "%s: another program has it open", path);

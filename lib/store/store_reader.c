@@ -1,4 +1,5 @@
 #include "store/private.h"
+#include "store/wal.h"
 
 #include "base/path.h"
 
@@ -51,7 +52,8 @@ static enum mp_error check_path(const char *path, struct fault *fault)
     if (!S_ISREG(status.st_mode))
         return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: %s", path,
                          S_ISDIR(status.st_mode) ? "a directory" : "not a regular file");
-    return store_check_file(path, fault);
+    enum mp_error error = store_check_file(path, fault);
+    return error ? error : wal_check_at_rest(path, fault);
 }
 
 enum mp_error store_open_reader(const char *path, struct store **result, struct fault *fault)

@@ -5,10 +5,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 enum {
@@ -294,4 +295,32 @@ enum mp_error wal_check(const char *path, char words[FAULT_TEXT], struct fault *
             "of it is served",
             path);
     return MP_OK;
+}
+
+/* A relay that is there writes: what is read of its log and of the index beside it does not fit together. */
+static bool is_held(const char *path)
+{
+    long holder = store_holder(path);
+    return holder > 0 && (kill((pid_t)holder, 0) == 0 || errno == EPERM);
+}
+
+enum mp_error wal_check_at_rest(const char *path, struct fault *fault)
+{
+    char words[FAULT_TEXT], name[PATH_BYTES];
+    if (is_held(path) || snprintf(name, sizeof name, "%s.lock", path) >= (int)sizeof name)
+        return MP_OK;
+    enum mp_error error = wal_check(path, words, NULL);
+    if (error != MP_ERR_DAMAGED)
+        return MP_OK; /* what else is wrong SQLite tells */
+    /* The lock is taken only now: a relay that begins just then does so in vain in any case. */
+    int lock = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool begun = lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0;
+    struct fault detail = {0};
+    error = begun ? MP_OK : wal_check(path, words, &detail);
+    if (lock >= 0)
+        close(lock);
+    if (error != MP_ERR_DAMAGED)
+        return MP_OK;
+    return fault_set(fault, error, "%s: `mrelay salvage FILE --store %s` takes what is sound into a new store",
+                     fault_text(&detail), path);
 }

@@ -56,4 +56,10 @@ enum mp_error wal_walk(const char *path, struct wal_look *look,
  */
 enum mp_error wal_check(const char *path, char words[FAULT_TEXT], struct fault *fault);
 
+/*
+ * The same for who only reads it, when no relay has the store: what it would not see is no beginning of what was
+ * committed; and SQLite writes the shared index anew for it, after which nobody knows how long the log has to be.
+ */
+enum mp_error wal_check_at_rest(const char *path, struct fault *fault);
+
 #endif

@@ -105,6 +105,34 @@ make_store() {
     assert_output --partial 'pages were on the disk'
 }
 
+@test "who only reads a store does not pass over the end of its log either" {
+    start_relay
+    local i store=$PWD/s/msgpipe/default.db
+    for i in {1..5}; do msend -t t -d "message-$i."; done
+    mrelay backup sound.db
+    msend -t t -d message-6.
+    end "$relay_pid" KILL || :
+    # Of the last turn only the index knows that it was whole; SQLite writes that anew for whoever opens the store.
+    spoil "$store-wal" "$(place_of message-6. "$store-wal")"
+    run mtrace list
+    assert_failure 66
+    assert_output --partial 'pages were on the disk, and it is sound up to page'
+    assert_output --partial "mrelay salvage FILE --store $store"
+    run mrelay backup copy.db --store "$store"
+    assert_failure
+    assert_output --partial 'pages were on the disk'
+    assert_not_exist copy.db
+    run timeout 20 mrelay
+    assert_failure 1
+    assert_output --partial 'pages were on the disk'
+    # What is kept of it is kept as it was.
+    cp "$store-wal" damaged.wal
+    mrelay restore sound.db --store "$store" --force
+    cmp damaged.wal "$store.replaced-wal"
+    start_relay
+    assert_equal "$(mrecv -t t -e | wc -l)" 5
+}
+
 @test "a store whose first page is gone is refused by name, and salvaged" {
     make_store
     spoil store.db 0 16384
