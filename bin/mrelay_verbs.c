@@ -9,7 +9,7 @@ const struct option_verb mrelay_verbs[] = {
              .man = "Check the pipeline in\n.Ar FILE\n.Pq Xr mpipeline 5 ,\nand run it: a relay of its name, and a "
                     "runner for its stages, sources and sinks.\nWhat dies of these is started again.\n"
                     "SIGHUP loads the file again; what did not change keeps running, and a file with mistakes changes "
-                    "nothing."},
+                    "nothing.\nWhen the terminal in which it was started is closed, it ends as at SIGTERM."},
     [ONCE] = {.name = "once",
               .operands = "FILE",
               .operands_most = 1,

@@ -13,7 +13,10 @@ enum { CHILD_GROUPS_MAX = 1024 };
 /* Place INDEX, below CHILD_GROUPS_MAX, is GROUP's; 0: nobody's. */
 void child_groups_set(size_t index, pid_t group);
 
-/* From now on SIGINT, SIGTERM and SIGHUP, unless they were ignored from the start, kill the groups and the tool. */
-void child_groups_guard(void);
+/*
+ * From now on SIGINT, SIGTERM and SIGHUP, unless they were ignored from the start, kill the groups and the tool. FIRST is
+ * the signal that came already, 0: none; SIGHUP after SIGHUP is left to the loop.
+ */
+void child_groups_guard(int first);
 
 #endif

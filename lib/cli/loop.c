@@ -7,14 +7,17 @@
 
 static const int stop_signals[LOOP_SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
 
-/* The first signal asks; the event goes, which puts the default back, so that the next one kills. */
+/*
+ * The first signal asks; the event goes, which puts the default back, so that the next one kills. A terminal that is
+ * closed sends SIGHUP twice, itself and by its shell: that is one request.
+ */
 static void on_signal(evutil_socket_t number, short what, void *context)
 {
     (void)what;
     struct loop *loop = context;
     loop->interrupted = (int)number;
     for (size_t i = 0; i < LOOP_SIGNALS; i++)
-        if (loop->signals[i])
+        if (loop->signals[i] && !(number == SIGHUP && stop_signals[i] == SIGHUP))
             event_del(loop->signals[i]);
 }
 

@@ -3,7 +3,8 @@
  *
  * A tool works in steps: loop_run() calls its step, waits for an event, and calls it again, until the step says that
  * it has finished. Events (the relay's link, timers, the tool's own) do their work in callbacks; the step then sees
- * what is to be done next. SIGINT, SIGTERM and SIGHUP are noted in `interrupted`; the second one kills at once.
+ * what is to be done next. SIGINT, SIGTERM and SIGHUP are noted in `interrupted`; the second one kills at once
+ * (SIGHUP after SIGHUP is no second one).
  */
 #ifndef CLI_LOOP_H
 #define CLI_LOOP_H

@@ -2,6 +2,7 @@
 #include "cli/pipeline_stages.h"
 
 #include "base/control.h"
+#include "base/hangup.h"
 #include "base/log.h"
 #include "cli/exit.h"
 #include "cli/loop.h"
@@ -17,13 +18,14 @@
 
 enum {
     PATIENCE = 10000000, /* microseconds that commands have to finish */
-    SIGNALS = 3
+    SIGNALS = 2
 };
 
 struct stages {
     const struct pipeline_stages_settings *settings;
     struct event_base *base;
     struct event *signals[SIGNALS];
+    struct hangup *hangup;
     struct control *control; /* NULL: nobody supervises */
     struct runner *runner;
     enum runner_state told;
@@ -100,15 +102,24 @@ static void reload(struct stages *stages)
 static void on_signal(evutil_socket_t number, short what, void *context)
 {
     struct stages *stages = context;
+    (void)number;
     (void)what;
-    if (number == SIGHUP) {
-        reload(stages);
-        return;
-    }
     /* The next one finds the default again, which kills. */
     for (size_t i = 0; i < SIGNALS; i++)
-        if (stages->signals[i] && event_get_signal(stages->signals[i]) != SIGHUP)
+        if (stages->signals[i])
             event_del(stages->signals[i]);
+    runner_stop(stages->runner, PATIENCE);
+}
+
+static void on_hangup(void *context)
+{
+    reload(context);
+}
+
+static void on_terminal_gone(void *context)
+{
+    struct stages *stages = context;
+    say(stages, LOG_INFO, "its terminal has gone", NULL);
     runner_stop(stages->runner, PATIENCE);
 }
 
@@ -135,7 +146,8 @@ static void on_orphaned(void *context)
 
 static enum mp_error watch_signals(struct stages *stages, struct fault *fault)
 {
-    static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+    static const int numbers[SIGNALS] = {SIGINT, SIGTERM};
+    const struct hangup_settings hangup = {.context = stages, .reload = on_hangup, .gone = on_terminal_gone};
     for (size_t i = 0; i < SIGNALS; i++) {
         if (exit_was_ignored(numbers[i]))
             continue;
@@ -143,7 +155,7 @@ static enum mp_error watch_signals(struct stages *stages, struct fault *fault)
         if (!stages->signals[i] || event_add(stages->signals[i], NULL))
             return fault_memory(fault);
     }
-    return MP_OK;
+    return hangup_watch(stages->base, &hangup, &stages->hangup, fault);
 }
 
 static enum mp_error open_base(struct stages *stages, struct fault *fault)
@@ -200,6 +212,7 @@ int pipeline_stages_run(const struct pipeline_stages_settings *settings)
     for (size_t i = 0; i < SIGNALS; i++)
         if (stages.signals[i])
             event_free(stages.signals[i]);
+    hangup_free(stages.hangup);
     if (stages.base)
         event_base_free(stages.base);
     return stages.exit < 0 ? EXIT_DONE : stages.exit;

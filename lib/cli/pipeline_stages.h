@@ -3,7 +3,7 @@
  * `mrelay run` runs them, as a child, and so they run on another host.
  *
  * SIGTERM and SIGINT: it begins nothing more, lets commands finish for a while, and leaves the relay; the second one
- * kills. SIGHUP: reads the file again.
+ * kills. SIGHUP: reads the file again; where the terminal has gone (base/hangup.h) it is as SIGTERM.
  *
  * Where a supervisor has started it there is a channel (base/control.h, RELAY_CONTROL). It takes the lines `reload`,
  * `drain` and `stop`, the channel's end stands for `stop`; and it says:

@@ -168,7 +168,7 @@ void receive_runner_add(struct receive_runner *runner, struct stage_parcel *parc
 void receive_runner_stop(struct receive_runner *runner)
 {
     if (!runner->stopped)
-        child_groups_guard();
+        child_groups_guard(runner->settings.loop->interrupted);
     runner->stopped = true;
     if (runner->stream)
         receive_stream_stop(runner);

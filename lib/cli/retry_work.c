@@ -18,7 +18,7 @@ void retry_work_end(struct retry_work *work, int code)
     if (work->exit < 0)
         work->exit = code;
     if (!work->stopped)
-        child_groups_guard();
+        child_groups_guard(work->loop->interrupted);
     work->stopped = true;
 }
 

@@ -10,6 +10,7 @@
  */
 #include "cli/supervise.h"
 
+#include "base/hangup.h"
 #include "base/log.h"
 #include "cli/exit.h"
 #include "cli/pipeline_file.h"
@@ -29,7 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SIGNALS = 4, PATIENCE = 20 }; /* seconds that the runner may take to stop */
+enum { SIGNALS = 3, PATIENCE = 20 }; /* seconds that the runner may take to stop */
 
 enum state { STARTING, RUNNING, DRAINING, STOPPING };
 static const char *const state_names[] = {"starting", "running", "draining", "stopping"};
@@ -39,6 +40,7 @@ struct supervisor {
     struct part_origin origin;
     struct part relay, runner;
     struct event *signals[SIGNALS];
+    struct hangup *hangup;
     struct event *late;    /* stopping takes too long */
     struct event *over;    /* of `once`: its span */
     struct control *owner; /* who has started this, and would have it stop at its end; NULL: nobody */
@@ -278,15 +280,23 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 {
     struct supervisor *supervisor = context;
     (void)what;
-    if (number == SIGHUP) {
-        reload(supervisor);
-        return;
-    }
     if (supervisor->state == STOPPING) { /* the second time: at once */
         part_signal(&supervisor->runner, SIGKILL);
         part_signal(&supervisor->relay, SIGTERM);
     }
     supervisor->signal = (int)number;
+    stop(supervisor, EXIT_DONE);
+}
+
+static void on_hangup(void *context)
+{
+    reload(context);
+}
+
+static void on_terminal_gone(void *context)
+{
+    struct supervisor *supervisor = context;
+    log_event(supervisor, LOG_INFO, "its terminal has gone", "");
     stop(supervisor, EXIT_DONE);
 }
 
@@ -312,7 +322,8 @@ static enum mp_error open_owner(struct supervisor *supervisor, struct fault *fau
 
 static enum mp_error open_events(struct supervisor *supervisor, struct fault *fault)
 {
-    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGQUIT};
+    const struct hangup_settings hangup = {.context = supervisor, .reload = on_hangup, .gone = on_terminal_gone};
     supervisor->origin.base = event_base_new();
     if (!supervisor->origin.base)
         return fault_memory(fault);
@@ -326,6 +337,7 @@ static enum mp_error open_events(struct supervisor *supervisor, struct fault *fa
     supervisor->late = evtimer_new(supervisor->origin.base, on_late, supervisor);
     supervisor->over = evtimer_new(supervisor->origin.base, on_over, supervisor);
     failed = failed || !supervisor->late || !supervisor->over;
+    failed = failed || hangup_watch(supervisor->origin.base, &hangup, &supervisor->hangup, fault);
     failed = failed || part_open(&supervisor->relay, fault) || part_open(&supervisor->runner, fault);
     return failed ? fault_memory(fault) : MP_OK;
 }
@@ -341,6 +353,7 @@ static void close_events(struct supervisor *supervisor)
     for (int i = 0; i < SIGNALS; i++)
         if (supervisor->signals[i])
             event_free(supervisor->signals[i]);
+    hangup_free(supervisor->hangup);
     control_free(supervisor->owner);
     if (supervisor->origin.base)
         event_base_free(supervisor->origin.base);

@@ -1,6 +1,7 @@
 #include "relay/relay.h"
 
 #include "base/control.h"
+#include "base/hangup.h"
 #include "base/log.h"
 #include "relay/alarm.h"
 #include "relay/core.h"
@@ -28,7 +29,8 @@ enum {
     TAKING = 500000,                   /* microseconds in which what has arrived is taken; others go on sending */
     LINGER = 1000000,                  /* microseconds for the last replies to go out */
     LAST_REPLIES = 1024,               /* that are waited for */
-    DESCRIPTORS_MAX = 1 << 20          /* as many connections as the server can count */
+    SIGNALS = 2,
+    DESCRIPTORS_MAX = 1 << 20 /* as many connections as the server can count */
 };
 
 struct relay {
@@ -39,7 +41,8 @@ struct relay {
     struct server *server;
     struct core *core;
     struct alarm *alarm;
-    struct event *signals[3];
+    struct event *signals[SIGNALS];
+    struct hangup *hangup;
     struct address addresses[RELAY_LISTEN_MAX + 1];
     unsigned addresses_count;
     struct log_limit trouble_limit, undone_limit;
@@ -265,13 +268,26 @@ static const struct core_readers readers = {
 static void on_signal(evutil_socket_t number, short what, void *context)
 {
     struct relay *relay = context;
-    struct log_line line;
+    (void)number;
     (void)what;
-    if (number == SIGHUP) {
-        log_begin(&line, LOG_INFO, "SIGHUP: there is no configuration file to read again");
-        log_end(&line);
-        return;
-    }
+    relay->stopping = true;
+    event_base_loopbreak(relay->base);
+}
+
+static void on_reload(void *context)
+{
+    struct log_line line;
+    (void)context;
+    log_begin(&line, LOG_INFO, "SIGHUP: there is no configuration file to read again");
+    log_end(&line);
+}
+
+static void on_terminal_gone(void *context)
+{
+    struct relay *relay = context;
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "its terminal has gone");
+    log_end(&line);
     relay->stopping = true;
     event_base_loopbreak(relay->base);
 }
@@ -469,16 +485,19 @@ static enum mp_error open_web(struct relay *relay, struct fault *fault)
 
 static enum mp_error open_events(struct relay *relay, struct fault *fault)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT};
+    const struct hangup_settings hangup = {.context = relay, .reload = on_reload, .gone = on_terminal_gone};
     enum mp_error error = alarm_new(relay->base, &relay->alarm, fault);
     bool failed = false;
     if (error)
         return error;
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < SIGNALS; i++) {
         relay->signals[i] = evsignal_new(relay->base, numbers[i], on_signal, relay);
         failed = failed || !relay->signals[i] || event_add(relay->signals[i], NULL) != 0;
     }
-    return failed ? fault_set(fault, MP_ERR_MEMORY, "cannot set up the event loop") : MP_OK;
+    if (failed)
+        return fault_set(fault, MP_ERR_MEMORY, "cannot set up the event loop");
+    return hangup_watch(relay->base, &hangup, &relay->hangup, fault);
 }
 
 static void relay_close(struct relay *relay)
@@ -488,9 +507,10 @@ static void relay_close(struct relay *relay)
     readers_close(relay->readers);
     server_free(relay->server);
     core_free(relay->core);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < SIGNALS; i++)
         if (relay->signals[i])
             event_free(relay->signals[i]);
+    hangup_free(relay->hangup);
     alarm_free(relay->alarm);
     control_free(relay->control);
     free(relay->pipeline);

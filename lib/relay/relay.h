@@ -57,10 +57,11 @@ struct relay_settings {
 };
 
 /*
- * Serves until SIGTERM or SIGINT; SIGHUP is noted in the log. Tells systemd when it is ready (sd_notify(3)) and takes
- * sockets from it (sd_listen_fds(3)). Everything that happens meanwhile is logged; what keeps it from starting is
- * returned: MP_ERR_BUSY (store or socket in use), MP_ERR_DENIED, MP_ERR_VERSION, MP_ERR_DAMAGED, MP_ERR_INVALID,
- * MP_ERR_IO. MP_ERR_IO also when it ends because turn after turn fails of a store that is damaged.
+ * Serves until SIGTERM or SIGINT, or until its terminal has gone (base/hangup.h); any other SIGHUP is noted in the log.
+ * Tells systemd when it is ready (sd_notify(3)) and takes sockets from it (sd_listen_fds(3)). Everything that happens
+ * meanwhile is logged; what keeps it from starting is returned: MP_ERR_BUSY (store or socket in use), MP_ERR_DENIED,
+ * MP_ERR_VERSION, MP_ERR_DAMAGED, MP_ERR_INVALID, MP_ERR_IO. MP_ERR_IO also when it ends because turn after turn fails of
+ * a store that is damaged.
  */
 enum mp_error relay_serve(const struct relay_settings *settings, struct fault *fault);
 

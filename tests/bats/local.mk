@@ -18,6 +18,7 @@ bats_tests += %D%/bats_library.bats
 bats_tests += %D%/checker.bats
 bats_tests += %D%/dead.bats
 bats_tests += %D%/disk.bats
+bats_tests += %D%/hangup.bats
 bats_tests += %D%/library.bats
 bats_tests += %D%/metrics.bats
 bats_tests += %D%/mrecv.bats

@@ -269,6 +269,23 @@ gone() {
     assert_equal "$(mrecv -t x -g g -n 1 --template '%{body} %{attempt}')" '3 1'
 }
 
+@test "a terminal that is closed sends SIGHUP twice, and commands finish" {
+    start_relay
+    msend -t x -d one
+    start got mrecv -t x -g g -- sh -c 'echo >>begun; until [ -e go ]; do sleep 0.05; done; cat'
+    local pid=$started_pid
+    until_true has_lines 1 begun
+    kill -HUP "$pid"
+    sleep 0.2
+    kill -HUP "$pid"
+    touch go
+    ended_code=0
+    wait "$pid" || ended_code=$?
+    assert_equal "$ended_code" 129
+    assert_equal "$(cat got)" one
+    assert_equal "$(group_count acked x g)" 1
+}
+
 @test "a second signal ends it and its commands at once" {
     start_relay
     msend -t x -d one
