@@ -50,28 +50,46 @@ static void on_handed(void *context, struct stage_parcel *parcel, uint32_t index
                    &(struct protocol_settlement){.action = PROTOCOL_ACK, .exit_code = -1});
 }
 
+/* Messages were not begun, and go back: they come again. */
+static void on_returned(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count)
+{
+    struct receive_engine *engine = context;
+    engine->came -= count;
+    engine->retried += count;
+    engine->settle(engine->context, parcel, index, count,
+                   &(struct protocol_settlement){.action = PROTOCOL_RELEASE, .exit_code = -1});
+}
+
+static bool on_holds(void *context, const struct stage_parcel *parcel, int64_t now)
+{
+    const struct receive_engine *engine = context;
+    return !engine->holds || engine->holds(engine->context, parcel, now);
+}
+
 /* A command worked upon messages. */
 static void on_worked(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count,
                       const struct protocol_settlement *how)
 {
     struct receive_engine *engine = context;
-    if (how->action != PROTOCOL_RELEASE) {
-        engine->done += count;
-        engine->since = clock_monotonic();
-        bool last = receive_runner_is_last(engine->runner, parcel, how);
-        bool again = how->action == PROTOCOL_RETRY && !last;
-        if (how->action == PROTOCOL_RETRY)
-            engine->retried += count;
-        if (how->action == PROTOCOL_DEAD || last)
-            engine->dead += count;
-        if (again && parcel->lease)
-            engine->tries += count;
-        /* A message that was tried again leaves the account of those that are still to be done. */
-        if (again && parcel->attempt <= 1)
-            engine->undone += count;
-        else if (!again && parcel->attempt > 1)
-            engine->undone -= engine->undone < count ? engine->undone : count;
+    if (how->action == PROTOCOL_RELEASE) {
+        on_returned(context, parcel, index, count);
+        return;
     }
+    engine->done += count;
+    engine->since = clock_monotonic();
+    bool last = receive_runner_is_last(engine->runner, parcel, how);
+    bool again = how->action == PROTOCOL_RETRY && !last;
+    if (how->action == PROTOCOL_RETRY)
+        engine->retried += count;
+    if (how->action == PROTOCOL_DEAD || last)
+        engine->dead += count;
+    if (again && parcel->lease)
+        engine->tries += count;
+    /* A message that was tried again leaves the account of those that are still to be done. */
+    if (again && parcel->attempt <= 1)
+        engine->undone += count;
+    else if (!again && parcel->attempt > 1)
+        engine->undone -= engine->undone < count ? engine->undone : count;
     engine->settle(engine->context, parcel, index, count, how);
 }
 
@@ -85,6 +103,8 @@ void receive_engine_add(struct receive_engine *engine, struct stage_parcel *parc
 {
     struct fault fault = {0};
     enum mp_error error = MP_OK;
+    if (engine->output)
+        receive_output_check(engine->output, now);
     engine->came += parcel->count;
     engine->bytes += parcel->bytes;
     engine->since = now;
@@ -175,6 +195,8 @@ static enum mp_error open_output(struct receive_engine *engine, struct fault *fa
         .slow_start = settings->group != NULL,
         .context = engine,
         .handed = on_handed,
+        .returned = on_returned,
+        .holds = on_holds,
     };
     return receive_output_open(&output, &engine->output, fault);
 }
@@ -196,6 +218,7 @@ static enum mp_error open_runner(struct receive_engine *engine, struct fault *fa
         .only_success = settings->only_success,
         .context = engine,
         .worked = on_worked,
+        .holds = on_holds,
         .answered = on_answered,
         .keep_error = settings->group != NULL,
         .answers = settings->pattern == PEER_REP || settings->pattern == PEER_RESPONDENT,

@@ -35,6 +35,8 @@ struct receive_engine {
     /* How COUNT messages of PARCEL, from INDEX on, are settled where they came from. */
     void (*settle)(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how);
+    /* Whether PARCEL's messages are this tool's for sure: if not, those that are not begun are released. NULL: they are. */
+    bool (*holds)(void *context, const struct stage_parcel *parcel, int64_t now);
     /* The output of a command is the answer to message INDEX of PARCEL: only for peers that ask. */
     void (*answer)(void *context, struct stage_parcel *parcel, uint32_t index, const void *output, size_t size);
     void *context;

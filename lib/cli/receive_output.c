@@ -273,11 +273,11 @@ static void hand_over(struct receive_output *output, uint64_t bytes)
         parcel->passed = passed;
         if (passed > before)
             output->settings.handed(output->settings.context, parcel, before, passed - before);
-        if (passed < parcel->count)
+        if (passed + parcel->settled < parcel->count)
             return;
         if (output->filling == parcel)
             output->filling = parcel->next;
-        output->freed = parcel->ends[parcel->count - 1];
+        output->freed = passed > 0 ? parcel->ends[passed - 1] : output->freed;
         stage_parcel_free(stage_queue_shift(&output->queue));
     }
 }
@@ -309,8 +309,66 @@ static void widen(struct receive_output *output, uint64_t bytes, int64_t now, in
         *due = now;
 }
 
+/* ---- what is not begun ---------------------------------------------------------------------------------------- */
+
+/* Takes back what is made and not written: the message at which `written` stands is the last one. */
+static void take_back(struct receive_output *output)
+{
+    uint64_t written = output->sink.written;
+    uint64_t before = output->freed;
+    bool cut = false;
+    output->filling = NULL;
+    for (struct stage_parcel *parcel = output->queue.first; parcel; parcel = parcel->next) {
+        uint32_t index = cut ? 0 : parcel->passed;
+        while (!cut && index < parcel->taken && parcel->ends[index] <= written)
+            index++;
+        if (!cut && index == parcel->taken) {
+            before = index > 0 ? parcel->ends[index - 1] : before;
+            continue;
+        }
+        if (!cut) {
+            uint64_t start = index > 0 ? parcel->ends[index - 1] : before;
+            bool begun = start != written;
+            uint64_t end = begun ? parcel->ends[index] : start;
+            uint64_t keep = end - written;
+            if (keep <= output->buffer.size - output->at) {
+                output->buffer.size = output->at + (size_t)keep;
+                output->large = NULL;
+                output->trailer = false;
+            }
+            output->made = end;
+            index += begun;
+            cut = true;
+        }
+        output->begun -= parcel->taken - index < output->begun ? parcel->taken - index : output->begun;
+        parcel->taken = index;
+    }
+}
+
+void receive_output_check(struct receive_output *output, int64_t now)
+{
+    const struct receive_output_settings *settings = &output->settings;
+    if (!output->queue.last || settings->holds(settings->context, output->queue.last, now))
+        return;
+    take_back(output);
+    for (struct stage_parcel *parcel = output->queue.first; parcel; parcel = parcel->next) {
+        uint32_t rest = parcel->count - parcel->taken - parcel->settled;
+        if (rest > 0)
+            settings->returned(settings->context, parcel, parcel->taken, rest);
+        parcel->settled += rest;
+    }
+}
+
+void receive_output_stop(struct receive_output *output)
+{
+    if (!output->stopped)
+        take_back(output);
+    output->stopped = true;
+}
+
 enum mp_error receive_output_pump(struct receive_output *output, int64_t now, int64_t *due, struct fault *fault)
 {
+    receive_output_check(output, now);
     enum mp_error error = output->sink.gone ? output_error(STDOUT_FILENO, EPIPE, fault) : write_all(output, fault);
     if (!output->queue.first)
         return error;
@@ -326,36 +384,6 @@ enum mp_error receive_output_pump(struct receive_output *output, int64_t now, in
         widen(output, bytes, now, due);
     }
     return error ? error : count_error;
-}
-
-void receive_output_stop(struct receive_output *output)
-{
-    if (output->stopped)
-        return;
-    output->stopped = true;
-    output->filling = NULL;
-    uint64_t before = output->freed;
-    /* The message at which `written` stands is the last one. */
-    for (struct stage_parcel *parcel = output->queue.first; parcel; parcel = parcel->next) {
-        uint32_t index = parcel->passed;
-        while (index < parcel->taken && parcel->ends[index] <= output->sink.written)
-            index++;
-        if (index == parcel->taken) {
-            before = index > 0 ? parcel->ends[index - 1] : before;
-            continue;
-        }
-        uint64_t start = index > 0 ? parcel->ends[index - 1] : before;
-        uint64_t end = start == output->sink.written ? start : parcel->ends[index];
-        uint64_t keep = end - output->sink.written;
-        size_t left = output->buffer.size - output->at;
-        if (keep <= left) {
-            output->buffer.size = output->at + (size_t)keep;
-            output->large = NULL;
-            output->trailer = false;
-        }
-        output->made = end;
-        return;
-    }
 }
 
 size_t receive_output_bytes(const struct receive_output *output)

@@ -28,6 +28,9 @@ struct receive_output_settings {
     void *context;
     /* COUNT messages of PARCEL from INDEX on were handed over: each is told once, in order. */
     void (*handed)(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count);
+    /* The same for those that go back, as holds() says that PARCEL may be somebody else's, and nothing of them was written. */
+    void (*returned)(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count);
+    bool (*holds)(void *context, const struct stage_parcel *parcel, int64_t now);
 };
 
 /* MP_ERR_IO: stdout is closed. MP_ERR_MEMORY. */
@@ -43,6 +46,9 @@ enum mp_error receive_output_add(struct receive_output *output, struct stage_par
  * again; the loop is woken when there is room. MP_ERR_CLOSED: the reader has gone; what it took was told. MP_ERR_IO.
  */
 enum mp_error receive_output_pump(struct receive_output *output, int64_t now, int64_t *due, struct fault *fault);
+
+/* Gives back what is not begun, if it may be somebody else's. To be called before parcels are added, pump() does it too. */
+void receive_output_check(struct receive_output *output, int64_t now);
 
 /* Drops what is not begun: after the message that is partly written nothing more is written. */
 void receive_output_stop(struct receive_output *output);

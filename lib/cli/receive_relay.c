@@ -194,12 +194,23 @@ static void settle(void *context, struct stage_parcel *parcel, uint32_t index, u
     settlement.first = stage_parcel_offset(parcel, index);
     settlement.count = count;
     settlement.span = (uint32_t)(stage_parcel_offset(parcel, index + count) - settlement.first);
+    if (how->action == PROTOCOL_RELEASE) {
+        client_give_back(relay_link_client(relay->link), &settlement);
+        return;
+    }
     enum mp_error error = client_settle(relay_link_client(relay->link), &settlement);
     if (error && error != MP_ERR_CLOSED) {
         struct fault fault = {0};
         fault_set(&fault, error, "cannot settle messages: %s", mp_error_text(error));
         receive_engine_fail(relay->engine, &fault);
     }
+}
+
+/* Others may have what waited here for too long, as this tool, the link or the relay stood still. */
+static bool holds(void *context, const struct stage_parcel *parcel, int64_t now)
+{
+    const struct receive_relay *relay = context;
+    return client_lease_holds(relay_link_client(relay->link), parcel->lease, now);
 }
 
 /* ---- fetching ------------------------------------------------------------------------------------------------- */
@@ -374,6 +385,7 @@ void receive_by_relay(struct receive_engine *engine)
                    .failed = on_failed},
     };
     engine->settle = settle;
+    engine->holds = holds;
     engine->context = &relay;
     enum mp_error error = relay_link_open(&link, &relay.link, &fault);
     if (error) {

@@ -24,6 +24,19 @@ void receive_runner_settle(struct receive_runner *runner, const struct receive_p
         stage_parcel_free(parcel);
 }
 
+/* Releases what is in the queue and may not be begun any more. */
+static void check(struct receive_runner *runner, int64_t now)
+{
+    static const struct protocol_settlement how = {.action = PROTOCOL_RELEASE, .exit_code = -1};
+    struct stage_parcel *parcel;
+    while ((parcel = runner->queue.first) && !runner->settings.holds(runner->settings.context, parcel, now)) {
+        struct receive_part rest = {parcel, parcel->taken, parcel->count - parcel->taken};
+        parcel->taken = parcel->count;
+        stage_queue_shift(&runner->queue);
+        receive_runner_settle(runner, &rest, &how);
+    }
+}
+
 void receive_runner_limit(struct receive_runner *runner, uint32_t max_retries)
 {
     runner->max_retries = max_retries;
@@ -101,6 +114,7 @@ static void end_late(struct receive_runner *runner, int64_t now, int64_t *due)
 enum mp_error receive_runner_pump(struct receive_runner *runner, int64_t now, int64_t *due, int *code,
                                   struct fault *fault)
 {
+    check(runner, now);
     enum mp_error error = runner->stream ? receive_stream_pump(runner, fault) : receive_run_pump(runner, code, fault);
     if (error)
         return error;

@@ -33,6 +33,8 @@ struct receive_runner_settings {
     /* COUNT messages of PARCEL from INDEX on are to be settled as HOW says (all but which they are). */
     void (*worked)(void *context, struct stage_parcel *parcel, uint32_t index, uint32_t count,
                    const struct protocol_settlement *how);
+    /* Whether messages of PARCEL that were not begun may be. Those that may not are released: worked() says so. */
+    bool (*holds)(void *context, const struct stage_parcel *parcel, int64_t now);
     /* `answers`: the output of a command that ended with 0, for message INDEX of PARCEL; comes before worked(). */
     void (*answered)(void *context, struct stage_parcel *parcel, uint32_t index, const void *output, size_t size);
 };

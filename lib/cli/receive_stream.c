@@ -140,6 +140,12 @@ static void drop(struct receive_stream *stream, struct receive_job *job)
     put_away(stream, &job->task);
 }
 
+static bool may_begin(void *context, const struct stage_task *task, int64_t now)
+{
+    const struct receive_runner_settings *settings = &((const struct receive_stream *)context)->runner->settings;
+    return settings->holds(settings->context, ((const struct receive_job *)task)->part.parcel, now);
+}
+
 static void on_finished(void *context, struct stage_task *task, const struct stage_outcome *outcome)
 {
     struct receive_stream *stream = context;
@@ -289,6 +295,7 @@ enum mp_error receive_stream_open(struct receive_runner *runner, struct fault *f
         .output_limit = RECEIVE_ANSWER_MAX,
         .context = stream,
         .finished = on_finished,
+        .may_begin = may_begin,
         .said = on_said,
         .paused = on_paused,
         .broke = on_broke,

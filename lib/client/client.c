@@ -200,8 +200,7 @@ static void welcome(struct client *client, const struct protocol_reply *reply)
 
 /* ---- the control lane --------------------------------------------------------------------- */
 
-/* Milliseconds of a lease. */
-static uint32_t lease_time(const struct client *client)
+uint32_t client_lease_time(const struct client *client)
 {
     uint32_t lease = client->fetch.subscription.lease;
     return lease != 0 ? lease : client->welcome.lease;
@@ -214,11 +213,18 @@ static uint32_t lease_time(const struct client *client)
 static int64_t extension_period(const struct client *client)
 {
     enum { SIGN_OF_LIFE = 2000000 };
-    int64_t third = (int64_t)lease_time(client) * 1000 / 3;
+    int64_t third = (int64_t)client_lease_time(client) * 1000 / 3;
     return third < SIGN_OF_LIFE ? third : SIGN_OF_LIFE;
 }
 
-bool client_leases_hold(const struct client *client)
+bool client_lease_holds(const struct client *client, uint64_t lease, int64_t now)
+{
+    return lease == 0 || (client->greeted && lease > client->fetch.lease_base && lease > client->control.lapsed &&
+                          now < client->control.leased_until);
+}
+
+/* Whether those that are held, and have not lapsed, hold now. */
+static bool leases_hold(const struct client *client)
 {
     return client->held == 0 || client->now < client->control.leased_until;
 }
@@ -227,10 +233,13 @@ bool client_leases_hold(const struct client *client)
  * They may have come at any time since this was called before: the program may have been stopped since. Beside older
  * leases, as long as those hold, what has come is not told apart from them.
  */
-void client_leased(struct client *client)
+void client_leased(struct client *client, uint64_t lease)
 {
-    if (client->held == 0 || !client_leases_hold(client)) {
-        client->control.leased_until = client->before + (int64_t)lease_time(client) * 1000;
+    if (!leases_hold(client)) {
+        client->control.lapsed = lease - 1;
+    }
+    if (client->held == 0 || !leases_hold(client)) {
+        client->control.leased_until = client->before + (int64_t)client_lease_time(client) * 1000;
     }
 }
 
@@ -287,7 +296,7 @@ static void control_pump(struct client *client)
         return;
     } else if (control->extend) {
         type = PROTOCOL_EXTEND;
-        error = protocol_put_u32(&body, lease_time(client));
+        error = protocol_put_u32(&body, client_lease_time(client));
     } else if (control->asking) {
         type = PROTOCOL_ADMIN;
         head = &control->ask;
@@ -350,8 +359,8 @@ static void control_answered(struct client *client, const struct protocol_reply 
         /* Refused for another reason: the next third of the lease will see it tried again. */
         control->extend = false;
         client->in_vain = 0;
-        if (reply->status == MP_OK && client_leases_hold(client)) {
-            control->leased_until = control->extend_sent + (int64_t)lease_time(client) * 1000;
+        if (reply->status == MP_OK && leases_hold(client)) {
+            control->leased_until = control->extend_sent + (int64_t)client_lease_time(client) * 1000;
         }
     } else {
         client->in_vain = 0;

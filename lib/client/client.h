@@ -151,7 +151,9 @@ enum mp_error client_subscribe(struct client *client, const struct client_subscr
 
 /*
  * Asks for messages, at most MESSAGES (0: the subscription's). WAIT: how many milliseconds the relay waits for some;
- * 0 gets one answer, empty or not; otherwise it is asked again until messages came. One fetch is under way at a time.
+ * 0 gets one answer, empty or not; otherwise it is asked again until messages came. A member of a group waits for half a
+ * lease at most each time: after a longer wait it could not tell when its leases began (client_lease_holds()). One fetch
+ * is under way at a time.
  * After client_stop_fetching() the first answer may be what the relay had leased for the fetch that was stopped.
  * MP_ERR_BUSY, MP_ERR_INVALID (no subscription), MP_ERR_CLOSED.
  */
@@ -175,6 +177,12 @@ void client_hold_free(struct client_hold *hold);
  * one that is too long loses its beginning. MP_ERR_INVALID, MP_ERR_MEMORY, MP_ERR_CLOSED.
  */
 enum mp_error client_settle(struct client *client, const struct protocol_settlement *settlement);
+/*
+ * The same for messages that were not begun, as their lease may have ended: they are released, where they are held still,
+ * and settled() counts none of them as stale. SETTLEMENT says which they are. Without memory they are abandoned: they come
+ * again when the lease ends.
+ */
+void client_give_back(struct client *client, const struct protocol_settlement *settlement);
 /* What goes out with a settlement. The frame, which is finished, stays the caller's; it is given an origin as
  * client_publish() gives one. */
 struct client_output {
@@ -203,11 +211,13 @@ uint64_t client_delivery(const struct client *client, uint64_t lease);
 void client_abandon(struct client *client, uint64_t lease, uint32_t messages);
 
 /*
- * Whether all leases hold for sure: false when none was given or extended for as long as one takes, because this program,
- * the link or the relay stood still. What has not been begun is to be released then: others may have it. Whoever asks
- * this fetches with a wait below the time of a lease, since what comes after a longer one looks like that, too.
+ * Whether LEASE holds for sure: false when its session has ended, or when no lease was given or extended for as long as
+ * one takes, because this program, the link or the relay stood still; a lease of which that was true once is never
+ * believed again. What has not been begun under it is to be given back (client_give_back()): others may have it, or have
+ * done it. NOW: the monotonic time, as client_process() may have been called last before the program stood still. True
+ * for 0, a reader's.
  */
-bool client_leases_hold(const struct client *client);
+bool client_lease_holds(const struct client *client, uint64_t lease, int64_t now);
 
 /*
  * Says good-bye, after the settlements that wait and the publication under way: everything leased and not settled is

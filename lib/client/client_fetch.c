@@ -97,6 +97,14 @@ static uint32_t wanted(const struct client_fetch *fetch)
     return fetch->messages;
 }
 
+/* Milliseconds that the relay waits for messages. Those that come at the end of it still hold for half a lease. */
+static uint32_t wait_of(const struct client *client)
+{
+    const struct client_fetch *fetch = &client->fetch;
+    uint32_t half = client_lease_time(client) / 2;
+    return is_grouped(fetch) && half > 0 && half < fetch->wait ? half : fetch->wait;
+}
+
 static enum mp_error send_fetch(struct client *client, struct fault *fault)
 {
     struct client_fetch *fetch = &client->fetch;
@@ -112,7 +120,7 @@ static enum mp_error send_fetch(struct client *client, struct fault *fault)
         .value = grouped && fetch->began ? 0 : subscription->value,
         .max_messages = wanted(fetch),
         .max_bytes = subscription->max_bytes,
-        .wait = fetch->wait,
+        .wait = wait_of(client),
         .lease = subscription->lease,
         .positions_count = grouped ? 0 : fetch->positions_count,
     };
@@ -265,7 +273,7 @@ static uint64_t count_messages(struct protocol_fetched fetched)
 static void settle_pace(struct client *client, bool came)
 {
     struct client_fetch *fetch = &client->fetch;
-    if (came || client->now - fetch->asked >= (int64_t)fetch->wait * 1000 / 2) {
+    if (came || client->now - fetch->asked >= (int64_t)wait_of(client) * 1000 / 2) {
         client_calm(client, CHANNEL_FETCH);
     } else {
         client_pause(client, CHANNEL_FETCH);
@@ -293,7 +301,7 @@ static void fetched(struct client *client, const struct protocol_reply *reply, s
     }
     if (grouped && answer.chunks > 0) {
         lease = fetch->lease_base + fetch->number++;
-        client_leased(client);
+        client_leased(client, lease);
         client->held += messages;
         client_held(client);
     }

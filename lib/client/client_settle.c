@@ -16,9 +16,9 @@ enum {
 static bool continues(const struct protocol_settlement *item, const struct protocol_settlement *other)
 {
     return item->group == other->group && item->lease == other->lease && item->action == other->action &&
-           item->reason == other->reason && item->delay == other->delay && item->exit_code == other->exit_code &&
-           item->note_size == 0 && other->note_size == 0 && item->first + item->span == other->first &&
-           item->span <= UINT32_MAX - other->span;
+           item->quiet == other->quiet && item->reason == other->reason && item->delay == other->delay &&
+           item->exit_code == other->exit_code && item->note_size == 0 && other->note_size == 0 &&
+           item->first + item->span == other->first && item->span <= UINT32_MAX - other->span;
 }
 
 static void join(struct protocol_settlement *item, const struct protocol_settlement *other)
@@ -95,6 +95,17 @@ enum mp_error client_settle(struct client *client, const struct protocol_settlem
     return add_waiting(settlements, item);
 }
 
+void client_give_back(struct client *client, const struct protocol_settlement *settlement)
+{
+    struct protocol_settlement item = *settlement;
+    item.action = PROTOCOL_RELEASE;
+    item.exit_code = -1;
+    item.quiet = true;
+    if (client_settle(client, &item) != MP_OK) {
+        client_abandon(client, item.lease, item.count);
+    }
+}
+
 bool client_is_settling(const struct client *client)
 {
     const struct client_settlements *settlements = &client->settlements;
@@ -114,6 +125,7 @@ static int compare(const void *left, const void *right)
 {
     const struct protocol_settlement *one = left;
     const struct protocol_settlement *other = right;
+    COMPARE(quiet)
     COMPARE(group)
     COMPARE(lease)
     COMPARE(action)
@@ -137,7 +149,7 @@ static void tidy(struct client *client)
     }
     for (uint32_t i = 0; i < settlements->waiting_count; i++) {
         if (items[i].lease <= client->fetch.lease_base) {
-            settlements->stale += items[i].count;
+            settlements->stale += items[i].quiet ? 0 : items[i].count;
             drop_note(&items[i]);
         } else if (kept > 0 && continues(&items[kept - 1], &items[i])) {
             join(&items[kept - 1], &items[i]);
@@ -148,13 +160,15 @@ static void tidy(struct client *client)
     settlements->waiting_count = kept;
 }
 
-/* How many of what waits fit into a request. */
+/* How many of what waits go into a request: as many as fit, and either only such as are told of, or none. */
 static uint32_t count_fitting(const struct client_settlements *settlements)
 {
     uint32_t count = 0;
     size_t notes = 0;
-    while (count < settlements->waiting_count && count < SETTLEMENTS_AT_ONCE && notes < NOTES_MAX) {
-        notes += settlements->waiting[count++].note_size;
+    const struct protocol_settlement *items = settlements->waiting;
+    while (count < settlements->waiting_count && count < SETTLEMENTS_AT_ONCE && notes < NOTES_MAX &&
+           items[count].quiet == items[0].quiet) {
+        notes += items[count++].note_size;
     }
     return count;
 }
@@ -185,6 +199,7 @@ static void make_request(struct client *client)
         return;
     }
     settlements->request_total = 0;
+    settlements->request_quiet = items[0].quiet;
     for (uint32_t i = 0; i < count; i++) {
         settlements->request_total += items[i].count;
         drop_note(&items[i]);
@@ -232,7 +247,7 @@ static void recorded(struct client *client, uint32_t applied, uint32_t stale)
     }
     settlements->request.size = 0;
     settlements->commit.yield = false;
-    report(client, applied, stale);
+    report(client, applied, settlements->request_quiet ? 0 : stale);
 }
 
 void client_settle_lost(struct client *client)

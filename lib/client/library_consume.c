@@ -58,11 +58,9 @@ static void give_back(struct mp_client *client)
                                                  .first = first,
                                                  .count = left,
                                                  .span =
-                                                     (uint32_t)(incoming->chunk.first + incoming->chunk.span - first),
-                                                 .action = PROTOCOL_RELEASE,
-                                                 .exit_code = -1};
-        if (left > 0 && client_settle(client->client, &settlement) != MP_OK) {
-            client_abandon(client->client, incoming->lease, left);
+                                                     (uint32_t)(incoming->chunk.first + incoming->chunk.span - first)};
+        if (left > 0) {
+            client_give_back(client->client, &settlement);
         }
     }
     free_fetched(client);
@@ -163,18 +161,11 @@ static uint32_t fetch_size(struct mp_client *client)
     return client->grouped ? client->fetch_size : 0;
 }
 
-/* Milliseconds of a long poll; a member of a group looks up more often than leases end (client_leases_hold()). */
-static uint32_t fetch_wait(const struct mp_client *client)
-{
-    uint32_t half = client_welcome(client->client)->lease / 2;
-    return client->grouped && half > 0 && half < FETCH_WAIT ? half : FETCH_WAIT;
-}
-
 static enum mp_error fetch_and_wait(struct mp_client *client, int64_t wait, int64_t end)
 {
     if (!client_is_fetching(client->client)) {
         enum mp_error error =
-            client_fetch(client->client, fetch_size(client), wait == 0 ? 0 : fetch_wait(client), &client->fault);
+            client_fetch(client->client, fetch_size(client), wait == 0 ? 0 : FETCH_WAIT, &client->fault);
         if (error != MP_OK) {
             return error;
         }
@@ -197,7 +188,8 @@ enum mp_error mp_receive(struct mp_client *client, struct mp_message **message, 
     library_drive(client);
     for (;;) {
         enum mp_error error = library_trouble(client);
-        if (error == MP_OK && client->grouped && client->fetched != NULL && !client_leases_hold(client->client)) {
+        if (error == MP_OK && client->fetched != NULL &&
+            !client_lease_holds(client->client, client->fetched->lease, clock_monotonic())) {
             give_back(client);
         }
         if (error == MP_OK) {
@@ -265,12 +257,8 @@ static enum mp_error settle(struct mp_client *client, struct mp_message *message
                                              .exit_code = -1,
                                              .note = why,
                                              .note_size = (uint16_t)strnlen(why, PROTOCOL_NOTE_MAX)};
-    enum mp_error error = wait_settled(client); /* what was given back is not to be taken for this */
-    if (error != MP_OK) {
-        return error;
-    }
     client->stale = 0;
-    error = client_settle(client->client, &settlement);
+    enum mp_error error = client_settle(client->client, &settlement);
     if (error != MP_OK) {
         return library_tell(client, error, mp_error_text(error));
     }

@@ -108,6 +108,7 @@ struct client_settlements {
     uint32_t waiting_capacity;
     struct buffer request;  /* the body of what is under way; empty: nothing is */
     uint32_t request_total; /* messages in it */
+    bool request_quiet;     /* nobody is to be told which of them came too late */
     uint64_t number;
     uint32_t stale; /* messages to be reported as stale */
     struct client_commit commit;
@@ -123,7 +124,8 @@ struct client_control {
     struct buffer ask;
     int64_t extend_at;
     int64_t extend_sent;  /* the extension that was sent last */
-    int64_t leased_until; /* what is held is leased at least until then */
+    int64_t leased_until; /* what is held is leased at least until then, */
+    uint64_t lapsed;      /* but for this lease and those before it, which may have ended */
 };
 
 struct client {
@@ -180,8 +182,10 @@ void client_fail(struct client *client, enum mp_error error, const char *format,
  */
 void client_session_lost(struct client *client, enum channel_lane lane);
 
-/* Leases have come, of messages that are not in `held` yet. */
-void client_leased(struct client *client);
+/* Milliseconds of a lease; 0: not known yet. */
+uint32_t client_lease_time(const struct client *client);
+/* LEASE has come, of messages that are not in `held` yet. */
+void client_leased(struct client *client, uint64_t lease);
 /* HELD has changed: begins or ends the extending of leases. */
 void client_held(struct client *client);
 /* MESSAGES fewer are held. */

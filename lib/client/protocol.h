@@ -325,6 +325,7 @@ struct protocol_settlement {
     int32_t exit_code;           /* of the command, for the trace; -1: none */
     const char *note;            /* words about a retry or a death: the end of the command's stderr; any bytes */
     uint16_t note_size;          /* PROTOCOL_NOTE_MAX at most; 0: none */
+    bool quiet;                  /* the client's own: nobody is told that it came too late */
 };
 /*
  * The head and the items; then PUBLISHES publications, each put with protocol_put_settle_publish(), which appends the

@@ -171,13 +171,28 @@ void feed_drop(struct feed *feed, const struct part *part)
     settled(part->parcel, part->count);
 }
 
-void feed_return(struct feed *feed)
+static void return_first(struct feed *feed)
 {
     static const struct protocol_settlement how = {.action = PROTOCOL_RELEASE, .exit_code = -1};
-    while (feed->queue.first) {
-        struct part rest = take_rest(feed);
-        settle_part(feed, &rest, &how);
-    }
+    struct part rest = take_rest(feed);
+    settle_part(feed, &rest, &how);
+}
+
+void feed_return(struct feed *feed)
+{
+    while (feed->queue.first)
+        return_first(feed);
+}
+
+bool feed_holds(const struct feed *feed, const struct stage_parcel *parcel, int64_t now)
+{
+    return !feed_has_lost(feed, parcel) && client_lease_holds(client_link_client(feed->link), parcel->lease, now);
+}
+
+void feed_check(struct feed *feed, int64_t now)
+{
+    while (feed->queue.first && !feed_holds(feed, feed->queue.first, now))
+        return_first(feed);
 }
 
 void feed_commit(struct feed *feed, const struct part *parts, uint32_t count)

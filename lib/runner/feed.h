@@ -105,6 +105,13 @@ const struct format_item *feed_look(struct feed *feed, struct stage_parcel **par
 void feed_take(struct feed *feed);
 /* Gives back to the relay what is in the queue. */
 void feed_return(struct feed *feed);
+/*
+ * Whether PARCEL is leased for sure (client_lease_holds()): if not, others may have its messages, and those that were not
+ * begun are to be given back. NOW: monotonic.
+ */
+bool feed_holds(const struct feed *feed, const struct stage_parcel *parcel, int64_t now);
+/* Gives back what is in the queue and may not be leased any more. */
+void feed_check(struct feed *feed, int64_t now);
 
 /* Whether the leases of PARCEL have ended with their session: what becomes of its messages does not count. */
 static inline bool feed_has_lost(const struct feed *feed, const struct stage_parcel *parcel)

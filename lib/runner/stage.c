@@ -143,6 +143,8 @@ static uint32_t wanted(struct runner_stage *stage, int64_t now, int64_t *due)
 static void work(struct runner_stage *stage, int64_t now)
 {
     int64_t breaker_due;
+    for (struct feed *feed = stage->feeds; feed; feed = feed->next)
+        feed_check(feed, now);
     (void)stage_tick(stage, now, false);
     keep_pace(stage, now);
     stage_hand_over(stage);

@@ -74,6 +74,15 @@ static void settle_failed(struct runner_stage *stage, struct bundle *bundle)
     stage_settle_bundle(stage, bundle, &how);
 }
 
+/* Whether all its messages are leased for sure. */
+static bool holds(const struct bundle *bundle, int64_t now)
+{
+    for (uint32_t i = 0; i < bundle->parts_count; i++)
+        if (!feed_holds(bundle->feed, bundle->parts[i].parcel, now))
+            return false;
+    return true;
+}
+
 static bool has_lost(const struct bundle *bundle)
 {
     return bundle->parts_count > 0 && feed_has_lost(bundle->feed, bundle->parts[0].parcel);
@@ -187,6 +196,12 @@ static struct bundle *take_ready(struct runner_stage *stage)
     return bundle;
 }
 
+static bool may_begin(void *context, const struct stage_task *task, int64_t now)
+{
+    (void)context;
+    return holds(((const struct runner_task *)task)->bundle, now); /* its first member */
+}
+
 static void finished(void *context, struct stage_task *done, const struct stage_outcome *outcome)
 {
     struct runner_stage *stage = context;
@@ -275,9 +290,9 @@ static bool emit_items(struct runner_stage *stage, struct bundle *bundle)
 /* Goes on with the first that waits; false when it has to wait on. */
 static bool advance(struct runner_stage *stage, struct bundle *bundle, int64_t now)
 {
-    if (has_lost(bundle) && bundle->added == 0) {
+    if (bundle->added == 0 && !holds(bundle, now)) {
         take_ready(stage);
-        bundle_drop(stage, bundle);
+        release(stage, bundle);
         return true;
     }
     if (!stage->hands.operations) {
@@ -412,6 +427,7 @@ static enum mp_error open_work(struct runner_stage *stage, const struct pipeline
         .finished = finished,
         .said = said,
         .paused = paused,
+        .may_begin = may_begin,
         .ready = ready,
         .broke = broke,
     };

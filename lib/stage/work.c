@@ -35,6 +35,14 @@ void work_return(struct stage_work *work, struct stage_task *task)
     work_wake(work);
 }
 
+bool work_may_begin(struct stage_work *work, struct stage_task *task, int64_t now)
+{
+    if (!work->settings.may_begin || work->settings.may_begin(work->settings.context, task, now))
+        return true;
+    work_return(work, task);
+    return false;
+}
+
 static void finish_returned(struct stage_work *work)
 {
     const struct stage_outcome outcome = {.end = STAGE_NOT_BEGUN, .result = {.code = -1}};

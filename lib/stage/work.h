@@ -97,6 +97,11 @@ struct stage_work_settings {
      * says when it can be tried again. EXIT 0: it could be started again. May be NULL.
      */
     void (*paused)(void *context, int exit, const struct fault *fault);
+    /*
+     * Whether TASK, which no process has had, may be begun NOW (monotonic): it may have waited for too long. If not it
+     * comes back as NOT_BEGUN. NULL: always.
+     */
+    bool (*may_begin)(void *context, const struct stage_task *task, int64_t now);
     /* There is room again after a pause. May be NULL. */
     void (*ready)(void *context);
     /*

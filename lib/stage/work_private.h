@@ -63,6 +63,8 @@ void work_wake(struct stage_work *work);
 void work_finish(struct stage_work *work, struct stage_task *task, const struct stage_outcome *outcome);
 /* TASK comes back as not begun. */
 void work_return(struct stage_work *work, struct stage_task *task);
+/* Whether TASK, which is in no queue, may be begun; if not, it comes back as not begun. */
+bool work_may_begin(struct stage_work *work, struct stage_task *task, int64_t now);
 /* From the loop only: the command cannot be started. */
 void work_pause(struct stage_work *work, int exit, const struct fault *fault);
 /* It could be started. */

@@ -1,6 +1,7 @@
 /* The modes each and batch: a process a task. */
 #include "stage/work_private.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/units.h"
 
@@ -208,7 +209,10 @@ void work_run_pump(struct stage_work *work)
 {
     for (unsigned i = 0; i < work->settings.workers; i++) {
         struct work_worker *worker = &work->workers[i];
-        while (!worker->command && !work->paused && work->waiting.first)
-            start(worker, task_queue_shift(&work->waiting));
+        while (!worker->command && !work->paused && work->waiting.first) {
+            struct stage_task *task = task_queue_shift(&work->waiting);
+            if (work_may_begin(work, task, clock_monotonic()))
+                start(worker, task);
+        }
     }
 }

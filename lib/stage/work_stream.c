@@ -173,13 +173,18 @@ static uint32_t room(struct work_stream *stream, int64_t now)
     return stream->window - under_way;
 }
 
-/* Puts TASK into the input; false: the format cannot hold its body, or there is no memory, and it went back. */
+/*
+ * Puts TASK into the input; false: the format cannot hold its body, there is no memory, or it may not be begun any more,
+ * and it went back.
+ */
 static bool give(struct work_stream *stream, struct stage_task *task, int64_t now)
 {
     struct work_worker *worker = stream->worker;
     struct stage_work *work = worker->work;
     struct fault fault = {0};
     size_t before = stream->input.size;
+    if (!work_may_begin(work, task, now))
+        return false;
     enum mp_error error = format_write(work->settings.format, task->items, &stream->input, &fault);
     if (error == MP_ERR_MEMORY) {
         work_return(work, task);

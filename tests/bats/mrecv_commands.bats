@@ -355,3 +355,53 @@ gone() {
     assert_regex "$stderr" 'exited with 65 at attempt 2: to be tried again, as a dead letter does not die'
     assert_equal "$(group_count acked x.dead undertaker)" 1
 }
+
+@test "what waited for longer than its lease in a consumer that stood still is not begun, but given back" {
+    start_relay --lease 1s
+    local topic pid others=()
+    mkfifo pipe
+    exec 9<>pipe
+    # Each has one message at work, or in its reader's pipe, and the others here.
+    start each mrecv -t each -g g -n 2 -- sh -c '{ cat; echo; } >>each.begun; until [ -e go ]; do sleep 0.02; done'
+    start stream mrecv -t stream -g g -n 2 --mode stream -- \
+        sh -c 'read -r line; echo "$line" >>stream.begun; until [ -e go ]; do sleep 0.02; done; echo; exec tee -a stream.begun'
+    start pipe mrecv -t pipe -g g -n 2
+    for topic in each stream pipe; do
+        seq 3 | msend -t "$topic"
+    done
+    until_true has_lines 1 each.begun
+    until_true has_lines 1 stream.begun
+    until_true group_has 2 leased pipe g
+    for pid in "${started[@]:1}"; do
+        kill -STOP "$pid"
+    done
+    touch go
+    for topic in each stream pipe; do
+        timeout 20 mrecv -t "$topic" -g g -n 3 >"$topic.other" &
+        others+=("$!")
+    done
+    wait "${others[@]}"
+    for topic in each stream pipe; do
+        run sort "$topic.other"
+        assert_output $'1\n2\n3'
+    done
+    for pid in "${started[@]:1}"; do
+        kill -CONT "$pid"
+    done
+    for topic in each stream pipe; do
+        msend -t "$topic" -d 4
+    done
+    until_true has_lines 2 each.begun
+    until_true has_lines 2 stream.begun
+    head -2 <&9 >pipe.begun
+    for topic in each stream pipe; do
+        run cat "$topic.begun"
+        assert_output $'1\n4'
+    done
+    for pid in "${started[@]:1}"; do
+        wait "$pid"
+    done
+    run cat each.err stream.err pipe.err
+    assert_output --partial '1 message was settled too late: the lease had ended, and it comes again'
+    refute_output --partial '2 messages'
+}

@@ -350,3 +350,40 @@ YAML
     assert_output 1
     mrelay groups | grep -qE 'stage +2 +0 +0 +1 '
 }
+
+@test "what waited for longer than its lease in a runner that stood still is not begun, but given back" {
+    local stage others=()
+    start_relay -r default --lease 1s
+    start_pipeline <<'YAML'
+topics: {each: {external: true}, stream: {external: true}}
+stages:
+  each: {from: each, shell: '{ cat; echo; } >>each.begun; until [ -e go ]; do sleep 0.02; done'}
+  stream:
+    from: stream
+    shell: 'while read -r line; do echo "$line" >>stream.begun; until [ -e go ]; do sleep 0.02; done; echo; done'
+    mode: stream
+YAML
+    for stage in each stream; do
+        seq 4 | msend -t "$stage"
+    done
+    until_true group_has 2 leased each each
+    until_true group_has 2 leased stream stream
+    until_true has_lines 1 each.begun
+    until_true has_lines 1 stream.begun
+    kill -STOP "$runner_pid"
+    touch go
+    for stage in each stream; do
+        timeout 20 mrecv -t "$stage" -g "$stage" -n 4 >"$stage.other" &
+        others+=("$!")
+    done
+    wait "${others[@]}"
+    kill -CONT "$runner_pid"
+    for stage in each stream; do
+        msend -t "$stage" -d 5
+    done
+    drained each:each stream:stream
+    for stage in each stream; do
+        run cat "$stage.begun"
+        assert_output $'1\n5'
+    done
+}
