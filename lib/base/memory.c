@@ -36,6 +36,21 @@ void *memory_reallocate(void *memory, size_t size)
     return refused() ? NULL : realloc(memory, size);
 }
 
+void *memory_grow(void *all, size_t *capacity, size_t size, size_t first)
+{
+    size_t more, bytes;
+    if (__builtin_mul_overflow(*capacity, (size_t)2, &more))
+        return NULL;
+    if (more == 0)
+        more = first;
+    if (__builtin_mul_overflow(more, size, &bytes))
+        return NULL;
+    void *grown = memory_reallocate(all, bytes);
+    if (grown)
+        *capacity = more;
+    return grown;
+}
+
 char *memory_copy_text(const char *text, size_t size)
 {
     if (size == SIZE_MAX || refused())

@@ -18,6 +18,12 @@ void *memory_allocate_array(size_t count, size_t size);
 /* MEMORY (or NULL) moved to a place of SIZE bytes, 1 at least; NULL leaves it as it was. */
 void *memory_reallocate(void *memory, size_t size);
 
+/*
+ * Room for more in an array: ALL (or NULL), *CAPACITY things of SIZE bytes, moved to where there are twice as many, or
+ * FIRST if it had none; *CAPACITY says how many. NULL, and nothing has changed: there is no memory.
+ */
+void *memory_grow(void *all, size_t *capacity, size_t size, size_t first);
+
 /* A terminated copy of SIZE bytes at TEXT; NULL when there is no memory. */
 char *memory_copy_text(const char *text, size_t size);
 

@@ -246,12 +246,10 @@ static enum mp_error add_part(struct receive_worker *worker, struct stage_parcel
         return MP_OK;
     }
     if (worker->parts_count == worker->parts_capacity) {
-        size_t capacity = worker->parts_capacity ? worker->parts_capacity * 2 : 4;
-        struct receive_part *parts = memory_reallocate(worker->parts, capacity * sizeof(*parts));
+        struct receive_part *parts = memory_grow(worker->parts, &worker->parts_capacity, sizeof *parts, 4);
         if (!parts)
             return MP_ERR_MEMORY;
         worker->parts = parts;
-        worker->parts_capacity = capacity;
     }
     worker->parts[worker->parts_count++] = (struct receive_part){parcel, index, 1};
     return MP_OK;

@@ -27,12 +27,10 @@ enum mp_error retry_job_add(struct retry_job *job, const struct retry_message *m
                             const void *attributes)
 {
     if (job->count == job->capacity) {
-        uint32_t capacity = job->capacity ? job->capacity * 2 : 1;
-        struct retry_message *messages = memory_reallocate(job->messages, capacity * sizeof(*messages));
+        struct retry_message *messages = memory_grow(job->messages, &job->capacity, sizeof(*messages), 1);
         if (!messages)
             return MP_ERR_MEMORY;
         job->messages = messages;
-        job->capacity = capacity;
     }
     struct retry_message *copy = &job->messages[job->count];
     *copy = *message;

@@ -41,7 +41,7 @@ struct retry_job {
     enum retry_state state;
     struct retry_message *messages;
     uint32_t count;
-    uint32_t capacity;
+    size_t capacity;
     size_t bytes;
     uint32_t attempts; /* that were begun; one that could not start does not count */
     int64_t due;       /* monotonic microseconds */

@@ -29,12 +29,10 @@ static bool grow(struct table *table)
 {
     if (table->rows < table->row_capacity)
         return true;
-    size_t capacity = table->row_capacity ? table->row_capacity * 2 : 16;
-    void *grown = memory_reallocate(table->cells, capacity * table->columns * TABLE_CELL);
+    void *grown = memory_grow(table->cells, &table->row_capacity, table->columns * TABLE_CELL, 16);
     if (!grown)
         return false;
     table->cells = grown;
-    table->row_capacity = capacity;
     return true;
 }
 

@@ -34,12 +34,8 @@ static void *grow(struct graph *graph, void *all, size_t count, size_t *capacity
 {
     if (count < *capacity)
         return all;
-    size_t wanted = *capacity ? *capacity * 2 : 16;
-    void *grown = memory_reallocate(all, wanted * size);
-    if (grown)
-        *capacity = wanted;
-    else
-        graph->failed = true;
+    void *grown = memory_grow(all, capacity, size, 16);
+    graph->failed |= !grown;
     return grown;
 }
 

@@ -1,5 +1,7 @@
 #include "queue/dedupe.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,12 +114,11 @@ static enum mp_error bucket_add(struct dedupe_bucket *bucket, uint64_t slot)
 static enum mp_error open_bucket(struct dedupe *dedupe, uint64_t offset, int64_t time)
 {
     if (dedupe->count == dedupe->capacity) {
-        size_t capacity = dedupe->capacity ? dedupe->capacity * 2 : DEDUPE_BUCKETS + 2;
-        struct dedupe_bucket *buckets = realloc(dedupe->buckets, capacity * sizeof *buckets);
+        struct dedupe_bucket *buckets =
+            memory_grow(dedupe->buckets, &dedupe->capacity, sizeof *buckets, DEDUPE_BUCKETS + 2);
         if (!buckets)
             return MP_ERR_MEMORY;
         dedupe->buckets = buckets;
-        dedupe->capacity = capacity;
     }
     struct dedupe_bucket bucket = {.base = offset, .opened = time, .newest = time, .capacity = CAPACITY_MIN};
     size_t before = dedupe->count > 0 ? dedupe->buckets[dedupe->count - 1].count : 0;

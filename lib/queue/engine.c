@@ -1,5 +1,7 @@
 #include "queue/engine.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 static void delivery_drop(const struct engine_delivery *delivery)
@@ -29,14 +31,12 @@ void engine_deliveries_free(struct engine_deliveries *deliveries)
 enum mp_error engine_deliveries_add(struct engine_deliveries *deliveries, const struct engine_delivery *delivery)
 {
     if (deliveries->count == deliveries->capacity) {
-        size_t capacity = deliveries->capacity ? deliveries->capacity * 2 : 16;
-        struct engine_delivery *items = realloc(deliveries->items, capacity * sizeof *items);
+        struct engine_delivery *items = memory_grow(deliveries->items, &deliveries->capacity, sizeof *items, 16);
         if (!items) {
             delivery_drop(delivery);
             return MP_ERR_MEMORY;
         }
         deliveries->items = items;
-        deliveries->capacity = capacity;
     }
     deliveries->items[deliveries->count++] = *delivery;
     deliveries->bytes += delivery->size;

@@ -1,5 +1,7 @@
 #include "queue/local.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 /*
@@ -70,12 +72,10 @@ void local_retain_published(struct local *local, struct topic *topic, size_t siz
 static enum mp_error gone_add(struct local *local, uint32_t topic)
 {
     if (local->gone_count == local->gone_capacity) {
-        size_t capacity = local->gone_capacity ? local->gone_capacity * 2 : 16;
-        uint32_t *gone = realloc(local->gone, capacity * sizeof *gone);
+        uint32_t *gone = memory_grow(local->gone, &local->gone_capacity, sizeof *gone, 16);
         if (!gone)
             return MP_ERR_MEMORY;
         local->gone = gone;
-        local->gone_capacity = capacity;
     }
     local->gone[local->gone_count++] = topic;
     return MP_OK;

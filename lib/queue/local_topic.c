@@ -1,16 +1,16 @@
 #include "queue/local.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 enum mp_error members_add(struct member_list *list, void *item)
 {
     if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 4;
-        void **items = realloc(list->items, capacity * sizeof(void *));
+        void **items = memory_grow(list->items, &list->capacity, sizeof *items, 4);
         if (!items)
             return MP_ERR_MEMORY;
         list->items = items;
-        list->capacity = capacity;
     }
     list->items[list->count++] = item;
     return MP_OK;

@@ -52,12 +52,10 @@ static void add(struct meter *meter, enum note_kind kind, uint32_t id, uint64_t 
     if (!meter)
         return;
     if (meter->count == meter->capacity) {
-        size_t capacity = meter->capacity ? meter->capacity * 2 : 64;
-        struct note *notes = memory_reallocate(meter->notes, capacity * sizeof *notes);
+        struct note *notes = memory_grow(meter->notes, &meter->capacity, sizeof *notes, 64);
         if (!notes)
             return;
         meter->notes = notes;
-        meter->capacity = capacity;
     }
     meter->notes[meter->count++] = (struct note){kind, id, messages, value};
 }

@@ -1,5 +1,7 @@
 #include "queue/order.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,12 +116,10 @@ static enum mp_error heap_reserve(struct order *order)
 {
     if (order->ready_count < order->ready_capacity)
         return MP_OK;
-    size_t capacity = order->ready_capacity ? order->ready_capacity * 2 : 256;
-    uint64_t *ready = realloc(order->ready, capacity * sizeof *ready);
+    uint64_t *ready = memory_grow(order->ready, &order->ready_capacity, sizeof *ready, 256);
     if (!ready)
         return MP_ERR_MEMORY;
     order->ready = ready;
-    order->ready_capacity = capacity;
     return MP_OK;
 }
 

@@ -1,6 +1,7 @@
 /* The frames of a recovery: which of them belong into a topic, and what stands where there is none. */
 #include "queue/recover_private.h"
 
+#include "base/memory.h"
 #include "queue/local.h"
 #include "queue/lost.h"
 
@@ -18,12 +19,10 @@ static enum mp_error find_frame(void *context, const struct salvage_row *row)
     if (!topic || frame->count == 0 || frame->count > FRAME_COUNT_MAX)
         return error;
     if (topic->frames_count == topic->frames_capacity) {
-        size_t capacity = topic->frames_capacity ? topic->frames_capacity * 2 : 64;
-        struct recovered_frame *frames = realloc(topic->frames, capacity * sizeof *frames);
+        struct recovered_frame *frames = memory_grow(topic->frames, &topic->frames_capacity, sizeof *frames, 64);
         if (!frames)
             return MP_ERR_MEMORY;
         topic->frames = frames;
-        topic->frames_capacity = capacity;
     }
     topic->frames[topic->frames_count++] = (struct recovered_frame){
         .first = frame->first, .size = frame->size, .handle = row->handle, .count = frame->count, .rank = row->rank};

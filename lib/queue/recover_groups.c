@@ -1,6 +1,7 @@
 /* The groups of a recovery: what of their states is known, and what is taken for not settled. */
 #include "queue/recover_private.h"
 
+#include "base/memory.h"
 #include "queue/states.h"
 
 #include <stdio.h>
@@ -73,12 +74,10 @@ static enum mp_error write_block(void *context, const struct salvage_row *row)
     if (!found || (uint64_t)row->of.block.block << STATES_BLOCK_BITS >= found->frontier)
         return MP_OK; /* of a group that was deleted, or newer than the row that is left */
     if (blocks->count == blocks->capacity) {
-        size_t capacity = blocks->capacity ? blocks->capacity * 2 : 64;
-        uint64_t *keys = realloc(blocks->keys, capacity * sizeof *keys);
+        uint64_t *keys = memory_grow(blocks->keys, &blocks->capacity, sizeof *keys, 64);
         if (!keys)
             return MP_ERR_MEMORY;
         blocks->keys = keys;
-        blocks->capacity = capacity;
     }
     blocks->keys[blocks->count++] = (uint64_t)row->key;
     return store_put_block(recovery->store, group, row->of.block.block, row->of.block.data, row->of.block.size,

@@ -1,5 +1,7 @@
 #include "relay/private.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 enum {
@@ -147,12 +149,10 @@ void core_reply_text(struct core *core, const struct request *request, enum mp_e
 static enum mp_error piece_add(struct reply *reply, const struct piece *piece)
 {
     if (reply->pieces_count == reply->pieces_capacity) {
-        unsigned capacity = reply->pieces_capacity ? reply->pieces_capacity * 2 : 8;
-        struct piece *pieces = realloc(reply->pieces, capacity * sizeof *pieces);
+        struct piece *pieces = memory_grow(reply->pieces, &reply->pieces_capacity, sizeof *pieces, 8);
         if (!pieces)
             return MP_ERR_MEMORY;
         reply->pieces = pieces;
-        reply->pieces_capacity = capacity;
     }
     reply->pieces[reply->pieces_count++] = *piece;
     return MP_OK;

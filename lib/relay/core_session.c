@@ -1,5 +1,7 @@
 #include "relay/private.h"
 
+#include "base/memory.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,12 +53,10 @@ static void session_lost(struct core *core, struct session *session)
     if (session->connections > 0 && --session->connections > 0)
         return;
     if (core->dropped_count == core->dropped_capacity) {
-        size_t capacity = core->dropped_capacity ? core->dropped_capacity * 2 : 16;
-        uint64_t *dropped = realloc(core->dropped, capacity * sizeof *dropped);
+        uint64_t *dropped = memory_grow(core->dropped, &core->dropped_capacity, sizeof *dropped, 16);
         if (!dropped)
             return; /* its leases end by themselves */
         core->dropped = dropped;
-        core->dropped_capacity = capacity;
     }
     core->dropped[core->dropped_count++] = session->id;
 }
@@ -384,12 +384,10 @@ static void session_evict(struct core *core, struct session *session)
         core->horizon = session->created;
     if (session->saved || session->dirty) {
         if (core->evicted_count == core->evicted_capacity) {
-            size_t capacity = core->evicted_capacity ? core->evicted_capacity * 2 : 64;
-            uint64_t *evicted = realloc(core->evicted, capacity * sizeof *evicted);
+            uint64_t *evicted = memory_grow(core->evicted, &core->evicted_capacity, sizeof *evicted, 64);
             if (!evicted)
                 return;
             core->evicted = evicted;
-            core->evicted_capacity = capacity;
         }
         core->evicted[core->evicted_count++] = session->id;
     }

@@ -93,12 +93,10 @@ void core_measures_free(struct core_measures *measures)
 static bool add_stage(struct core_measures *measures, struct measured_stage *stage)
 {
     if (measures->stages_count == measures->stages_capacity) {
-        size_t capacity = measures->stages_capacity ? measures->stages_capacity * 2 : 16;
-        struct measured_stage **stages = memory_reallocate(measures->stages, capacity * sizeof *stages);
+        struct measured_stage **stages = memory_grow(measures->stages, &measures->stages_capacity, sizeof *stages, 16);
         if (!stages)
             return false;
         measures->stages = stages;
-        measures->stages_capacity = capacity;
     }
     if (map_put(&measures->stages_by_name, stage->key, stage->key_size, stage))
         return false;

@@ -52,7 +52,8 @@ struct reply {
     bool harmless; /* stays right when the turn is undone */
     struct buffer head;
     struct piece *pieces;
-    unsigned pieces_count, pieces_capacity;
+    unsigned pieces_count;
+    size_t pieces_capacity;
 };
 
 enum { SESSION_NAME = 40 }; /* what is kept of how a client calls itself */

@@ -58,12 +58,10 @@ void commit_add(struct commit *commit, const struct part *parts, uint32_t count)
 static enum mp_error add_run(struct runs *runs, const struct part *part, uint32_t index, uint32_t count)
 {
     if (runs->count == runs->capacity) {
-        size_t capacity = runs->capacity ? runs->capacity * 2 : 16;
-        struct run *all = memory_reallocate(runs->all, capacity * sizeof *all);
+        struct run *all = memory_grow(runs->all, &runs->capacity, sizeof *all, 16);
         if (!all)
             return MP_ERR_MEMORY;
         runs->all = all;
-        runs->capacity = capacity;
     }
     struct stage_parcel *parcel = part->parcel;
     runs->all[runs->count++] = (struct run){

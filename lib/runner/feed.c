@@ -219,12 +219,10 @@ enum mp_error feed_hold(struct feed *feed, struct stage_parcel *parcel)
 {
     if (parcel->held == 0) {
         if (feed->windows_count == feed->windows_capacity) {
-            size_t capacity = feed->windows_capacity ? feed->windows_capacity * 2 : 16;
-            struct stage_parcel **windows = memory_reallocate(feed->windows, capacity * sizeof(*windows));
+            struct stage_parcel **windows = memory_grow(feed->windows, &feed->windows_capacity, sizeof *windows, 16);
             if (!windows)
                 return MP_ERR_MEMORY;
             feed->windows = windows;
-            feed->windows_capacity = capacity;
         }
         /* Parcels are taken one after the other: but for one that had left, the last is this one's neighbour. */
         size_t at = feed->windows_count;

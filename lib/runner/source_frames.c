@@ -87,12 +87,10 @@ static enum mp_error append(struct source_frames *frames, uint64_t producer, int
 static enum mp_error reserve_note(struct source_frame *frame, size_t id_size)
 {
     if (frame->notes_count == frame->notes_capacity) {
-        size_t capacity = frame->notes_capacity ? 2 * frame->notes_capacity : 64;
-        struct source_note *notes = memory_reallocate(frame->notes, capacity * sizeof(*notes));
+        struct source_note *notes = memory_grow(frame->notes, &frame->notes_capacity, sizeof *notes, 64);
         if (!notes)
             return MP_ERR_MEMORY;
         frame->notes = notes;
-        frame->notes_capacity = capacity;
     }
     return buffer_reserve(&frame->ids, id_size ? id_size : 1);
 }

@@ -63,12 +63,10 @@ void staging_clear(struct staging *staging)
 enum mp_error staging_add(struct staging *staging, const struct format_item *item, bool kept)
 {
     if (staging->count == staging->capacity) {
-        size_t capacity = staging->capacity ? staging->capacity * 2 : 16;
-        struct staged *all = memory_reallocate(staging->all, capacity * sizeof *all);
+        struct staged *all = memory_grow(staging->all, &staging->capacity, sizeof *all, 16);
         if (!all)
             return MP_ERR_MEMORY;
         staging->all = all;
-        staging->capacity = capacity;
     }
     staging->all[staging->count++] = (struct staged){.item = *item, .kept = kept};
     return MP_OK;

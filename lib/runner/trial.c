@@ -86,12 +86,10 @@ static enum mp_error add_topic(struct trial *trial, const char *name, bool lette
             return MP_OK;
         }
     if (trial->topics_count == trial->topics_capacity) {
-        size_t capacity = trial->topics_capacity ? trial->topics_capacity * 2 : 8;
-        struct trial_topic *topics = memory_reallocate(trial->topics, capacity * sizeof *topics);
+        struct trial_topic *topics = memory_grow(trial->topics, &trial->topics_capacity, sizeof *topics, 8);
         if (!topics)
             return MP_ERR_MEMORY;
         trial->topics = topics;
-        trial->topics_capacity = capacity;
     }
     char *copy = memory_copy_text(name, strlen(name));
     if (!copy)
@@ -213,12 +211,10 @@ static void on_refused(void *context, enum mp_error error, const char *text)
 static enum mp_error keep(struct trial_topic *topic, const struct record *record, uint64_t offset, int64_t time)
 {
     if (topic->count == topic->capacity) {
-        size_t capacity = topic->capacity ? topic->capacity * 2 : 8;
-        struct trial_message *messages = memory_reallocate(topic->messages, capacity * sizeof *messages);
+        struct trial_message *messages = memory_grow(topic->messages, &topic->capacity, sizeof *messages, 8);
         if (!messages)
             return MP_ERR_MEMORY;
         topic->messages = messages;
-        topic->capacity = capacity;
     }
     struct trial_message *message = &topic->messages[topic->count];
     *message =

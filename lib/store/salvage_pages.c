@@ -1,6 +1,8 @@
 /* Which page is where, and what it is for. */
 #include "store/salvage_private.h"
 
+#include "base/memory.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -211,12 +213,10 @@ static bool push(struct salvage *salvage, struct stack *stack, uint32_t page)
     if (page == 0 || page > salvage->pages || salvage->flags[page] & PAGE_REACHED)
         return true;
     if (stack->count == stack->capacity) {
-        size_t capacity = stack->capacity ? stack->capacity * 2 : 256;
-        uint32_t *pages = realloc(stack->pages, capacity * sizeof *pages);
+        uint32_t *pages = memory_grow(stack->pages, &stack->capacity, sizeof *pages, 256);
         if (!pages)
             return false;
         stack->pages = pages;
-        stack->capacity = capacity;
     }
     salvage->flags[page] |= PAGE_REACHED;
     stack->pages[stack->count++] = page;

@@ -1,6 +1,8 @@
 /* Looks for rows on all pages. */
 #include "store/salvage_private.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,12 +27,10 @@ static enum mp_error note_row(const struct look *look, const struct cell *cell, 
 {
     struct salvage *salvage = look->salvage;
     if (salvage->found_count == salvage->found_capacity) {
-        size_t capacity = salvage->found_capacity ? salvage->found_capacity * 2 : 4096;
-        struct found *found = realloc(salvage->found, capacity * sizeof *found);
+        struct found *found = memory_grow(salvage->found, &salvage->found_capacity, sizeof *found, 4096);
         if (!found)
             return MP_ERR_MEMORY;
         salvage->found = found;
-        salvage->found_capacity = capacity;
     }
     salvage->found[salvage->found_count++] = (struct found){.key = cell->key,
                                                             .page = look->at,

@@ -1,5 +1,7 @@
 #include "trace/audit_private.h"
 
+#include "base/memory.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -37,12 +39,10 @@ bool audit_room(void **items, size_t count, size_t *room, size_t size)
 {
     if (count < *room)
         return true;
-    size_t more = *room ? *room * 2 : 64;
-    void *grown = realloc(*items, more * size);
+    void *grown = memory_grow(*items, room, size, 64);
     if (!grown)
         return false;
     *items = grown;
-    *room = more;
     return true;
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/histogram.h"
 #include "base/map.h"
+#include "base/memory.h"
 #include "base/units.h"
 #include "message/names.h"
 #include "queue/engine.h"
@@ -40,12 +41,10 @@ struct flowing {
 static struct way *add_way(struct flowing *flowing, const struct way *way)
 {
     if (flowing->count == flowing->capacity) {
-        size_t capacity = flowing->capacity ? flowing->capacity * 2 : 64;
-        struct way **ways = realloc(flowing->ways, capacity * sizeof *ways);
+        struct way **ways = memory_grow(flowing->ways, &flowing->capacity, sizeof *ways, 64);
         if (!ways)
             return NULL;
         flowing->ways = ways;
-        flowing->capacity = capacity;
     }
     struct way *added = malloc(sizeof *added);
     if (!added)

@@ -41,12 +41,10 @@ static struct trace_passage *passage_of(struct trace_history *history, uint32_t 
 static enum mp_error add_passage(struct trace_history *history, uint32_t group, struct trace_passage **passage)
 {
     if (history->count == history->capacity) {
-        size_t capacity = history->capacity ? 2 * history->capacity : 4;
-        struct trace_passage *passages = memory_reallocate(history->passages, capacity * sizeof *passages);
+        struct trace_passage *passages = memory_grow(history->passages, &history->capacity, sizeof *passages, 4);
         if (!passages)
             return MP_ERR_MEMORY;
         history->passages = passages;
-        history->capacity = capacity;
     }
     *passage = &history->passages[history->count++];
     **passage = (struct trace_passage){.group = group, .since = history->match.time, .known = history->match.event > 0};
@@ -65,12 +63,11 @@ static bool is_meant(const struct store_event *event, uint64_t offset)
 static enum mp_error lease(struct trace_passage *passage, const struct store_event *event)
 {
     if (passage->attempts_count == passage->attempts_capacity) {
-        size_t capacity = passage->attempts_capacity ? 2 * passage->attempts_capacity : 2;
-        struct trace_attempt *attempts = memory_reallocate(passage->attempts, capacity * sizeof *attempts);
+        struct trace_attempt *attempts =
+            memory_grow(passage->attempts, &passage->attempts_capacity, sizeof *attempts, 2);
         if (!attempts)
             return MP_ERR_MEMORY;
         passage->attempts = attempts;
-        passage->attempts_capacity = capacity;
     }
     passage->attempts[passage->attempts_count++] = (struct trace_attempt){.from = passage->since,
                                                                           .due = passage->due,

@@ -189,12 +189,10 @@ static bool is_listed(const struct trace_list *list, const struct trace_row *row
 static enum mp_error add_row(struct trace_list *list, const struct trace_row *row)
 {
     if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        struct trace_row *rows = memory_reallocate(list->rows, capacity * sizeof *rows);
+        struct trace_row *rows = memory_grow(list->rows, &list->capacity, sizeof *rows, 64);
         if (!rows)
             return MP_ERR_MEMORY;
         list->rows = rows;
-        list->capacity = capacity;
     }
     list->rows[list->count++] = *row;
     return MP_OK;

@@ -119,12 +119,10 @@ static bool reserve_shelf(struct shelf *shelf)
         shelf->begin = 0;
         return true;
     }
-    size_t capacity = shelf->capacity ? shelf->capacity * 2 : 64;
-    struct trace_publication *all = memory_reallocate(shelf->all, capacity * sizeof *all);
+    struct trace_publication *all = memory_grow(shelf->all, &shelf->capacity, sizeof *all, 64);
     if (!all)
         return false;
     shelf->all = all;
-    shelf->capacity = capacity;
     return true;
 }
 
@@ -351,12 +349,10 @@ static struct lease *get_lease(struct trace_pair *pair, const struct lease_key *
 static struct holding *add_holding(struct lease *lease)
 {
     if (lease->count == lease->capacity) {
-        size_t capacity = lease->capacity ? lease->capacity * 2 : 1;
-        struct holding *all = memory_reallocate(lease->all, capacity * sizeof *all);
+        struct holding *all = memory_grow(lease->all, &lease->capacity, sizeof *all, 1);
         if (!all)
             return NULL;
         lease->all = all;
-        lease->capacity = capacity;
     }
     struct holding *holding = &lease->all[lease->count];
     *holding = (struct holding){.mask = NULL};

@@ -56,12 +56,10 @@ static bool is_same_place(const struct trace_match *one, const struct trace_matc
 enum mp_error trace_matches_add(struct trace_matches *matches, const struct trace_match *match)
 {
     if (matches->count == matches->capacity) {
-        size_t capacity = matches->capacity ? 2 * matches->capacity : 8;
-        struct trace_match *items = memory_reallocate(matches->items, capacity * sizeof *items);
+        struct trace_match *items = memory_grow(matches->items, &matches->capacity, sizeof *items, 8);
         if (!items)
             return MP_ERR_MEMORY;
         matches->items = items;
-        matches->capacity = capacity;
     }
     matches->items[matches->count++] = *match;
     return MP_OK;

@@ -267,12 +267,10 @@ static enum mp_error add_tie(struct trace_spans *spans, const struct trace_passa
     if (!passage->publication || spans->ties_count == TIES_MOST)
         return MP_OK;
     if (spans->ties_count == spans->ties_capacity) {
-        size_t capacity = spans->ties_capacity ? spans->ties_capacity * 2 : 16;
-        struct tie *ties = memory_reallocate(spans->ties, capacity * sizeof *ties);
+        struct tie *ties = memory_grow(spans->ties, &spans->ties_capacity, sizeof *ties, 16);
         if (!ties)
             return fault_memory(spans->fault);
         spans->ties = ties;
-        spans->ties_capacity = capacity;
     }
     spans->ties[spans->ties_count++] = (struct tie){.publication = *passage->publication,
                                                     .group = passage->group,

@@ -1,5 +1,6 @@
 #include "trace/stats.h"
 
+#include "base/memory.h"
 #include "trace/pair.h"
 
 #include <stdlib.h>
@@ -28,12 +29,10 @@ static struct trace_topic_stats *topic_of(struct trace_stats *stats, uint32_t to
         if (stats->topics[i].topic == topic)
             return &stats->topics[i];
     if (stats->topics_count == stats->topics_capacity) {
-        size_t capacity = stats->topics_capacity ? stats->topics_capacity * 2 : 16;
-        struct trace_topic_stats *topics = realloc(stats->topics, capacity * sizeof *topics);
+        struct trace_topic_stats *topics = memory_grow(stats->topics, &stats->topics_capacity, sizeof *topics, 16);
         if (!topics)
             return NULL;
         stats->topics = topics;
-        stats->topics_capacity = capacity;
     }
     struct trace_topic_stats *added = &stats->topics[stats->topics_count++];
     *added = (struct trace_topic_stats){.topic = topic};
@@ -46,12 +45,10 @@ static struct trace_group_stats *group_of(struct trace_stats *stats, uint32_t to
     if (found)
         return found;
     if (stats->groups_count == stats->groups_capacity) {
-        size_t capacity = stats->groups_capacity ? stats->groups_capacity * 2 : 16;
-        struct trace_group_stats **groups = realloc(stats->groups, capacity * sizeof *groups);
+        struct trace_group_stats **groups = memory_grow(stats->groups, &stats->groups_capacity, sizeof *groups, 16);
         if (!groups)
             return NULL;
         stats->groups = groups;
-        stats->groups_capacity = capacity;
     }
     if (!(found = calloc(1, sizeof *found)))
         return NULL;

@@ -247,9 +247,31 @@ static void allocation_is_zeroed_and_fails_on_demand(void **state)
     memory_release(NULL);
 }
 
+/* memory.h */
+static void an_array_grows_twofold_and_stays_when_there_is_no_memory(void **state)
+{
+    size_t capacity = 0, endless = SIZE_MAX / 4;
+    uint64_t *all = memory_grow(NULL, &capacity, sizeof *all, 3), *more;
+    (void)state;
+    assert_non_null(all);
+    assert_int_equal(capacity, 3);
+    all[2] = 7;
+    memory_fail(1);
+    assert_null(memory_grow(all, &capacity, sizeof *all, 3));
+    memory_fail(0);
+    assert_int_equal(capacity, 3);
+    assert_non_null(more = memory_grow(all, &capacity, sizeof *all, 3));
+    assert_int_equal(capacity, 6);
+    assert_int_equal(more[2], 7);
+    memory_release(more);
+    assert_null(memory_grow(NULL, &endless, sizeof *all, 3));
+    assert_int_equal(endless, SIZE_MAX / 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_array_grows_twofold_and_stays_when_there_is_no_memory),
         cmocka_unit_test(a_zeroed_buffer_is_empty_and_can_be_freed),
         cmocka_unit_test(appending_keeps_all_bytes_in_order),
         cmocka_unit_test(growth_is_geometric),
