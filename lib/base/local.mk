@@ -19,6 +19,7 @@ noinst_LTLIBRARIES += %D%/libbase.la
 	%D%/map.c %D%/map.h \
 	%D%/memory.c %D%/memory.h \
 	%D%/path.c %D%/path.h \
+	%D%/random.h \
 	%D%/spawn.c %D%/spawn.h \
 	%D%/turn.c %D%/turn.h \
 	%D%/units.c %D%/units.h \

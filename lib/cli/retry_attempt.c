@@ -2,6 +2,7 @@
 #include "cli/retry_work.h"
 
 #include "base/memory.h"
+#include "base/random.h"
 #include "base/units.h"
 #include "cli/child_groups.h"
 #include "cli/exit.h"
@@ -71,15 +72,6 @@ static void name_attempt(const struct retry_work *work, const struct retry_job *
 
 /* ---- how it ended --------------------------------------------------------------------------------------------- */
 
-/* A number that nobody guesses; splitmix64. */
-static uint64_t next_random(struct retry_work *work)
-{
-    uint64_t value = work->random += UINT64_C(0x9e3779b97f4a7c15);
-    value = (value ^ value >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    value = (value ^ value >> 27) * UINT64_C(0x94d049bb133111eb);
-    return value ^ value >> 31;
-}
-
 /* The attempt failed: the job waits for another, or is hopeless. */
 static void fail_attempt(struct retry_worker *worker, bool rejected, int64_t now)
 {
@@ -100,7 +92,7 @@ static void fail_attempt(struct retry_worker *worker, bool rejected, int64_t now
     name_attempt(work, job, attempt, sizeof(attempt));
     if (!rejected && (policy->max_retries == RETRY_UNLIMITED || job->attempts <= policy->max_retries)) {
         int64_t delay = backoff_delay(policy->backoff, policy->initial_interval, policy->max_interval, policy->jitter,
-                                      job->attempts, next_random(work));
+                                      job->attempts, random_next(&work->random));
         job->state = RETRY_DELAYED;
         job->due = now + delay;
         units_duration_text(delay, time, sizeof(time));

@@ -1,5 +1,7 @@
 #include "queue/local.h"
 
+#include "base/random.h"
+
 #include <stdlib.h>
 
 static uint64_t end_of(const struct engine_settlement *settlement)
@@ -94,10 +96,7 @@ struct fate {
 /* Bits by which delays differ; the same again in a simulation from the same seed. */
 static uint64_t chance(const struct local *local, const struct group *group)
 {
-    uint64_t bits = (local->last_event + 1) * UINT64_C(0x9e3779b97f4a7c15) + group->id + (uint64_t)local->time;
-    bits = (bits ^ bits >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    bits = (bits ^ bits >> 27) * UINT64_C(0x94d049bb133111eb);
-    return bits ^ bits >> 31;
+    return random_mix((local->last_event + 1) * UINT64_C(0x9e3779b97f4a7c15) + group->id + (uint64_t)local->time);
 }
 
 static int64_t retry_due(const struct local *local, const struct engine_settlement *settlement, uint32_t attempt)

@@ -10,6 +10,8 @@
  */
 #include "fuzz.h"
 
+#include "base/random.h"
+
 #include <dirent.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -29,16 +31,7 @@ static void say_where(int number)
     raise(number);
 }
 
-/* splitmix64: any start is a good one, so that a mutation is known by its seed and round alone. */
-static uint64_t random_next(uint64_t *state)
-{
-    uint64_t mixed = (*state += 0x9e3779b97f4a7c15u);
-    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
-    return mixed ^ (mixed >> 31);
-}
-
-static size_t random_below(uint64_t *state, size_t limit)
+static size_t below(uint64_t *state, size_t limit)
 {
     return limit == 0 ? 0 : (size_t)(random_next(state) % limit);
 }
@@ -47,36 +40,36 @@ static size_t random_below(uint64_t *state, size_t limit)
 static void mutate_once(struct buffer *input, uint64_t *state)
 {
     static const uint8_t edges[] = {0x00, 0x01, 0x7f, 0x80, 0xff, '"', '\\', '\n', '{', '.'};
-    size_t at = random_below(state, input->size);
-    size_t length = 1 + random_below(state, 8);
-    uint8_t byte = edges[random_below(state, sizeof edges)];
+    size_t at = below(state, input->size);
+    size_t length = 1 + below(state, 8);
+    uint8_t byte = edges[below(state, sizeof edges)];
     uint8_t run[8];
 
     if (length > input->size - at)
         length = input->size - at;
     memset(run, byte, sizeof run);
-    switch (random_below(state, 6)) {
+    switch (below(state, 6)) {
     case 0: /* flip a bit */
         if (input->size > 0)
-            input->data[at] ^= (uint8_t)(1u << random_below(state, 8));
+            input->data[at] ^= (uint8_t)(1u << below(state, 8));
         break;
     case 1: /* an edge value, or a run of them */
         if (length > 0)
             memset(input->data + at, byte, length);
         break;
     case 2: /* bytes more */
-        MUST(buffer_replace(input, at, 0, run, 1 + random_below(state, sizeof run)) == MP_OK);
+        MUST(buffer_replace(input, at, 0, run, 1 + below(state, sizeof run)) == MP_OK);
         break;
     case 3: /* bytes less */
         MUST(buffer_replace(input, at, length, NULL, 0) == MP_OK);
         break;
     case 4: /* cut off */
-        if (random_below(state, 4) == 0)
+        if (below(state, 4) == 0)
             input->size = at;
         break;
     default: /* a piece from elsewhere */
         if (input->size > 0)
-            memmove(input->data + at, input->data + random_below(state, input->size - length + 1), length);
+            memmove(input->data + at, input->data + below(state, input->size - length + 1), length);
         break;
     }
 }
@@ -90,7 +83,7 @@ static void run(unsigned seed, unsigned round, const struct buffer *valid)
     current_seed = (sig_atomic_t)seed;
     current_round = (sig_atomic_t)round;
     MUST(buffer_append(&input, valid->data, valid->size) == MP_OK);
-    for (size_t i = round == 0 ? 0 : 1 + random_below(&state, 4); i > 0; i--)
+    for (size_t i = round == 0 ? 0 : 1 + below(&state, 4); i > 0; i--)
         mutate_once(&input, &state);
     uint8_t *exact = fuzz_copy(input.data, input.size);
     LLVMFuzzerTestOneInput(exact, input.size);

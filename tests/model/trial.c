@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include "base/random.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,13 +9,9 @@ struct statistics statistics;
 
 /* ---- chance ---------------------------------------------------------------------------------------------------- */
 
-/* splitmix64 */
 uint64_t trial_random(struct trial *trial)
 {
-    uint64_t value = trial->random += 0x9e3779b97f4a7c15u;
-    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9u;
-    value = (value ^ value >> 27) * 0x94d049bb133111ebu;
-    return value ^ value >> 31;
+    return random_next(&trial->random);
 }
 
 uint64_t trial_below(struct trial *trial, uint64_t limit)

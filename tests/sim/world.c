@@ -1,5 +1,7 @@
 #include "sim.h"
 
+#include "base/random.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,13 +22,9 @@ unsigned topic_number(struct world *world, const char *name, size_t size)
 
 /* ---- chance ---------------------------------------------------------------------------------------------------- */
 
-/* splitmix64: any seed is a good one. */
 uint64_t sim_random(struct world *world)
 {
-    uint64_t mixed = (world->random += UINT64_C(0x9e3779b97f4a7c15));
-    mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return mixed ^ (mixed >> 31);
+    return random_next(&world->random);
 }
 
 uint64_t sim_below(struct world *world, uint64_t limit)

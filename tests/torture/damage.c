@@ -12,6 +12,7 @@
 #include "damage.h"
 
 #include "base/log.h"
+#include "base/random.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,10 +30,7 @@ static const char *const endings[] = {"", "-wal", "-shm"};
 
 uint64_t trial_below(struct damage_trial *trial, uint64_t limit)
 {
-    uint64_t mixed = (trial->random += UINT64_C(0x9e3779b97f4a7c15));
-    mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (mixed ^ (mixed >> 31)) % limit;
+    return random_below(&trial->random, limit);
 }
 
 static void print_hits(const struct damage_trial *trial)

@@ -15,6 +15,8 @@
 #ifndef TORTURE_DISK_H
 #define TORTURE_DISK_H
 
+#include "base/random.h"
+
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -147,14 +149,5 @@ void disk_replay_to(struct disk_replay *replay, size_t steps);
  * written has other bytes than zeros.
  */
 void disk_cut(const struct disk_replay *replay, unsigned keep, bool garbage, uint64_t *random, struct disk *left);
-
-/* splitmix64 */
-static inline uint64_t disk_random(uint64_t *random)
-{
-    uint64_t value = *random += UINT64_C(0x9e3779b97f4a7c15);
-    value = (value ^ value >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    value = (value ^ value >> 27) * UINT64_C(0x94d049bb133111eb);
-    return value ^ value >> 31;
-}
 
 #endif

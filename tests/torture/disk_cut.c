@@ -163,7 +163,7 @@ void disk_replay_to(struct disk_replay *replay, size_t steps)
 
 static bool reaches(unsigned keep, uint64_t *random)
 {
-    return keep >= 100 || (keep > 0 && disk_random(random) % 100 < keep);
+    return keep >= 100 || (keep > 0 && random_next(random) % 100 < keep);
 }
 
 static size_t size_left(const struct disk_replay *replay, const struct platter *platter, unsigned keep,
@@ -184,7 +184,7 @@ static void fill(uint8_t *data, size_t size, bool garbage, uint64_t *random)
 {
     memset(data, 0, size);
     for (size_t i = 0; garbage && i + 8 <= size; i += 8) {
-        uint64_t bits = disk_random(random);
+        uint64_t bits = random_next(random);
         memcpy(data + i, &bits, 8);
     }
 }

@@ -329,7 +329,7 @@ static int vfs_randomness(sqlite3_vfs *vfs, int size, char *result)
 {
     (void)vfs;
     for (int i = 0; i < size; i++)
-        result[i] = (char)disk_random(&randomness);
+        result[i] = (char)random_next(&randomness);
     return size;
 }
 

@@ -204,7 +204,7 @@ static void sweep(struct trial *trial, uint64_t seed, const struct failure *fail
     uint64_t most = calls < trial->most ? calls : trial->most;
     for (uint64_t i = 0; i < most && trial->found < 10; i++) {
         uint64_t from = calls * i / most, to = calls * (i + 1) / most;
-        run = (struct run){.failure = failure, .seed = seed, .nth = 1 + from + disk_random(&random) % (to - from)};
+        run = (struct run){.failure = failure, .seed = seed, .nth = 1 + from + random_next(&random) % (to - from)};
         try_one(trial, &run);
         done++;
     }

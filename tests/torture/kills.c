@@ -18,6 +18,8 @@
  */
 #include "kills.h"
 
+#include "base/random.h"
+
 #include <getopt.h>
 #include <libgen.h>
 #include <poll.h>
@@ -43,10 +45,7 @@ enum { SERVES_AGAIN = 1000000, WAITING_KILLS = 20, WAITING_KILLS_SHORT = 3 };
 
 uint32_t torture_below(struct torture *torture, uint32_t limit)
 {
-    uint64_t mixed = (torture->random += UINT64_C(0x9e3779b97f4a7c15));
-    mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (uint32_t)((mixed ^ (mixed >> 31)) % limit);
+    return (uint32_t)random_below(&torture->random, limit);
 }
 
 /* A folder for the store, the histories and what programs say. */

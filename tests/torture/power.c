@@ -135,14 +135,14 @@ static void tell(struct trial *trial, const struct life *life, size_t moment, co
 static unsigned choose_keep(struct trial *trial)
 {
     static const unsigned keeps[] = {0, 3, 20, 50, 80, 97};
-    return keeps[disk_random(&trial->random) % 6];
+    return keeps[random_next(&trial->random) % 6];
 }
 
 /* The Ith of COUNT places among STEPS, not before the one before. */
 static size_t place_of(struct trial *trial, size_t steps, uint64_t i, uint64_t count)
 {
     size_t from = (size_t)(steps * i / count), to = (size_t)(steps * (i + 1) / count);
-    return from + (to > from ? (size_t)(disk_random(&trial->random) % (to - from + 1)) : 0);
+    return from + (to > from ? (size_t)(random_next(&trial->random) % (to - from + 1)) : 0);
 }
 
 /* Power is cut again while the relay recovers from the cut, or works on after it: of that LEFT has the steps. */
@@ -172,11 +172,11 @@ static void cut_again(struct trial *trial, const struct look *first)
 
 static void cut(struct trial *trial, struct life *life, const struct disk_replay *replay, size_t moment, unsigned keep)
 {
-    bool again = disk_random(&trial->random) % 20 == 0;
+    bool again = random_next(&trial->random) % 20 == 0;
     struct look look = {
         .life = life, .moment = moment, .disk = &trial->left, .path = trial->left_path, .go_on = !again};
     disk_clear(&trial->left);
-    disk_cut(replay, keep, disk_random(&trial->random) % 8 == 0, &trial->random, &trial->left);
+    disk_cut(replay, keep, random_next(&trial->random) % 8 == 0, &trial->random, &trial->left);
     if (again) {
         disk_copy(&trial->base, &trial->left);
         trial->left.recording = true;

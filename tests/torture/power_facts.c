@@ -129,10 +129,10 @@ unsigned facts_topic(const char *name, size_t size)
 /* Mostly small; some fill pages of their own. */
 static size_t body_size(uint64_t *random)
 {
-    uint64_t chance = disk_random(random) % 400;
+    uint64_t chance = random_next(random) % 400;
     if (chance == 0)
         return 40000;
-    return chance < 8 ? 3000 : 8 + disk_random(random) % 200;
+    return chance < 8 ? 3000 : 8 + random_next(random) % 200;
 }
 
 static uint64_t body_random(unsigned producer, uint64_t sequence)

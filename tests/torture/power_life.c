@@ -34,7 +34,7 @@ void life_wrong(struct life *life, const char *format, ...)
 
 uint64_t life_below(struct life *life, uint64_t limit)
 {
-    return disk_random(&life->random) % limit;
+    return random_next(&life->random) % limit;
 }
 
 bool life_chance(struct life *life, unsigned percent)
@@ -160,14 +160,14 @@ int getentropy(void *bytes, size_t size)
     uint8_t *at = bytes;
     static uint64_t random;
     for (size_t i = 0; i < size; i++)
-        at[i] = (uint8_t)disk_random(running ? &running->random : &random);
+        at[i] = (uint8_t)random_next(running ? &running->random : &random);
     return 0;
 }
 
 static uint64_t random_bits(void *context)
 {
     struct life *life = context;
-    return disk_random(&life->random);
+    return random_next(&life->random);
 }
 
 static void take_trouble(void *context, enum mp_error error, const char *text)
@@ -198,7 +198,7 @@ void life_begin(struct life *life, uint64_t seed, const char *path, unsigned pla
     life->checkpoint = checkpoints[life_below(life, 5)];
     life->spills = life_chance(life, 30);
     life->now =
-        (struct moment){.monotonic = 1000 * SECOND, .wall = 1700000000 * SECOND, .boot = disk_random(&life->random)};
+        (struct moment){.monotonic = 1000 * SECOND, .wall = 1700000000 * SECOND, .boot = random_next(&life->random)};
     life->local = (struct engine_local_settings){
         .snapshot_every = snapshots[life_below(life, 4)], .lease = 10000, .keep_store = true, .cache = 65536};
     life->settings = (struct core_settings){.name = "power",

@@ -242,7 +242,7 @@ struct successor {
 static uint64_t random_bits(void *context)
 {
     struct successor *successor = context;
-    return disk_random(&successor->random);
+    return random_next(&successor->random);
 }
 
 static void take_answer(void *context, uint64_t connection, const uint32_t *ids, unsigned ids_count,

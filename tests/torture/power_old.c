@@ -111,7 +111,7 @@ static void cut(struct old *old, struct life *life, const struct disk *disk, con
         size_t at = (size_t)(disk->steps_count * (i / 2) / (places > 1 ? places - 1 : 1));
         disk_replay_to(replay, at);
         disk_clear(&left);
-        disk_cut(replay, i % 2 == 0 ? 100 : keeps[1 + disk_random(&random) % 4], false, &random, &left);
+        disk_cut(replay, i % 2 == 0 ? 100 : keeps[1 + random_next(&random) % 4], false, &random, &left);
         old->images++;
         if (!look_at_cut(life, &left, old->left_path, version, wanted, words))
             snprintf(old->wrong, sizeof old->wrong,

@@ -1,5 +1,6 @@
 #include "stand.h"
 
+#include "base/random.h"
 #include "base/spawn.h"
 
 #include <errno.h>
@@ -30,10 +31,7 @@ int64_t stand_now(void)
 
 uint32_t stand_below(struct stand *stand, uint32_t limit)
 {
-    uint64_t mixed = (stand->random += UINT64_C(0x9e3779b97f4a7c15));
-    mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (uint32_t)((mixed ^ (mixed >> 31)) % limit);
+    return (uint32_t)random_below(&stand->random, limit);
 }
 
 /* ---- the beginning --------------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #include "queue/dedupe.h"
 
 #include "base/clock.h"
+#include "base/random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,11 +29,7 @@ struct rig {
 
 static uint64_t bits(struct rig *rig)
 {
-    rig->random += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t z = rig->random;
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
+    return random_next(&rig->random);
 }
 
 static uint64_t below(struct rig *rig, uint64_t limit)

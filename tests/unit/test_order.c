@@ -1,6 +1,8 @@
 /* queue/order.h against plain arrays: random operations from a seed, the same on both. */
 #include "queue/order.h"
 
+#include "base/random.h"
+
 #include <stdlib.h>
 
 #include <setjmp.h>
@@ -28,10 +30,7 @@ struct rig {
 
 static uint64_t below(struct rig *rig, uint64_t limit)
 {
-    uint64_t mixed = (rig->random += UINT64_C(0x9e3779b97f4a7c15));
-    mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (mixed ^ (mixed >> 31)) % limit;
+    return random_below(&rig->random, limit);
 }
 
 static bool may_go(const struct rig *rig, unsigned index)

@@ -1,6 +1,7 @@
 /* A group with `order: key`: random turns from a seed, and after each the promise: one message a key in flight. */
 #include "engine_rig.h"
 
+#include "base/random.h"
 #include "queue/local.h"
 
 #include <stdio.h>
@@ -21,10 +22,7 @@ struct run {
 
 static uint64_t below(struct run *run, uint64_t limit)
 {
-    uint64_t mixed = (run->random += UINT64_C(0x9e3779b97f4a7c15));
-    mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (mixed ^ (mixed >> 31)) % limit;
+    return random_below(&run->random, limit);
 }
 
 static struct group *group_of(const struct rig *rig)

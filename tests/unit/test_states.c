@@ -1,6 +1,8 @@
 /* queue/states.h against a plain array: random operations from a seed, the same on both, compared after each. */
 #include "queue/states.h"
 
+#include "base/random.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -34,10 +36,7 @@ struct rig {
 
 static uint64_t next_random(struct rig *rig)
 {
-    uint64_t mixed = (rig->random += UINT64_C(0x9e3779b97f4a7c15));
-    mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return mixed ^ (mixed >> 31);
+    return random_next(&rig->random);
 }
 
 static uint64_t below(struct rig *rig, uint64_t limit)

@@ -4,6 +4,7 @@
  */
 #include "time_rig.h"
 
+#include "base/random.h"
 #include "base/units.h"
 
 #include <stdio.h>
@@ -35,11 +36,7 @@ struct trial {
 
 static uint64_t below(struct trial *trial, uint64_t limit)
 {
-    trial->random += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t z = trial->random;
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return (z ^ z >> 31) % limit;
+    return random_below(&trial->random, limit);
 }
 
 static int64_t now(const struct trial *trial)
