@@ -14,8 +14,9 @@ struct replayer {
     struct loop loop;
     struct retry_work work;
     struct pace pace;
-    struct letter_entry entry;
-    struct buffer attributes; /* of the message as it was */
+    struct letter_entry entry; /* the next one, if it is held */
+    bool held;                 /* until its time comes */
+    struct buffer attributes;  /* of the message as it was */
     uint64_t number;
 };
 
@@ -26,14 +27,16 @@ static enum mp_error next(void *context, struct retry_message *message, const vo
     struct letter_entry *entry = &replayer->entry;
     enum mp_error error = MP_OK;
     *exit_code = EXIT_IO;
-    if (!pace_ready(&replayer->pace, now, due))
-        return MP_ERR_AGAIN;
-    do
+    while (!error && !replayer->held) {
         error = letters_file_next(replayer->file, entry, fault);
-    while (!error && !letter_filter_takes(&replayer->letters->filter, entry));
+        replayer->held = !error && letter_filter_takes(&replayer->letters->filter, entry);
+    }
     if (error)
         return error;
+    if (!pace_ready(&replayer->pace, now, due))
+        return MP_ERR_AGAIN;
     pace_take(&replayer->pace, now);
+    replayer->held = false;
     struct buffer *block = &replayer->attributes;
     block->size = 0;
     if (buffer_append(block, entry->item.record.attributes, entry->item.record.attributes_size))

@@ -38,22 +38,23 @@ static enum mp_error await_input(struct send_engine *engine, struct fault *fault
 
 enum mp_error send_engine_take(struct send_engine *engine, int64_t now, int64_t *due, struct fault *fault)
 {
-    if (engine->has_item)
-        return MP_OK;
-    if (engine->ended)
+    if (engine->ended && !engine->has_item)
         return MP_ERR_CLOSED;
-    if (!pace_ready(&engine->pace, now, due))
-        return MP_ERR_AGAIN;
-    enum mp_error error = send_source_next(engine->source, &engine->item, now, due, fault);
-    if (error == MP_OK) {
+    if (!engine->has_item) {
+        enum mp_error error = send_source_next(engine->source, &engine->item, now, due, fault);
+        engine->ended = error == MP_ERR_CLOSED;
+        if (error)
+            return error == MP_ERR_AGAIN ? await_input(engine, fault) : error;
         engine->has_item = true;
-        pace_take(&engine->pace, now);
-    } else if (error == MP_ERR_AGAIN) {
-        return await_input(engine, fault);
-    } else if (error == MP_ERR_CLOSED) {
-        engine->ended = true;
+        engine->may_go = false;
     }
-    return error;
+    /* Only then, so that the end of the input is not waited for. */
+    if (!engine->may_go && !pace_ready(&engine->pace, now, due))
+        return MP_ERR_AGAIN;
+    if (!engine->may_go)
+        pace_take(&engine->pace, now);
+    engine->may_go = true;
+    return MP_OK;
 }
 
 void send_engine_end(struct send_engine *engine, int code)

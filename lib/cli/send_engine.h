@@ -27,6 +27,7 @@ struct send_engine {
 
     struct send_item item; /* taken from the source and not yet passed on */
     bool has_item;
+    bool may_go;   /* that item: its time has come (--rate) */
     bool ended;    /* the source has no more */
     uint64_t gone; /* messages of the input that were dealt with for good, from its start: for --skip */
     uint64_t done; /* messages that were acknowledged (or, directly, written) */
@@ -36,8 +37,8 @@ struct send_engine {
 enum { SEND_LINGER = 5000000 }; /* microseconds that an interrupted tool waits for what is in flight */
 
 /*
- * Takes the next item from the source, if none is held: has_item says whether there is one. MP_ERR_AGAIN: none now; the
- * loop wakes the tool when there is, or at *DUE. MP_ERR_CLOSED: the end.
+ * Takes the next item from the source, if none is held. MP_OK: it may go. MP_ERR_AGAIN: none may go now; the loop wakes the
+ * tool when there is one, or at *DUE, when that which is held may. MP_ERR_CLOSED: the end.
  */
 enum mp_error send_engine_take(struct send_engine *engine, int64_t now, int64_t *due, struct fault *fault);
 

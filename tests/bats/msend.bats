@@ -287,6 +287,15 @@ count() {
     local took=$((${EPOCHREALTIME/./} - begin))
     assert [ "$took" -ge 450000 ]
     assert_equal "$(count x)" 11
+    # When nothing more comes, it is not waited for when more could go.
+    timeout 20 msend -t x --rate 2/h -d only
+    timeout 20 msend -t x --rate 2/h --spool out -d only
+    assert_equal "$(count x)" 13
+    start sent msend -t x --rate 2/h -d one -d two
+    until_true test_count x 14
+    end "$started_pid"
+    assert_file_contains sent.err 'interrupted: 1 message was acknowledged'
+    assert_file_contains sent.err 'msend --skip 1 -t x --rate 2/h -d one -d two'
 }
 
 @test "a lone line goes at once, while the input goes on" {
