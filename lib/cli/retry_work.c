@@ -96,6 +96,7 @@ static void print(struct retry_work *work)
         if (error == MP_ERR_AGAIN)
             return;
         if (error) {
+            work->mute = true;
             retry_work_fail(work, &fault);
             return;
         }
@@ -298,12 +299,12 @@ bool retry_work_step(void *context, int64_t now, int64_t *due)
     begin(work, now, due);
     if (collect(work))
         *due = now; /* there is room for more */
-    if (!work->pipe)
+    if (!work->pipe && !work->mute)
         print(work);
     progress_show(&work->progress, "done", work->source.bytes ? *work->source.bytes : 0, work->done + work->dead, now);
     if (work->running)
         return true;
-    if (work->pipe || (work->stopped && !work->printing.first))
+    if (work->pipe || work->mute || (work->stopped && !work->printing.first))
         return false;
     return !work->ended || work->jobs.first || work->printing.first;
 }
@@ -375,6 +376,18 @@ static void add_number(struct ranges *ranges, uint64_t number)
     ranges->first = ranges->last = number;
 }
 
+/* Outputs of commands that have succeeded are lost when stdout fails: not so that nobody knows. */
+static void tell_unprinted(const struct retry_work *work)
+{
+    struct ranges ranges = {.used = 0};
+    for (const struct retry_job *job = work->printing.first; job; job = job->next)
+        for (uint32_t i = 0; i < job->count && job->output.printed < job->output.size; i++)
+            add_number(&ranges, job->messages[i].number);
+    end_range(&ranges);
+    if (ranges.used)
+        tell("done, but not printed, or not all of it: %s%s", ranges.text, ranges.left ? " and others" : "");
+}
+
 void retry_work_tell_undone(const struct retry_work *work, const char *why)
 {
     struct ranges ranges = {.used = 0};
@@ -391,6 +404,7 @@ void retry_work_tell_undone(const struct retry_work *work, const char *why)
     tell("%s: %" PRIu64 " %s done, %" PRIu64 " %s; not done: %s%s%s", why, work->done,
          work->done == 1 ? "message was" : "messages were", work->dead, "died", ranges.used ? ranges.text : "",
          ranges.left ? " and others" : "", ranges.used || *rest ? rest : "nothing");
+    tell_unprinted(work);
     uint64_t skip = first ? first - 1 : work->last;
     if (work->source.resumes && skip && (first || !work->ended))
         tell("to go on with the same input: add --skip %" PRIu64, skip);

@@ -80,6 +80,7 @@ struct retry_work {
     bool stopped; /* nothing more is begun */
     bool interrupted;
     bool pipe;     /* stdout's reader has gone */
+    bool mute;     /* stdout cannot be written to: nothing more is printed */
     int64_t later; /* a command could not be started for now: not before this */
     uint64_t came, done, dead, duplicates;
     uint64_t last; /* number of the last message that was taken */

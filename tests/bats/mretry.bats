@@ -125,6 +125,15 @@ letters() {
     assert_regex "$stderr" 'not done: 1'
 }
 
+@test "a full disk behind stdout ends it, and tells whose output is lost" {
+    [[ -w /dev/full ]] || skip 'there is no /dev/full'
+    run timeout 20 bash -c 'seq 3 | mretry --workers 3 -- cat 2>&1 >/dev/full'
+    assert_failure 74
+    assert_line --index 0 --partial 'cannot write to stdout: make room and try again: No space left on device'
+    assert_line --index 1 --partial 'ended early'
+    assert_line --index 2 --regexp '^mretry: done, but not printed, or not all of it: [1-3]'
+}
+
 @test "a slow message holds the output of the others, unless they are unordered" {
     mkfifo gate
     script='read -r x; [ "$x" = 1 ] && read -r _ <gate; echo "$x"'
