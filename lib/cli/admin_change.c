@@ -34,10 +34,10 @@ static int take_names(const struct admin_settings *settings, bool group, const c
     if (group && !names->group && *used < settings->operands_count)
         names->group = settings->operands[(*used)++];
     if (!names->topic || (group && !names->group)) {
-        tell("%s is missing: mrelay %s",
-             names->topic ? "the group"
-             : group      ? "the topic and the group"
-                          : "the topic",
+        tell("%s missing: mrelay %s",
+             names->topic ? "the group is"
+             : group      ? "the topic and the group are"
+                          : "the topic is",
              usage);
         return EXIT_USAGE;
     }

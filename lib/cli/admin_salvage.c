@@ -139,7 +139,7 @@ static void print_answer(const struct telling *telling, const char *from, const 
 
 /* ---- the verb ----------------------------------------------------------------------------------------------------- */
 
-static int tell_failure(const struct fault *fault, const char *from)
+static int tell_failure(const struct fault *fault)
 {
     if (admin_interrupted())
         exit_by_signal(admin_interrupted());
@@ -148,7 +148,7 @@ static int tell_failure(const struct fault *fault, const char *from)
         return fault->code == MP_ERR_EXISTS ? EXIT_USAGE : EXIT_NO_INPUT;
     }
     if (fault->code == MP_ERR_DAMAGED) {
-        tell("nothing can be taken of %s: %s", from, fault_text(fault));
+        tell("nothing can be taken: %s", fault_text(fault));
         return EXIT_FAILED;
     }
     return tell_fault(fault);
@@ -181,7 +181,7 @@ int admin_salvage(const struct admin_settings *settings)
                                         &telling.report, &telling.figures, &fault);
     progress_end(&telling.progress);
     if (error) {
-        code = tell_failure(&fault, path);
+        code = tell_failure(&fault);
     } else {
         if (settings->json)
             print_answer(&telling, path, settings->operands[0]);

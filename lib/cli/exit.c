@@ -142,8 +142,13 @@ int tell_no_relay(const char *relay, const char *start, const struct fault *faul
         snprintf(alone, sizeof(alone), "mrelay%s%s --background", plain ? "" : " -r ", plain ? "" : relay);
     if (!start)
         start = alone;
-    if (names.count == 0)
+    if (names.count == 0 && url)
+        tell("%s: start one there with '%s'", fault_text(fault), start);
+    else if (names.count == 0)
         tell("%s, and no other here: start it with '%s'", fault_text(fault), start);
+    else if (url)
+        tell("%s: start one there with '%s', or choose one that runs here with -r: %s", fault_text(fault), start,
+             names.text);
     else
         tell("%s, but %s %s: choose with -r, or start it with '%s'", fault_text(fault), names.text,
              names.count == 1 ? "is" : "are", start);

@@ -8,6 +8,7 @@
 #include "transport/address.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,13 +109,25 @@ struct client *relay_link_client(struct relay_link *link)
     return link->client;
 }
 
+/* Why nobody answered at a TCP address: words only for a host that is not known. */
+static enum mp_error diagnose_host(const struct address *address, struct fault *fault)
+{
+    struct addrinfo *list = NULL;
+    int code = address_look_up(address, false, &list);
+    if (code != 0)
+        return fault_set(fault, MP_ERR_NO_RELAY, "no relay answers at %s: cannot look up its host: %s", address->text,
+                         gai_strerror(code));
+    freeaddrinfo(list);
+    return fault_set(fault, MP_ERR_NO_RELAY, "no relay answers at %s", address->text);
+}
+
 /* Why nobody answered, as far as a plain attempt to connect can tell. */
 static enum mp_error diagnose(const struct relay_link *link, struct fault *fault)
 {
     const char *relay = link->relay;
     const char *where = link->address.text;
     if (link->address.kind != ADDRESS_IPC)
-        return fault_set(fault, MP_ERR_NO_RELAY, "no relay answers at %s", where);
+        return diagnose_host(&link->address, fault);
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     memcpy(name.sun_path, link->address.path, sizeof(name.sun_path));
     int number = 0;

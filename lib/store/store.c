@@ -29,7 +29,7 @@ enum mp_error store_failed(struct store *store, int result, const char *doing, s
     case SQLITE_CORRUPT:
         return fault_set(fault, MP_ERR_DAMAGED, "%s: the file is damaged (%s)", where, doing);
     case SQLITE_NOTADB:
-        return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store (%s)", where, doing);
+        return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: a file of something else", where);
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:
@@ -125,7 +125,7 @@ static enum mp_error prepare_file(const char *path, struct fault *fault)
     if (fstat(descriptor, &status) != 0)
         error = fault_system(fault, MP_ERR_IO, errno, "cannot look at the store %s", path);
     else if (!S_ISREG(status.st_mode))
-        error = fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: not a regular file", path);
+        error = fault_set(fault, MP_ERR_INVALID, "%s: not a store: not a regular file: name another", path);
     else if (status.st_mode & 077)
         error = fault_set(fault, MP_ERR_DENIED,
                           "%s: others may read or write it (mode %03o): run `chmod 600 %s` if that is right", path,

@@ -59,7 +59,7 @@ enum mp_error store_check_file(const char *path, struct fault *fault)
     ssize_t got = regular ? pread(descriptor, head, sizeof head, 0) : 0;
     close(descriptor);
     if (!regular)
-        return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: not a regular file", path);
+        return fault_set(fault, MP_ERR_INVALID, "%s: not a store: not a regular file: name another", path);
     if (got > 0 && (got != sizeof head || memcmp(head, magic, sizeof head) != 0))
         return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: a file of something else", path);
     return MP_OK;
@@ -78,12 +78,14 @@ enum mp_error store_take_lock(struct store *store, struct fault *fault)
     if (flock(store->lock, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK)
             return fault_system(fault, MP_ERR_IO, errno, "cannot lock %s", name);
-        char text[24] = "";
+        char text[40] = "";
         ssize_t got = pread(store->lock, text, sizeof text - 1, 0);
         text[got > 0 ? got : 0] = '\0';
         long holder = strtol(text, NULL, 10);
-        return holder > 0 ? fault_set(fault, MP_ERR_BUSY, "%s: another relay has it, process %ld", store->path, holder)
-                          : fault_set(fault, MP_ERR_BUSY, "%s: another relay has it", store->path);
+        snprintf(text, sizeof text, holder > 0 ? ", process %ld" : "", holder);
+        return fault_set(fault, MP_ERR_BUSY,
+                         "%s: another relay has it%s: end that one first, or use another store (-r NAME has its own)",
+                         store->path, text);
     }
     char text[24];
     int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());

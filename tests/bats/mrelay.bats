@@ -81,7 +81,7 @@ is_gone() {
     start_relay
     run mrelay
     assert_failure 75
-    assert_output --partial "$relay_pid"
+    assert_output --partial "another relay has it, process $relay_pid: end that one first, or use another store"
     run mrelay --background
     assert_failure 75
     assert_output --partial "$relay_pid"
@@ -116,6 +116,8 @@ is_gone() {
     assert_not_exist some.db.lock
     run cmp some.db before.db
     assert_success
+    # What is no file cannot be salvaged.
+    wrong "mrelay: $PWD/r: not a store: not a regular file: name another" mrelay --store "$PWD/r"
 }
 
 @test "a store that others may read is refused" {

@@ -232,6 +232,12 @@ count() {
     run msend -r order -t x -d y
     assert_failure 69
     assert_output --partial "start it with 'mrelay -r order --background'"
+    run msend -r tcp://127.0.0.1:1 -t x -d y
+    assert_failure 69
+    assert_output "msend: no relay answers at tcp://127.0.0.1:1: start one there with 'mrelay -r NAME --listen tcp://127.0.0.1:1 --background', or choose one that runs here with -r: orders"
+    run msend -r 'tcp://[::1%none]:1' -t x -d y
+    assert_failure 69
+    assert_output --partial 'no relay answers at tcp://[::1%none]:1: cannot look up its host: '
 }
 
 @test "the relay can be named by the environment, and -r goes before it" {

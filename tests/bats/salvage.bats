@@ -211,7 +211,7 @@ make_small_store() {
     head -c 100000 /dev/zero >zeros.db
     run mrelay salvage new.db --store zeros.db
     assert_failure 1
-    assert_output 'mrelay: nothing can be taken of zeros.db: zeros.db: there is not one row of a store in it'
+    assert_output 'mrelay: nothing can be taken: zeros.db: there is not one row of a store in it'
     assert_not_exist new.db
     start_relay
     run mrelay salvage new.db
