@@ -300,6 +300,8 @@ static void print_relay(const json_t *status)
     printf("messages   %" PRIu64 " published, %" PRIu64 " delivered, %" PRIu64 " settled since the start\n",
            admin_number(counters, "published"), admin_number(counters, "delivered"), admin_number(counters, "settled"));
     print_schedule(status);
+    if (*admin_string(status, "full"))
+        printf("full       publications wait: %s\n", admin_string(status, "full"));
     if (*admin_string(status, "damaged"))
         printf("damaged    %s\n", admin_string(status, "damaged"));
     if (admin_number(counters, "undone") > 0)

@@ -2,7 +2,7 @@
  * admin.c: what `mrelay status`, `topics`, `groups` and `wait` ask a running relay. Requests and replies are JSON:
  *
  *     {"verb":"status"}   {"relay":…,"version":…,"pid":…,"uptime_us":…,"sessions":…,"counters":{…},"engine":…,
- *                          "topics":[…],"groups":[…],"pipeline":…,"runners":[…]}
+ *                          "topics":[…],"groups":[…],"pipeline":…,"runners":[…]}; "damaged" and "full" say what is wrong
  *     {"verb":"topics"}   {"topics":[{"name","first","end","messages","bytes_in","bytes","groups","letters","created_us",
  *                          "last_time_us","dropped":{reason:…},"settings":{key:…}}]}: settings that are not the default
  *     {"verb":"groups"}   {"groups":[{"topic","group","pattern","waiting","leased","delayed","settled_to","given_to",
@@ -17,6 +17,8 @@
  * admin_trace.c.
  */
 #include "relay/admin.h"
+
+#include "relay/figures.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -52,11 +54,11 @@ static enum mp_error put_counters(const struct core *core, struct buffer *out)
     return error ? error : buffer_append_string(out, "},");
 }
 
-static enum mp_error put_damage(const struct core *core, struct buffer *out)
+static enum mp_error put_words(const char *name, const struct fault *fault, struct buffer *out)
 {
-    json_t *words = json_string(fault_text(&core->damage.fault));
+    json_t *words = json_string(fault_text(fault));
     char *text = words ? json_dumps(words, JSON_ENCODE_ANY) : NULL;
-    enum mp_error error = buffer_append_format(out, "\"damaged\":%s,", text ? text : "\"\"");
+    enum mp_error error = buffer_append_format(out, "\"%s\":%s,", name, text ? text : "\"\"");
     json_decref(words);
     free(text);
     return error;
@@ -65,11 +67,14 @@ static enum mp_error put_damage(const struct core *core, struct buffer *out)
 static enum mp_error put_status(struct core *core, struct buffer *out)
 {
     const struct engine_operations *engine = core->engine->operations;
+    struct fault space = {0};
     enum mp_error error = buffer_append_format(
         out, "{\"relay\":\"%s\",\"version\":\"%s\",\"pid\":%ld,\"uptime_us\":%lld,\"sessions\":%zu,", core->name,
         core->settings.version, (long)getpid(), (long long)(core->now.monotonic - core->started), core->sessions.count);
     if (!error && core->damage.turns > 0)
-        error = put_damage(core, out);
+        error = put_words("damaged", &core->damage.fault, out);
+    if (!error && core_has_space(core, &space) == MP_ERR_FULL)
+        error = put_words("full", &space, out);
     if (!error && core->settings.describe && !(error = core->settings.describe(core->settings.context, out)))
         error = buffer_append_string(out, ",");
     if (!error)

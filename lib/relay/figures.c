@@ -53,6 +53,11 @@ struct engine *core_engine(const struct core *core)
     return core->unloaded ? NULL : core->engine;
 }
 
+enum mp_error core_has_space(struct core *core, struct fault *fault)
+{
+    return core->unloaded ? MP_OK : core->engine->operations->accepts(core->engine, fault);
+}
+
 enum mp_error core_ready(struct core *core, struct moment now, struct fault *fault)
 {
     const struct engine_operations *engine = core->engine->operations;

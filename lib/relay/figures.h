@@ -30,6 +30,9 @@ void core_figures(const struct core *core, struct core_figures *figures);
 /* The engine, to be asked for its figures; NULL while the store cannot be read, and so nothing is known. */
 struct engine *core_engine(const struct core *core);
 
+/* Whether the disk lets publications in: MP_OK, or MP_ERR_FULL, with the reason. Cheap enough for each turn. */
+enum mp_error core_has_space(struct core *core, struct fault *fault);
+
 /* Whether publications are taken: MP_OK, or why not. */
 enum mp_error core_ready(struct core *core, struct moment now, struct fault *fault);
 

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "relay/alarm.h"
 #include "relay/core.h"
+#include "relay/figures.h"
 #include "relay/notify.h"
 #include "relay/readers.h"
 #include "store/store.h"
@@ -45,7 +46,8 @@ struct relay {
     struct hangup *hangup;
     struct address addresses[RELAY_LISTEN_MAX + 1];
     unsigned addresses_count;
-    struct log_limit trouble_limit, undone_limit;
+    struct log_limit trouble_limit, undone_limit, full_limit;
+    bool full;               /* publications are refused for want of space, and that was told */
     void *web;               /* what serves HTTP; NULL: nothing does */
     struct readers *readers; /* what reads the store for others */
     struct control *control; /* to what supervises this relay; NULL: nobody does */
@@ -307,6 +309,21 @@ static void take_what_arrived(struct relay *relay, int64_t now)
     } while (server_counters(relay->server).received > received && clock_monotonic() - now < TAKING);
 }
 
+/* Who has to wait for the disk knows nothing of it, or is a script: who looks after the relay is to know. */
+static void look_at_space(struct relay *relay, int64_t now)
+{
+    struct fault fault = {0};
+    struct log_line line;
+    bool full = core_has_space(relay->core, &fault) == MP_ERR_FULL;
+    if (full == relay->full || log_limited(&relay->full_limit, now))
+        return;
+    relay->full = full;
+    log_begin(&line, full ? LOG_WARNING : LOG_INFO, full ? "publications are refused" : "publications are taken again");
+    if (full)
+        log_field(&line, "reason", "%s", fault_text(&fault));
+    log_end(&line);
+}
+
 static void run_turn(struct relay *relay)
 {
     struct moment now = clock_moment(); /* before the last look at what has arrived until then */
@@ -317,6 +334,7 @@ static void run_turn(struct relay *relay)
     int64_t took = clock_monotonic() - now.monotonic;
     if (took > (int64_t)core_lease(relay->core) * 1000 / 4)
         core_stood_still(relay->core, took);
+    look_at_space(relay, now.monotonic);
     alarm_set(relay->alarm, core_due(relay->core));
 }
 

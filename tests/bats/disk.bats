@@ -63,6 +63,10 @@ undone_once() {
     sender=$started_pid
     until_true refused_once
     kill -0 "$sender" # it waits, and has not given up
+    # Who looks after the relay is told.
+    until_true grep -q 'event="publications are refused" reason="the disk of the relay.s store is nearly full' relay.log.err
+    run -0 mrelay status
+    assert_line 'full       publications wait: the disk of the relay'"'"'s store is nearly full: less than 64 MiB are free'
 
     run -0 --separate-stderr mrecv -t numbers -g work -n 3 --wait 20s
     assert_output "$(seq 3)"
@@ -71,6 +75,7 @@ undone_once() {
 
     rm disk/filler
     wait "$sender"
+    until_true grep -q 'event="publications are taken again"' relay.log.err
     run -0 --separate-stderr mrecv -t numbers -g work -n 1 --wait 20s
     assert_output 4
 }
