@@ -113,7 +113,7 @@ struct store {
     bool memory;
     bool alone; /* opened as a file that nobody else has */
     bool writing;
-    bool broken; /* an error of input or output: open again at the rollback */
+    bool broken; /* an error of input or output, or what looks like damage: open again at the rollback */
     unsigned fail_commit;
     int64_t scheduled_due;  /* the time of the last row of the schedule that was made, */
     int64_t scheduled_next; /* and the key that the next one of that time is tried with */

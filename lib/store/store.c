@@ -27,8 +27,10 @@ enum mp_error store_failed(struct store *store, int result, const char *doing, s
     case SQLITE_LOCKED:
         return fault_set(fault, MP_ERR_BUSY, "%s: another program holds it (%s)", where, doing);
     case SQLITE_CORRUPT:
+        store->broken = true;
         return fault_set(fault, MP_ERR_DAMAGED, "%s: the file is damaged (%s)", where, doing);
     case SQLITE_NOTADB:
+        store->broken = true;
         return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: a file of something else", where);
     case SQLITE_READONLY:
     case SQLITE_PERM:
@@ -228,8 +230,9 @@ enum mp_error store_rollback(struct store *store, struct fault *fault)
     if (store->memory || (!store->broken && !error && store->database))
         return error;
     store_close_database(store);
-    error = open_database(store, true, fault);
-    store->broken = error != MP_OK;
+    store->broken = false;
+    if ((error = check_log(store, fault)) || (error = open_database(store, true, fault)))
+        store->broken = true;
     return error;
 }
 

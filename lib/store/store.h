@@ -60,7 +60,11 @@ void store_close(struct store *store);
 enum mp_error store_begin(struct store *store, struct fault *fault);
 /* Commits; MP_OK means that it is on the disk. Nothing under way: MP_OK. */
 enum mp_error store_commit(struct store *store, struct fault *fault);
-/* Rolls back; closes and opens the database again after an error of input or output. */
+/*
+ * Rolls back. After an error of input or output, or what looks like damage, the database is closed and opened again, with
+ * the look at the log that belongs to that: what SQLite has in memory may have been read wrongly, and only the disk can
+ * tell. MP_ERR_DAMAGED: it looks so still.
+ */
 enum mp_error store_rollback(struct store *store, struct fault *fault);
 bool store_is_writing(const struct store *store);
 

@@ -70,8 +70,9 @@ static void take_frame(sqlite3_stmt *statement, struct store_frame *frame, int64
         *checksum = sqlite3_column_int64(statement, 5);
 }
 
-static enum mp_error frame_damaged(const struct store *store, const struct store_frame *frame, struct fault *fault)
+static enum mp_error frame_damaged(struct store *store, const struct store_frame *frame, struct fault *fault)
 {
+    store->broken = true;
     return fault_set(fault, MP_ERR_DAMAGED, "%s: the frame of offset %llu in topic number %u is damaged", store->path,
                      (unsigned long long)frame->first, frame->topic);
 }

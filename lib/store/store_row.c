@@ -170,7 +170,10 @@ const uint8_t *take_later_bytes(struct row *row, size_t *size)
 
 bool checksum_fits(struct row *row)
 {
-    return sqlite3_column_int64(row->statement, row->column++) == row_checksum(&row->hash);
+    bool fits = sqlite3_column_int64(row->statement, row->column++) == row_checksum(&row->hash);
+    if (!fits)
+        row->store->broken = true; /* it may have been read wrongly: it is to be read from the disk again */
+    return fits;
 }
 
 bool row_fits(struct row *row, const char *table, enum mp_error *error, struct fault *fault)

@@ -123,7 +123,14 @@ static void step(struct trial *trial, struct life *life, struct run *run)
     else
         life_turn(life);
     life_pass(life, 20 * MILLISECOND + (int64_t)life_below(life, 150 * MILLISECOND));
-    if (!run->gone && refused(life, run) > 0 && ++run->failing > FAILING_TURNS)
+    struct fault fault = {0};
+    bool failing = !run->gone && refused(life, run) > 0;
+    bool unreadable = run->failure->code == SQLITE_IOERR_CORRUPTFS && run->failure->forever;
+    if (failing && unreadable) /* for longer than a relay tries what is damaged */
+        life_pass(life, 300 * MILLISECOND);
+    if (life->core && core_is_ruined(life->core, &fault))
+        life_wrong(life, "the relay would end, as if its store were damaged: %s", fault.text);
+    if (failing && ++run->failing > (unreadable ? TURNS : FAILING_TURNS))
         end_cause(life, run);
 }
 
