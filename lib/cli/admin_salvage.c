@@ -79,8 +79,6 @@ static void print_words(const struct telling *telling, const char *from, const c
     size_t index;
     const json_t *loss;
     json_array_foreach(telling->losses, index, loss) print_loss(loss);
-    if (telling->figures.unreadable > 0)
-        printf("missing: %" PRIu64 " pages that the disk does not give\n", telling->figures.unreadable);
     if (report->losses == 0)
         printf("nothing is missing\n");
     printf("to go on with it: mrelay restore %s --store %s --force\n", to, from);

@@ -397,6 +397,16 @@ static enum mp_error write_gaps(struct recovery *recovery, const struct events *
     return error ? error : store_put_number(recovery->store, STORE_UNTRACED, 1, recovery->fault);
 }
 
+/* Those that are missing behind all that there are: what the snapshot tells of, or what is there and damaged. */
+static void count_last(struct events *events)
+{
+    uint64_t gone = salvage_figures(events->recovery->salvage)->gone[SALVAGE_EVENTS];
+    if (events->last < events->snapshot)
+        events->gaps += events->snapshot - events->last;
+    if (events->gaps == 0)
+        events->gaps = events->since = gone;
+}
+
 static enum mp_error write_events(struct recovery *recovery)
 {
     int64_t first = 0, snapshot = 0, sampled = 0;
@@ -410,6 +420,8 @@ static enum mp_error write_events(struct recovery *recovery)
         error = store_put_number(recovery->store, "event_bytes", (int64_t)events.bytes, recovery->fault);
     if (!error && events.first > 0)
         error = store_put_number(recovery->store, STORE_EVENTS_FIRST, (int64_t)events.first, recovery->fault);
+    if (!error && events.last > 0)
+        count_last(&events);
     if (!error && events.last == 0 && snapshot > 0) {
         events.gaps = (uint64_t)(snapshot - first) + 1;
         error = store_put_number(recovery->store, STORE_EVENTS_FIRST, snapshot + 1, recovery->fault);
@@ -476,13 +488,26 @@ static void free_all(struct recovery *recovery)
     }
 }
 
+/* What was damaged and came last nobody misses: no message behind it, no number that says that there was one. */
+static void tell_rest(struct recovery *recovery)
+{
+    const struct salvage_figures *figures = salvage_figures(recovery->salvage);
+    char words[FAULT_TEXT];
+    if (figures->gone[SALVAGE_FRAMES] > recovery->stretches)
+        tell_rows(recovery, SALVAGE_FRAMES, figures->gone[SALVAGE_FRAMES]);
+    if (figures->unreadable == 0)
+        return;
+    snprintf(words, sizeof words, "%llu pages that the disk does not give", (unsigned long long)figures->unreadable);
+    tell_words(recovery, words);
+}
+
 enum mp_error recover_rows(struct salvage *salvage, struct store *store, struct recover_report *report,
                            struct fault *fault)
 {
     struct recovery recovery = {.salvage = salvage, .store = store, .report = report, .fault = fault};
     enum mp_error error = find_all(&recovery);
-    if (!error)
-        error = write_all(&recovery);
+    if (!error && !(error = write_all(&recovery)))
+        tell_rest(&recovery);
     free_all(&recovery);
     return error == MP_ERR_MEMORY ? fault_memory(fault) : error;
 }

@@ -209,6 +209,7 @@ static enum mp_error lose(struct writing *writing, uint64_t first, uint64_t end)
                                                        : "these messages are lost"};
     recover_tell(writing->recovery, &loss);
     writing->recovery->report->lost += end - first;
+    writing->recovery->stretches++;
     return fill(writing, first, end);
 }
 

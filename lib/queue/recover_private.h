@@ -49,6 +49,7 @@ struct recovery {
     struct map patterns, groups;             /* ids that there are */
     int64_t latest;                          /* the latest time of a frame or an event */
     uint32_t groups_most, topics_most, patterns_most;
+    uint64_t stretches; /* of lost messages, that were told */
     uint64_t unwritten; /* bytes since the last commit */
 };
 

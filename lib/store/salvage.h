@@ -78,6 +78,7 @@ struct salvage_figures {
     uint64_t pages, log_pages;
     uint64_t unreadable;              /* pages that the disk does not give */
     uint64_t damaged[SALVAGE_TABLES]; /* rows that are there, and do not fit their checksums */
+    uint64_t gone[SALVAGE_TABLES];    /* of these, those of whose keys there is no sound row */
     uint64_t nothing;                 /* places where a page says that there is a row, and is none */
     uint64_t sound[SALVAGE_TABLES];   /* keys of which there is a sound row */
     bool log_damaged;

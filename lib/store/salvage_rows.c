@@ -193,6 +193,7 @@ static size_t keep_sound(struct salvage *salvage, struct found *cells, size_t co
     if (kept == 0 && hurt.rank == SALVAGE_HURT)
         to[kept++] = hurt;
     salvage->figures.damaged[cells[0].table] += damaged;
+    salvage->figures.gone[cells[0].table] += damaged && kept == 0;
     salvage->figures.sound[cells[0].table] += kept > 0;
     return kept;
 }

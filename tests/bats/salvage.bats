@@ -198,6 +198,32 @@ make_small_store() {
     assert_line --partial 'taken: 5 messages (5 frames, '
 }
 
+@test "what is damaged is missed also where nothing comes behind it" {
+    # The last event of a store at rest.
+    make_store
+    local page content i log=s/msgpipe/default.db-wal
+    page=$(page_of events)
+    content=$(od -An -tu1 -j $((page + 5)) -N 2 store.db | awk '{ print $1 * 256 + $2 }')
+    spoil store.db $((page + content + 30))
+    run mrelay salvage new.db --store store.db
+    assert_failure 1
+    assert_line 'missing: 1 events are missing: traces have gaps'
+    mtrace audit --store new.db
+    # The last message of one whose relay was killed. Its id is in its event as well: its bytes, from the last to the first.
+    start_relay
+    for i in {1..5}; do msend -t orders -d "message-$i."; done
+    msend -t orders -d message-6. --id 4142434445464748494a4b4c4d4e4f50
+    end "$relay_pid" KILL || :
+    spoil "$log" "$(place_of message-6. "$log")"
+    spoil "$log" "$(place_of HGFEDCBA "$log")"
+    run mrelay salvage other.db
+    assert_failure 1
+    assert_line --partial 'taken: 1015 messages'
+    assert_line 'missing: 1 rows of frames are missing or damaged'
+    assert_line 'missing: 1 events are missing, so groups may be given messages again'
+    mtrace audit --store other.db
+}
+
 @test "what cannot be salvaged is told" {
     make_store
     wrong 'mrelay: into which file? mrelay salvage FILE [-r RELAY | --store STORE]' mrelay salvage
