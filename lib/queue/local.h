@@ -435,9 +435,9 @@ uint64_t local_flow_left(struct local *local, struct subscription *subscription)
 void local_flow_granted(struct local *local, struct subscription *subscription, uint64_t messages);
 /* Makes groups ready that had to wait for their rate. */
 void local_flow_tick(struct local *local);
-/* Frames were deleted. local_topic_save() has to follow in the same transaction. */
 /* The frame at FIRST of OLD bytes makes way for others of BYTES. */
 void local_flow_replaced(struct topic *topic, uint64_t first, uint64_t old, uint64_t bytes);
+/* Frames were deleted. local_topic_save() has to follow in the same transaction. */
 void local_flow_deleted(struct topic *topic, const struct store_deleted *deleted);
 void local_counters_write(const struct topic_counters *counters, uint8_t row[COUNTERS_BYTES]);
 /* What ROW of TOPIC, which was just added, says; an older relay's says nothing, and its frames are looked at. */

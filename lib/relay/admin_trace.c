@@ -34,7 +34,7 @@ static void start_reading(struct core *core, const struct request *request, json
         core_reply_text(core, request, MP_OK, "{}");
 }
 
-/* True when the request was answered; a second call for the same request is the last: its wait is over. */
+/* True when the request was answered; one that waits comes again when there is something new, and when its wait is over. */
 static bool read_reading(struct core *core, struct request *request, json_t *asked)
 {
     const struct core_settings *settings = &core->settings;
