@@ -122,7 +122,7 @@ static enum mp_error check_directory(const char *directory, bool any, struct fau
         return fault_system(fault, errno == ENOENT ? MP_ERR_NOT_FOUND : MP_ERR_IO, errno, "%s", directory);
     if (!S_ISDIR(status.st_mode))
         return fault_set(fault, MP_ERR_EXISTS, "%s is in the way: it is no directory", directory);
-    if (status.st_mode & S_ISVTX)
+    if (status.st_mode & S_ISVTX && !path_is_foreign(status.st_uid))
         return MP_OK;
     if (!any && status.st_uid != geteuid() && status.st_uid != 0)
         return fault_set(fault, MP_ERR_DENIED, "%s belongs to another user (%lu): choose a directory of your own",

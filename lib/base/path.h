@@ -40,7 +40,8 @@ enum mp_error path_of_program(const char *own, const char *name, const char *dir
  * Whether DIRECTORY is a place for what others must not get at: those who may write to it can put something of theirs in
  * the place of ours. It has to belong to this user or to root, and nobody else may write to it, but for the user's own
  * group: with a umask of 002 that is how every directory of a user looks. A sticky one (/tmp) is allowed, for others
- * cannot remove there what is not theirs. MP_ERR_DENIED, MP_ERR_EXISTS (it is no directory), MP_ERR_NOT_FOUND, MP_ERR_IO.
+ * than its owner, who has to be this user or root as well, cannot remove there what is not theirs. MP_ERR_DENIED,
+ * MP_ERR_EXISTS (it is no directory), MP_ERR_NOT_FOUND, MP_ERR_IO.
  */
 enum mp_error path_check_directory(const char *directory, struct fault *fault);
 

@@ -78,6 +78,17 @@ need_stranger() {
     started+=("$(cat open/store.db.lock)")
 }
 
+@test "a store is refused in a directory as /tmp that is somebody else's, who may remove what is in it" {
+    need_stranger
+    mkdir "$stranger/open"
+    chmod 1777 "$stranger/open"
+    chown 54322 "$stranger/open"
+    run as_stranger env HOME="$stranger" XDG_RUNTIME_DIR="$stranger" timeout 10 mrelay --store "$stranger/open/store.db"
+    rm -r "$stranger"
+    assert_failure 77
+    assert_output --partial "open belongs to another user (54322)"
+}
+
 @test "a store is refused where somebody else has made files of its name" {
     need_stranger
     mkdir "$stranger/open"
