@@ -54,15 +54,40 @@ static enum mp_error row_from(const struct repair *repair, uint64_t first, uint6
     return error == MP_ERR_STALE ? MP_OK : error ? error : MP_ERR_NOT_FOUND;
 }
 
-/* The row that is damaged, and up to where it goes: to the next one. One that is missing has no bytes. */
+static enum mp_error take_last(void *context, const struct store_frame *row)
+{
+    struct store_frame *last = context;
+    *last = *row;
+    return MP_OK;
+}
+
+/*
+ * The row that has OFFSET, or would have it if it were not damaged: a topic can begin in the middle of a frame. One that is
+ * missing begins with OFFSET, and has no bytes.
+ */
+static enum mp_error row_of(const struct repair *repair, uint64_t offset, struct store_frame *row)
+{
+    struct store *store = repair->local->store;
+    uint64_t lowest = offset < FRAME_COUNT_MAX ? 0 : offset - FRAME_COUNT_MAX + 1;
+    struct store_frame last = {.first = UINT64_MAX}, sound;
+    enum mp_error error =
+        store_list_frames(store, repair->topic->id, lowest, offset + 1, take_last, &last, repair->fault);
+    if (error)
+        return error;
+    bool has = last.first <= offset;
+    if (has && last.first < offset && last.first + last.count <= offset)
+        has = store_find_frame(store, repair->topic->id, last.first, &sound, NULL) == MP_ERR_DAMAGED;
+    *row = has ? last : (struct store_frame){.first = offset};
+    return MP_OK;
+}
+
+/* The row that is damaged, and up to where it goes: to the next one. */
 static enum mp_error find_damage(const struct repair *repair, struct store_frame *damaged, uint64_t *end)
 {
     uint64_t first = repair->next, top = repair->topic->end;
     struct store_frame next;
-    enum mp_error error = row_from(repair, first, first + 1, damaged);
-    if (error == MP_ERR_NOT_FOUND)
-        *damaged = (struct store_frame){.first = first};
-    else if (error)
+    enum mp_error error = row_of(repair, first, damaged);
+    if (error)
         return error;
     error = row_from(repair, first + 1, top, &next);
     if (error && error != MP_ERR_NOT_FOUND)
@@ -103,17 +128,16 @@ static enum mp_error give_up(struct repair *repair, struct engine_repair *result
 {
     struct topic *topic = repair->topic;
     struct store_frame damaged;
-    uint64_t end = repair->next, dropped;
+    uint64_t first = repair->next, end = first, dropped;
     enum mp_error error = find_damage(repair, &damaged, &end);
     if (!error)
         error = replace(repair, &damaged, end);
     for (size_t i = 0; !error && i < topic->groups.count; i++) {
-        error = local_drop(repair->local, topic->groups.items[i], damaged.first, end, DROP_DAMAGED, &dropped,
-                           repair->fault);
+        error = local_drop(repair->local, topic->groups.items[i], first, end, DROP_DAMAGED, &dropped, repair->fault);
         result->dropped += error ? 0 : dropped;
     }
-    result->first = damaged.first;
-    result->count = end - damaged.first;
+    result->first = first;
+    result->count = end - first;
     repair->next = end;
     return error;
 }

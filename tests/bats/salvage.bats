@@ -305,3 +305,18 @@ make_small_store() {
     run mrelay topics repair nothing --yes
     assert_failure 66
 }
+
+@test "a damaged frame in whose middle the topic begins is given up as a whole" {
+    start_relay
+    make_groups numbers half
+    seq 1000 1099 | msend -t numbers
+    seq 1100 1199 | msend -t numbers
+    mrecv -t numbers -g half -n 50 >/dev/null
+    end "$relay_pid"
+    spoil s/msgpipe/default.db "$(place_of 1070 s/msgpipe/default.db)"
+    start_relay
+    run mrelay topics repair numbers --yes
+    assert_output 'numbers: gave up offsets 50 to 99 (50 messages); groups dropped 50'
+    assert_equal "$(mrecv -t numbers -g half -n 1)" 1100
+    mtrace audit
+}
