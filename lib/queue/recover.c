@@ -133,7 +133,7 @@ static enum mp_error judge_table(struct recovery *recovery, enum salvage_table t
     bool sound = false;
     for (enum salvage_rank rank = SALVAGE_LIVE; !sound && rank >= SALVAGE_EARLIER; rank--) {
         sum.sum = 0;
-        enum mp_error error = salvage_each(recovery->salvage, table, rank, false, add_row, &sum, recovery->fault);
+        enum mp_error error = salvage_each(recovery->salvage, table, rank, add_row, &sum, recovery->fault);
         if (error)
             return error;
         sound = known ? sum.sum == (uint64_t)written
@@ -339,7 +339,7 @@ static enum mp_error write_scheduled(void *context, const struct salvage_row *ro
 static enum mp_error write_schedule(struct recovery *recovery)
 {
     struct schedule schedule = {.recovery = recovery};
-    enum mp_error error = salvage_each(recovery->salvage, SALVAGE_SCHEDULE, recovery->least[SALVAGE_SCHEDULE], false,
+    enum mp_error error = salvage_each(recovery->salvage, SALVAGE_SCHEDULE, recovery->least[SALVAGE_SCHEDULE],
                                        write_scheduled, &schedule, recovery->fault);
     return error ? error : store_put_number(recovery->store, "scheduled", (int64_t)schedule.messages, recovery->fault);
 }
@@ -414,8 +414,8 @@ static enum mp_error write_events(struct recovery *recovery)
     recover_number(recovery, "snapshot_event", &snapshot);
     bool sample = recover_number(recovery, "sampled_event", &sampled);
     struct events events = {.recovery = recovery, .first = (uint64_t)first, .snapshot = (uint64_t)snapshot};
-    enum mp_error error = salvage_each(recovery->salvage, SALVAGE_EVENTS, recovery->least[SALVAGE_EVENTS], false,
-                                       write_event, &events, recovery->fault);
+    enum mp_error error = salvage_each(recovery->salvage, SALVAGE_EVENTS, recovery->least[SALVAGE_EVENTS], write_event,
+                                       &events, recovery->fault);
     if (!error)
         error = store_put_number(recovery->store, "event_bytes", (int64_t)events.bytes, recovery->fault);
     if (!error && events.first > 0)
@@ -438,13 +438,13 @@ static enum mp_error write_events(struct recovery *recovery)
 static enum mp_error each(struct recovery *recovery, enum salvage_table table,
                           enum mp_error (*write)(void *, const struct salvage_row *))
 {
-    return salvage_each(recovery->salvage, table, recovery->least[table], false, write, recovery, recovery->fault);
+    return salvage_each(recovery->salvage, table, recovery->least[table], write, recovery, recovery->fault);
 }
 
 static enum mp_error find_all(struct recovery *recovery)
 {
-    enum mp_error error = salvage_each(recovery->salvage, SALVAGE_NUMBERS, SALVAGE_EARLIER, false, take_number,
-                                       recovery, recovery->fault);
+    enum mp_error error =
+        salvage_each(recovery->salvage, SALVAGE_NUMBERS, SALVAGE_EARLIER, take_number, recovery, recovery->fault);
     if (error || (error = judge_tables(recovery)) || (error = each(recovery, SALVAGE_TOPICS, take_topic)) ||
         (error = recover_find_groups(recovery)))
         return error;

@@ -147,10 +147,9 @@ static enum mp_error find_end(void *context, const struct salvage_row *row)
 enum mp_error recover_find_frames(struct recovery *recovery)
 {
     enum mp_error error =
-        salvage_each(recovery->salvage, SALVAGE_FRAMES, SALVAGE_HURT, false, find_frame, recovery, recovery->fault);
+        salvage_each(recovery->salvage, SALVAGE_FRAMES, SALVAGE_HURT, find_frame, recovery, recovery->fault);
     if (!error)
-        error = salvage_each(recovery->salvage, SALVAGE_EVENTS, SALVAGE_EARLIER, false, find_end, recovery,
-                             recovery->fault);
+        error = salvage_each(recovery->salvage, SALVAGE_EVENTS, SALVAGE_EARLIER, find_end, recovery, recovery->fault);
     size_t at = 0;
     struct recovered_topic *topic;
     while (!error && (topic = map_next(&recovery->topics, &at)))

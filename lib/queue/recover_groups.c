@@ -52,7 +52,7 @@ static enum mp_error find_group(void *context, const struct salvage_row *row)
 enum mp_error recover_find_groups(struct recovery *recovery)
 {
     /* A lost group's events still name its topic. */
-    return salvage_each(recovery->salvage, SALVAGE_GROUPS, recovery->least[SALVAGE_GROUPS], false, find_group, recovery,
+    return salvage_each(recovery->salvage, SALVAGE_GROUPS, recovery->least[SALVAGE_GROUPS], find_group, recovery,
                         recovery->fault);
 }
 
@@ -183,11 +183,10 @@ enum mp_error recover_write_groups(struct recovery *recovery)
     enum salvage_rank rank = recovery->least[SALVAGE_BLOCKS];
     if (rank < SALVAGE_LOOSE && !recovery->complete[SALVAGE_BLOCKS])
         rank = SALVAGE_LOOSE;
-    enum mp_error error =
-        salvage_each(recovery->salvage, SALVAGE_BLOCKS, rank, false, write_block, &blocks, recovery->fault);
+    enum mp_error error = salvage_each(recovery->salvage, SALVAGE_BLOCKS, rank, write_block, &blocks, recovery->fault);
     if (!error)
-        error = salvage_each(recovery->salvage, SALVAGE_GROUPS, recovery->least[SALVAGE_GROUPS], false, write_group,
-                             &blocks, recovery->fault);
+        error = salvage_each(recovery->salvage, SALVAGE_GROUPS, recovery->least[SALVAGE_GROUPS], write_group, &blocks,
+                             recovery->fault);
     free(blocks.keys);
     return error;
 }

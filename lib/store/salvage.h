@@ -95,10 +95,10 @@ const struct salvage_figures *salvage_figures(const struct salvage *salvage);
 
 /*
  * Calls EACH for the rows of TABLE of RANK or better, in the order of their keys (of numbers: in none): of each key the
- * best one, and behind it, if ALL, the worse ones. Frames and scheduled publications come without their bytes. What EACH
+ * best one. Frames and scheduled publications come without their bytes. What EACH
  * is given is good during the call; a return of other than MP_OK ends the walk and is returned.
  */
-enum mp_error salvage_each(struct salvage *salvage, enum salvage_table table, enum salvage_rank rank, bool all,
+enum mp_error salvage_each(struct salvage *salvage, enum salvage_table table, enum salvage_rank rank,
                            enum mp_error (*each)(void *context, const struct salvage_row *row), void *context,
                            struct fault *fault);
 

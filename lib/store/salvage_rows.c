@@ -153,12 +153,6 @@ bool salvage_gather(struct salvage *salvage, const struct cell *cell, place page
 
 /* ---- which count ---------------------------------------------------------------------------------------------- */
 
-/* Of these older versions may be wanted, too: what is in them changes. */
-static bool changes(enum salvage_table table)
-{
-    return table != SALVAGE_FRAMES && table != SALVAGE_EVENTS && table != SALVAGE_SCHEDULE && table != SALVAGE_HASHES;
-}
-
 /* Whether the row of FOUND is sound; one of a frame that is, in a row that is not, becomes SALVAGE_HURT. */
 static bool is_sound(struct salvage *salvage, struct found *found, uint8_t *page)
 {
@@ -175,27 +169,23 @@ static bool is_sound(struct salvage *salvage, struct found *found, uint8_t *page
     return fits || cell.table == SALVAGE_FRAMES;
 }
 
-/* Of COUNT cells of one key, the best first, keeps those that count at TO. How many. */
-static size_t keep_sound(struct salvage *salvage, struct found *cells, size_t count, struct found *to, uint8_t *page)
+/* Of COUNT cells of one key, the best first, finds the best that counts. False: there is none. */
+static bool choose(struct salvage *salvage, const struct found *cells, size_t count, struct found *best, uint8_t *page)
 {
-    size_t kept = 0;
-    bool all = changes((enum salvage_table)cells[0].table), damaged = false;
-    struct found hurt = {.rank = SALVAGE_LIVE};
-    for (size_t i = 0; i < count && (kept == 0 || all); i++) {
+    bool damaged = false, good = false, hurt = false;
+    for (size_t i = 0; i < count && !good; i++) {
         struct found found = cells[i];
         bool sound = is_sound(salvage, &found, page);
-        damaged |= cells[i].rank == SALVAGE_LIVE && (!sound || found.rank == SALVAGE_HURT);
-        if (sound && found.rank == SALVAGE_HURT && hurt.rank != SALVAGE_HURT)
-            hurt = found;
-        else if (sound && found.rank != SALVAGE_HURT)
-            to[kept++] = found;
+        good = sound && found.rank != SALVAGE_HURT;
+        damaged |= cells[i].rank == SALVAGE_LIVE && !good;
+        if (good || (sound && !hurt))
+            *best = found;
+        hurt |= sound && !good;
     }
-    if (kept == 0 && hurt.rank == SALVAGE_HURT)
-        to[kept++] = hurt;
     salvage->figures.damaged[cells[0].table] += damaged;
-    salvage->figures.gone[cells[0].table] += damaged && kept == 0;
-    salvage->figures.sound[cells[0].table] += kept > 0;
-    return kept;
+    salvage->figures.gone[cells[0].table] += damaged && !good && !hurt;
+    salvage->figures.sound[cells[0].table] += good || hurt;
+    return good || hurt;
 }
 
 static enum mp_error keep_all(struct salvage *salvage, struct fault *fault)
@@ -209,7 +199,9 @@ static enum mp_error keep_all(struct salvage *salvage, struct fault *fault)
         for (end = i + 1; end < salvage->found_count; end++)
             if (salvage->found[end].table != first->table || salvage->found[end].key != first->key)
                 break;
-        kept += keep_sound(salvage, &salvage->found[i], end - i, &salvage->found[kept], page);
+        struct found best;
+        if (choose(salvage, first, end - i, &best, page))
+            salvage->found[kept++] = best;
     }
     salvage->found_count = kept;
     free(page);
@@ -315,21 +307,19 @@ static size_t begin_of(const struct salvage *salvage, enum salvage_table table)
     return low;
 }
 
-enum mp_error salvage_each(struct salvage *salvage, enum salvage_table table, enum salvage_rank rank, bool all,
+enum mp_error salvage_each(struct salvage *salvage, enum salvage_table table, enum salvage_rank rank,
                            enum mp_error (*each)(void *context, const struct salvage_row *row), void *context,
                            struct fault *fault)
 {
     uint8_t *page = malloc(STORE_PAGE);
     enum mp_error error = page ? MP_OK : fault_memory(fault);
-    const struct found *before = NULL;
     for (size_t i = begin_of(salvage, table); !error && i < salvage->found_count; i++) {
         const struct found *found = &salvage->found[i];
         struct salvage_row row;
         if (found->table != (uint8_t)table)
             break;
-        if (found->rank < (uint8_t)rank || (!all && before && before->key == found->key))
+        if (found->rank < (uint8_t)rank)
             continue;
-        before = found;
         if (read_row(salvage, i, false, page, &row))
             error = each(context, &row);
     }

@@ -312,7 +312,7 @@ static void learn(struct sound *sound, struct moment now)
     if (stat(name, &status) == 0)
         sound->sizes[1] = (uint64_t)status.st_size;
     if (salvage_open(sound->path, NULL, NULL, &learning.salvage, &fault) ||
-        salvage_each(learning.salvage, SALVAGE_FRAMES, SALVAGE_LIVE, false, learn_frame, &learning, &fault))
+        salvage_each(learning.salvage, SALVAGE_FRAMES, SALVAGE_LIVE, learn_frame, &learning, &fault))
         trial_give_up("cannot learn the store: %s", fault_text(&fault));
     salvage_close(learning.salvage);
     char copy[PATH_BYTES + 32];
