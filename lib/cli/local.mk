@@ -73,6 +73,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/send_spool.c %D%/send_spool.h \
 	%D%/serve.c %D%/serve.h \
 	%D%/spool.c %D%/spool.h \
+	%D%/spool_refused.c %D%/spool_refused.h \
 	%D%/supervise.c %D%/supervise.h \
 	%D%/supervise_part.c %D%/supervise_part.h \
 	%D%/table.c %D%/table.h \

@@ -10,12 +10,9 @@
 #include "cli/relay_link.h"
 #include "cli/send_engine.h"
 #include "cli/spool.h"
+#include "cli/spool_refused.h"
 #include "message/attributes.h"
-#include "message/formats.h"
-#include "message/letter.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -240,55 +237,6 @@ static void on_failed(void *context, enum mp_error error, const char *text)
     send_engine_end(send->engine, EXIT_FAILED);
 }
 
-/* Appends the messages of ENTRY to DIR/refused.jsonl, as the dead letters that they are, and flushes. */
-static enum mp_error keep_refused(const struct send_spool *send, const struct spool_entry *entry, enum mp_error why,
-                                  const char *text, struct fault *fault)
-{
-    struct frame frame;
-    struct record record;
-    struct buffer out = {0}, block = {0}, note = {0};
-    char path[4200];
-    snprintf(path, sizeof path, "%s/refused.jsonl", send->directory);
-    frame_trust(&frame, entry->data, entry->size);
-    struct frame_cursor cursor = frame_cursor(&frame);
-    enum mp_error error = letter_note(text, strlen(text), &note);
-    const char *reason = why == MP_ERR_OVERFLOW ? "overflow" : "rejected";
-    struct letter letter = {.topic = entry->topic,
-                            .topic_size = strlen(entry->topic),
-                            .reason = reason,
-                            .reason_size = strlen(reason),
-                            .attempts = 1,
-                            .first = clock_wall(),
-                            .last = clock_wall(),
-                            .code = -1,
-                            .error = (const char *)note.data,
-                            .error_size = note.size};
-    while (!error && frame_next(&cursor, &record)) {
-        block.size = 0;
-        error = buffer_append(&block, record.attributes, record.attributes_size);
-        if (!error)
-            error = letter_write(&block, &letter);
-        record.attributes = block.data;
-        record.attributes_size = block.size;
-        struct format_item item = {.record = record, .topic = entry->topic, .time = frame.time};
-        if (!error)
-            error = format_write(FORMAT_JSON, &item, &out, fault);
-    }
-    int file = error ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (error)
-        fault_memory(fault);
-    else if (file < 0)
-        error = fault_system(fault, MP_ERR_IO, errno, "cannot open %s", path);
-    else if (!(error = output_write(file, out.data, out.size, fault)) && fdatasync(file) != 0)
-        error = fault_system(fault, MP_ERR_IO, errno, "cannot flush %s", path);
-    if (file >= 0)
-        close(file);
-    buffer_free(&out);
-    buffer_free(&block);
-    buffer_free(&note);
-    return error;
-}
-
 /* What the relay will never take does not keep back the rest. */
 static void on_refused(void *context, enum mp_error error, const char *text)
 {
@@ -296,7 +244,7 @@ static void on_refused(void *context, enum mp_error error, const char *text)
     struct fault fault = {0};
     struct spool_entry entry;
     send->flying = 0;
-    if (spool_next(send->spool, &entry, &fault) || keep_refused(send, &entry, error, text, &fault) ||
+    if (spool_next(send->spool, &entry, &fault) || spool_keep_refused(send->directory, &entry, error, text, &fault) ||
         spool_refused(send->spool, &fault)) {
         give_up(send, &fault);
         return;

@@ -1,7 +1,9 @@
 /* cli/spool.h: what a process has taken, another one delivers, in order; two handles stand for two processes. */
 #include "folder.h"
 
+#include "cli/letters_file.h"
 #include "cli/spool.h"
+#include "cli/spool_refused.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -237,6 +239,58 @@ static void test_a_refused_frame_takes_no_number(void **state)
     spool_close(spool);
 }
 
+/* What DIR/refused.jsonl has: so many letters, and lines that are none. */
+static void expect_refused(const struct folder *folder, unsigned letters, unsigned torn)
+{
+    char path[FOLDER_PATH + 32];
+    struct letters_file file;
+    struct letter_entry entry;
+    struct fault fault = {0};
+    unsigned count = 0;
+    snprintf(path, sizeof path, "%s/refused.jsonl", folder->spool);
+    assert_int_equal(letters_file_open(&file, path, false, &fault), MP_OK);
+    while (!letters_file_next(&file, &entry, &fault)) {
+        assert_int_equal(entry.letter.topic_size, 1);
+        assert_memory_equal(entry.letter.reason, "overflow", 8);
+        assert_int_equal(entry.item.record.size, 3);
+        count++;
+    }
+    assert_int_equal(count, letters);
+    assert_int_equal(file.torn, torn);
+    letters_file_close(&file);
+}
+
+static void test_what_is_refused_is_kept_behind_a_torn_line(void **state)
+{
+    const struct folder *folder = *state;
+    struct spool *spool = open_spool(folder);
+    struct spool_entry entry;
+    struct fault fault = {0};
+    append(spool, "t", "one", 3);
+    assert_int_equal(spool_next(spool, &entry, &fault), MP_OK);
+    assert_int_equal(spool_keep_refused(folder->spool, &entry, MP_ERR_OVERFLOW, "too large", &fault), MP_OK);
+    expect_refused(folder, 3, 0);
+    /* What a cut may have left of a line does not swallow the next one. */
+    char path[FOLDER_PATH + 32];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/refused.jsonl", folder->spool);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(truncate(path, status.st_size - 7), 0);
+    assert_int_equal(spool_keep_refused(folder->spool, &entry, MP_ERR_OVERFLOW, "too large", &fault), MP_OK);
+    expect_refused(folder, 5, 1);
+    /* What cannot be taken apart is not said to be kept. */
+    uint8_t *damaged = malloc(entry.size);
+    assert_non_null(damaged);
+    memcpy(damaged, entry.data, entry.size);
+    damaged[entry.size - 1] ^= 1;
+    entry.data = damaged;
+    assert_int_equal(spool_keep_refused(folder->spool, &entry, MP_ERR_OVERFLOW, "too large", &fault), MP_ERR_DAMAGED);
+    assert_true(fault.text[0] != '\0');
+    expect_refused(folder, 5, 1);
+    free(damaged);
+    spool_close(spool);
+}
+
 static void test_ids_stay(void **state)
 {
     struct spool *spool = open_spool(*state);
@@ -318,6 +372,7 @@ int main(void)
         TEST(test_a_process_waits_for_those_before_it),
         TEST(test_a_killed_process_loses_nothing),
         TEST(test_a_refused_frame_takes_no_number),
+        TEST(test_what_is_refused_is_kept_behind_a_torn_line),
         TEST(test_ids_stay),
         TEST(test_many_frames_are_swept),
         TEST(test_wrong_directories_are_refused),
