@@ -610,10 +610,10 @@ enum mp_error spool_look(const char *directory, struct spool_status *status, str
         error = store_open_reader(path, &store, fault);
         if (error == MP_ERR_NOT_FOUND)
             continue; /* delivered meanwhile */
-        if (!error)
-            error = store_each_frame(store, LOG, 0, count_frame, status, fault);
-        if (!error)
-            store_close(store);
+        if (error)
+            return error;
+        error = store_each_frame(store, LOG, 0, count_frame, status, fault);
+        store_close(store);
         if (error)
             return error;
         long process = holder_of(directory, lowest);

@@ -78,8 +78,12 @@ fuzzers += %D%/fuzz_store
 %C%_fuzz_store_LDADD = $(TRACE_LIBS) $(FUZZER_LIBS)
 
 fuzzers += %D%/fuzz_letters
-%C%_fuzz_letters_SOURCES = %D%/fuzz_letters.c $(fuzz_main)
+%C%_fuzz_letters_SOURCES = %D%/fuzz_letters.c %D%/flush.c $(fuzz_main)
 %C%_fuzz_letters_LDADD = $(CLI_LIBS) $(FUZZER_LIBS)
+
+fuzzers += %D%/fuzz_spool
+%C%_fuzz_spool_SOURCES = %D%/fuzz_spool.c %D%/flush.c $(fuzz_main)
+%C%_fuzz_spool_LDADD = $(CLI_LAYER) $(STORE_LIBS) $(FUZZER_LIBS)
 
 fuzzers += %D%/fuzz_options
 %C%_fuzz_options_SOURCES = %D%/fuzz_options.c $(fuzz_main)
