@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -70,6 +71,18 @@ enum mp_error path_flush_directory(const char *path, struct fault *fault)
         close(descriptor);
     errno = problem;
     return flushed ? MP_OK : fault_system(fault, MP_ERR_IO, problem, "cannot flush the directory of %s", path);
+}
+
+/* A symbolic link's name was there before: what it leads to is what was made. */
+enum mp_error path_flush_name(const char *path)
+{
+    char *real = realpath(path, NULL);
+    enum mp_error error = path_flush_directory(real ? real : path, NULL);
+    int problem = errno;
+    free(real);
+    errno = problem;
+    bool impossible = problem == EACCES || problem == ENOENT || problem == EINVAL || problem == ENOTSUP;
+    return error && !impossible ? error : MP_OK;
 }
 
 enum mp_error path_of_program(const char *own, const char *name, const char *directory, char text[PATH_BYTES],

@@ -28,6 +28,13 @@ bool path_directory(const char *path, char text[PATH_BYTES]);
 enum mp_error path_flush_directory(const char *path, struct fault *fault);
 
 /*
+ * The same for the name that PATH leads to, so that what was done to it lasts: that it was made, that something else has
+ * taken its place, or that it is gone. Where the directory cannot be opened, or be flushed, it is left at that. MP_ERR_IO,
+ * with errno.
+ */
+enum mp_error path_flush_name(const char *path);
+
+/*
  * The path of the program NAME that was installed with this one, which is called OWN when nobody has renamed it: what
  * `configure --program-prefix` has put around OWN stands around NAME as well. It is looked for beside the running program
  * (a build directory, a tree that was moved), then in DIRECTORY, where it was to be installed. MP_ERR_NOT_FOUND: in

@@ -1,6 +1,8 @@
 /* Appending dead letters to a file. */
 #include "cli/dead_file.h"
 
+#include "base/path.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -140,6 +142,9 @@ static enum mp_error write_lines(struct dead_file *file)
         error = write_all(file, file->lines.data, file->lines.size);
     if (!error && fdatasync(file->descriptor) != 0 && errno != EINVAL && errno != ENOTSUP)
         error = MP_ERR_IO;
+    if (!error && !file->named)
+        error = path_flush_name(file->path);
+    file->named |= !error;
     if (error) {
         int number = errno;
         /* Nobody else has written meanwhile. */

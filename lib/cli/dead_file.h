@@ -21,6 +21,7 @@ struct dead_file {
     int descriptor; /* -1: closed */
     bool regular;   /* not: a terminal, a pipe, /dev/null */
     bool readable;
+    bool named;          /* that it is there is on the disk, too */
     struct buffer lines; /* not yet written */
     struct buffer block; /* of one letter */
 };

@@ -13,7 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BLOCK = 256 * 1024 };
+enum {
+    BLOCK = 256 * 1024,
+    SECTOR = 512,     /* bytes that reach the disk together, or not at all */
+    RESTS = 64 * 1024 /* bytes of `rests` at most */
+};
 
 static enum mp_error cannot(const char *what, const char *path, int number, struct fault *fault)
 {
@@ -67,6 +71,7 @@ void letters_file_close(struct letters_file *file)
     free(file->path);
     file->path = NULL;
     buffer_free(&file->input);
+    buffer_free(&file->rests);
     format_reader_free(&file->reader);
 }
 
@@ -183,23 +188,45 @@ static bool write_at(int descriptor, const void *data, size_t size, off_t place)
     return true;
 }
 
-enum mp_error letters_file_take(struct letters_file *file, uint64_t place, uint64_t size, bool flush,
-                                struct fault *fault)
+/* Nobody else changes bytes that are there, so this needs no lock beyond the one that is held. */
+static bool blank_out(const struct letters_file *file, uint64_t place, uint64_t size)
 {
     uint8_t blank[4096];
     memset(blank, ' ', sizeof(blank));
-    /* Nobody else changes bytes that are there, so this needs no lock beyond the one that is held. */
     while (size) {
         size_t piece = size < sizeof(blank) ? (size_t)size : sizeof(blank);
         if (!write_at(file->descriptor, blank, piece, (off_t)place))
-            return cannot("change", file->path, errno, fault);
+            return false;
         place += piece;
         size -= piece;
     }
-    file->taken++;
-    if (flush && fdatasync(file->descriptor) != 0)
+    return true;
+}
+
+/* Flushes what was taken out, and blanks the rest of it. */
+static enum mp_error flush_taken(struct letters_file *file, struct fault *fault)
+{
+    bool good = fdatasync(file->descriptor) == 0;
+    for (size_t at = 0; good && at < file->rests.size; at += 16)
+        good = blank_out(file, load_u64(file->rests.data + at), load_u64(file->rests.data + at + 8));
+    file->rests.size = 0;
+    return good ? MP_OK : cannot("change", file->path, errno, fault);
+}
+
+/*
+ * Where power fails meanwhile some sectors of a line may be blank and others not, and what is left of it may be a letter
+ * still, but another one. Without its beginning it is none: that goes first, in one sector, and is flushed before the rest.
+ */
+enum mp_error letters_file_take(struct letters_file *file, uint64_t place, uint64_t size, bool flush,
+                                struct fault *fault)
+{
+    uint64_t first = SECTOR - place % SECTOR;
+    if (!blank_out(file, place, size < first ? size : first))
         return cannot("change", file->path, errno, fault);
-    return MP_OK;
+    if (size > first && (buffer_put_u64(&file->rests, place + first) || buffer_put_u64(&file->rests, size - first)))
+        return fault_memory(fault);
+    file->taken++;
+    return flush || file->rests.size >= RESTS ? flush_taken(file, fault) : MP_OK;
 }
 
 /* Copies the lines that are not blank to DESCRIPTOR. */
@@ -225,6 +252,7 @@ static enum mp_error copy_lines(struct letters_file *file, int descriptor, struc
 static enum mp_error replace(struct letters_file *file, const char *path, struct fault *fault)
 {
     struct stat status;
+    unlink(path); /* what a process of this number has left that ended here */
     int descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (descriptor < 0 || fstat(file->descriptor, &status) != 0)
         return cannot("write", path, errno, fault);
@@ -241,8 +269,8 @@ static enum mp_error replace(struct letters_file *file, const char *path, struct
     close(descriptor);
     if (error)
         unlink(path);
-    else
-        path_flush_directory(file->path, NULL);
+    else if (path_flush_name(file->path))
+        error = cannot("write", file->path, errno, fault);
     return error;
 }
 
@@ -258,7 +286,10 @@ enum mp_error letters_file_rewrite(struct letters_file *file, struct fault *faul
     /* Whoever appends waits, then sees that another file is there. */
     enum mp_error error = dead_file_lock(file->descriptor, DEAD_FILE_WRITES, true, fault);
     if (!error) {
-        error = replace(file, path, fault);
+        if (file->rests.size > 0)
+            error = flush_taken(file, fault);
+        if (!error)
+            error = replace(file, path, fault);
         dead_file_unlock(file->descriptor, DEAD_FILE_WRITES);
     }
     memory_release(path);

@@ -2,7 +2,8 @@
  * letters_file.h: the dead letters of a file (dead_file.h): reading them one by one, and taking some out.
  *
  * A letter that is done with is first overwritten with spaces, which a reader of JSON lines passes over: that is on the
- * disk before the next is begun, so that a tool that is killed neither loses a letter nor leaves one that was done. At the
+ * disk before the next is begun, so that a tool that is killed neither loses a letter nor leaves one that was done; its
+ * beginning goes first, so that what a lost machine leaves of a line is the letter or none, and never another one. At the
  * end the file is written anew without these lines, and takes the old one's place.
  */
 #ifndef CLI_LETTERS_FILE_H
@@ -18,10 +19,11 @@ struct letters_file {
     uint64_t place; /* of that in the file */
     uint64_t size;  /* of the file when it was opened */
     bool ended;
-    uint64_t line;  /* number of the last one, from 1 */
-    uint64_t torn;  /* lines that are no letters */
-    uint64_t blank; /* lines that are empty, as a tool that was killed leaves them */
-    uint64_t taken; /* letters that were taken out */
+    uint64_t line;       /* number of the last one, from 1 */
+    uint64_t torn;       /* lines that are no letters */
+    uint64_t blank;      /* lines that are empty, as a tool that was killed leaves them */
+    uint64_t taken;      /* letters that were taken out */
+    struct buffer rests; /* what is to be blanked of them yet: a place and a size each, of 64 bits */
     struct format_reader reader;
 };
 

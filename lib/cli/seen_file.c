@@ -122,42 +122,7 @@ static enum mp_error read_records(struct seen_file *file, int64_t now, struct fa
     return error == MP_ERR_IO ? cannot(file, "read", fault) : error ? fault_memory(fault) : MP_OK;
 }
 
-/* Takes the header, or writes one into a file that is empty, or in which the writing of the header was cut off. */
-static enum mp_error read_header(struct seen_file *file, struct fault *fault)
-{
-    uint8_t header[RECORD];
-    ssize_t got = read_at(file->descriptor, header, sizeof(header), 0);
-    if (got < 0)
-        return cannot(file, "read", fault);
-    size_t known = (size_t)got < sizeof(magic) ? (size_t)got : sizeof(magic);
-    if (memcmp(header, magic, known) != 0)
-        return fault_set(fault, MP_ERR_INVALID, "%s is no file of --dedupe-file: name another", file->path);
-    if (got < RECORD) {
-        if (getentropy(&file->seed, sizeof(file->seed)) != 0)
-            file->seed = (uint64_t)clock_wall();
-        put_header(file, header);
-        if (append(file->descriptor, 0, header, sizeof(header)))
-            return cannot(file, "write", fault);
-    } else if (load_u64(header + CHECKED) != XXH3_64bits(header, CHECKED)) {
-        return fault_set(fault, MP_ERR_DAMAGED,
-                         "%s is damaged: remove it, and what was done before is not known any more", file->path);
-    } else if (load_u64(header + 16) != file->what) {
-        return fault_set(fault, MP_ERR_INVALID, "%s was written with another --dedupe: name another file", file->path);
-    }
-    file->seed = load_u64(header + 8);
-    file->size = RECORD;
-    return MP_OK;
-}
-
-/* ---- life ----------------------------------------------------------------------------------------------------- */
-
-/* Whether PATH names the file that is open. */
-static bool is_present(const struct seen_file *file)
-{
-    struct stat ours, theirs;
-    return fstat(file->descriptor, &ours) == 0 && stat(file->path, &theirs) == 0 && ours.st_dev == theirs.st_dev &&
-           ours.st_ino == theirs.st_ino;
-}
+/* ---- a new file in its place ---------------------------------------------------------------------------------- */
 
 /*
  * Locks the file for this process. Not with flock(): a command that is just being started has that lock, too, for the
@@ -174,54 +139,6 @@ static enum mp_error lock(const struct seen_file *file, int descriptor, struct f
             return cannot(file, "lock", fault);
     }
     return MP_OK;
-}
-
-static enum mp_error open_locked(struct seen_file *file, struct fault *fault)
-{
-    struct stat status;
-    for (;;) {
-        file->descriptor = open(file->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-        if (file->descriptor < 0 || fstat(file->descriptor, &status) != 0)
-            return cannot(file, "open", fault);
-        if (!S_ISREG(status.st_mode))
-            return fault_set(fault, MP_ERR_INVALID, "%s is no regular file: name another (--dedupe-file)", file->path);
-        enum mp_error error = lock(file, file->descriptor, fault);
-        if (error || is_present(file))
-            return error;
-        close(file->descriptor); /* it was written anew just then */
-    }
-}
-
-enum mp_error seen_file_open(struct seen_file *file, const char *path, uint64_t what, struct seen *seen, int64_t now,
-                             struct fault *fault)
-{
-    *file = (struct seen_file){.path = path, .descriptor = -1, .what = what, .seen = seen};
-    enum mp_error error = open_locked(file, fault);
-    if (!error)
-        error = read_header(file, fault);
-    if (!error)
-        error = read_records(file, now, fault);
-    if (!error && ftruncate(file->descriptor, (off_t)file->size) != 0)
-        error = cannot(file, "write", fault);
-    file->tidy_at = 2 * (uint64_t)seen->used + TIDY_AFTER;
-    return error;
-}
-
-void seen_file_close(struct seen_file *file)
-{
-    if (file->descriptor >= 0)
-        close(file->descriptor);
-    file->descriptor = -1;
-    buffer_free(&file->pending);
-}
-
-/* ---- writing -------------------------------------------------------------------------------------------------- */
-
-enum mp_error seen_file_add(struct seen_file *file, struct seen_id id)
-{
-    uint8_t record[RECORD];
-    put_record(file, id, clock_wall(), record);
-    return buffer_append(&file->pending, record, sizeof(record));
 }
 
 /* Writes all that is within the window to DESCRIPTOR. */
@@ -252,8 +169,11 @@ static enum mp_error write_all(const struct seen_file *file, int descriptor, int
     return !error && fdatasync(descriptor) != 0 ? MP_ERR_IO : error;
 }
 
-/* Writes the file anew. When that cannot be the old one is as good, and only longer. */
-static void tidy(struct seen_file *file, int64_t now)
+/*
+ * Puts a new file in the place of the one that is open; until the next flush either may be the one that is found. False: the
+ * one that is open stays.
+ */
+static bool write_anew(struct seen_file *file, int64_t now)
 {
     struct stat status;
     uint64_t size = 0;
@@ -267,18 +187,119 @@ static void tidy(struct seen_file *file, int64_t now)
     bool good = descriptor >= 0 && lock(file, descriptor, NULL) == MP_OK &&
                 write_all(file, descriptor, now, &size) == MP_OK && rename(beside, real) == 0;
     if (good) {
-        path_flush_directory(real, NULL);
         close(file->descriptor);
         file->descriptor = descriptor;
+        file->named = false;
         file->size = size;
         file->records = size / RECORD - 1;
     } else if (descriptor >= 0) {
         unlink(beside);
         close(descriptor);
     }
-    file->tidy_at = 2 * file->records + TIDY_AFTER;
     free(beside);
     free(real);
+    return good;
+}
+
+/*
+ * A header for a file that is empty, or in which the writing of one was cut off. A new file with it takes the place of that:
+ * what is flushed in place is not there in whole when power is cut before, and would be refused. Where no other file may be
+ * made in the directory, that is the way all the same.
+ */
+static enum mp_error make_header(struct seen_file *file, int64_t now, struct fault *fault)
+{
+    uint8_t header[RECORD];
+    if (getentropy(&file->seed, sizeof(file->seed)) != 0)
+        file->seed = (uint64_t)clock_wall();
+    put_header(file, header);
+    if (write_anew(file, now) || !append(file->descriptor, 0, header, sizeof(header)))
+        return MP_OK;
+    return cannot(file, "write", fault);
+}
+
+/* ---- opening -------------------------------------------------------------------------------------------------- */
+
+/* Takes the header, or makes one. */
+static enum mp_error read_header(struct seen_file *file, int64_t now, struct fault *fault)
+{
+    uint8_t header[RECORD];
+    ssize_t got = read_at(file->descriptor, header, sizeof(header), 0);
+    if (got < 0)
+        return cannot(file, "read", fault);
+    size_t known = (size_t)got < sizeof(magic) ? (size_t)got : sizeof(magic);
+    if (memcmp(header, magic, known) != 0)
+        return fault_set(fault, MP_ERR_INVALID, "%s is no file of --dedupe-file: name another", file->path);
+    if (got < RECORD) {
+        enum mp_error error = make_header(file, now, fault);
+        file->size = RECORD;
+        return error;
+    }
+    if (load_u64(header + CHECKED) != XXH3_64bits(header, CHECKED))
+        return fault_set(fault, MP_ERR_DAMAGED,
+                         "%s is damaged: remove it, and what was done before is not known any more", file->path);
+    if (load_u64(header + 16) != file->what)
+        return fault_set(fault, MP_ERR_INVALID, "%s was written with another --dedupe: name another file", file->path);
+    file->seed = load_u64(header + 8);
+    file->size = RECORD;
+    return MP_OK;
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------------- */
+
+/* Whether PATH names the file that is open. */
+static bool is_present(const struct seen_file *file)
+{
+    struct stat ours, theirs;
+    return fstat(file->descriptor, &ours) == 0 && stat(file->path, &theirs) == 0 && ours.st_dev == theirs.st_dev &&
+           ours.st_ino == theirs.st_ino;
+}
+
+static enum mp_error open_locked(struct seen_file *file, struct fault *fault)
+{
+    struct stat status;
+    for (;;) {
+        file->descriptor = open(file->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+        if (file->descriptor < 0 || fstat(file->descriptor, &status) != 0)
+            return cannot(file, "open", fault);
+        if (!S_ISREG(status.st_mode))
+            return fault_set(fault, MP_ERR_INVALID, "%s is no regular file: name another (--dedupe-file)", file->path);
+        enum mp_error error = lock(file, file->descriptor, fault);
+        if (error || is_present(file))
+            return error;
+        close(file->descriptor); /* it was written anew just then */
+    }
+}
+
+enum mp_error seen_file_open(struct seen_file *file, const char *path, uint64_t what, struct seen *seen, int64_t now,
+                             struct fault *fault)
+{
+    *file = (struct seen_file){.path = path, .descriptor = -1, .what = what, .seen = seen};
+    enum mp_error error = open_locked(file, fault);
+    if (!error)
+        error = read_header(file, now, fault);
+    if (!error)
+        error = read_records(file, now, fault);
+    if (!error && ftruncate(file->descriptor, (off_t)file->size) != 0)
+        error = cannot(file, "write", fault);
+    file->tidy_at = 2 * (uint64_t)seen->used + TIDY_AFTER;
+    return error;
+}
+
+void seen_file_close(struct seen_file *file)
+{
+    if (file->descriptor >= 0)
+        close(file->descriptor);
+    file->descriptor = -1;
+    buffer_free(&file->pending);
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------------- */
+
+enum mp_error seen_file_add(struct seen_file *file, struct seen_id id)
+{
+    uint8_t record[RECORD];
+    put_record(file, id, clock_wall(), record);
+    return buffer_append(&file->pending, record, sizeof(record));
 }
 
 enum mp_error seen_file_flush(struct seen_file *file, int64_t now, struct fault *fault)
@@ -287,15 +308,19 @@ enum mp_error seen_file_flush(struct seen_file *file, int64_t now, struct fault 
     enum mp_error error = MP_OK;
     if (pending->size == 0)
         return MP_OK;
-    if (append(file->descriptor, file->size, pending->data, pending->size)) {
+    if (append(file->descriptor, file->size, pending->data, pending->size) ||
+        (!file->named && path_flush_name(file->path))) {
         error = cannot(file, "write", fault);
         (void)!ftruncate(file->descriptor, (off_t)file->size);
     } else {
+        file->named = true;
         file->size += pending->size;
         file->records += pending->size / RECORD;
     }
     pending->size = 0;
-    if (!error && file->records >= file->tidy_at)
-        tidy(file, now);
+    if (!error && file->records >= file->tidy_at) {
+        write_anew(file, now); /* if it cannot be, the old one is as good, and only longer */
+        file->tidy_at = 2 * file->records + TIDY_AFTER;
+    }
     return error;
 }

@@ -27,6 +27,7 @@
 struct seen_file {
     const char *path;
     int descriptor; /* -1: closed */
+    bool named;     /* that it is there is on the disk, too */
     uint64_t seed;
     uint64_t what;
     uint64_t size;    /* bytes that are good */

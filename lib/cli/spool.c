@@ -111,15 +111,27 @@ static void segment_close(struct segment *segment)
     *segment = (struct segment){0};
 }
 
-/* Removes its files; DIR/lock is held, and the segment's own until the last is gone. */
-static void segment_remove(const struct spool *spool, struct segment *segment)
+/* What stands beside a segment without its database is nothing. */
+static void remove_rest(const struct spool *spool, uint64_t number)
 {
-    static const char *const endings[] = {"", "-wal", "-shm", ".lock"};
+    static const char *const endings[] = {"-wal", "-shm", ".lock"};
     char path[PATH_BYTES];
     for (unsigned i = 0; i < sizeof endings / sizeof *endings; i++) {
-        segment_path(spool->directory, segment->number, endings[i], path);
+        segment_path(spool->directory, number, endings[i], path);
         unlink(path);
     }
+}
+
+/*
+ * Removes its files; DIR/lock is held, and the segment's own until the last is gone. When power fails before the database
+ * is gone for good its log has to be there: what that says was delivered would come to life again.
+ */
+static void segment_remove(const struct spool *spool, struct segment *segment)
+{
+    char path[PATH_BYTES];
+    segment_path(spool->directory, segment->number, "", path);
+    if (unlink(path) == 0 && path_flush_name(path) == MP_OK)
+        remove_rest(spool, segment->number);
     segment_close(segment);
 }
 
@@ -238,6 +250,8 @@ static enum mp_error check_directory(const char *directory, struct fault *fault)
     if (mkdir(directory, 0700) != 0 && errno != EEXIST)
         return fault_system(fault, errno == EACCES || errno == EROFS ? MP_ERR_DENIED : MP_ERR_IO, errno,
                             "cannot make the spool %s", directory);
+    if (path_flush_name(directory)) /* it may have been made by a process that was killed before this */
+        return fault_system(fault, MP_ERR_IO, errno, "cannot flush the directory of the spool %s", directory);
     if (stat(directory, &status) != 0)
         return fault_system(fault, MP_ERR_IO, errno, "cannot look at the spool %s", directory);
     if (!S_ISDIR(status.st_mode))
@@ -331,8 +345,10 @@ static enum mp_error own_make(struct spool *spool, struct fault *fault)
     if (error)
         return error;
     error = look_around(spool->directory, 0, &lowest, &highest, fault);
-    if (!error)
+    if (!error) {
+        remove_rest(spool, highest + 1); /* as power that failed may have left it of one that was removed */
         error = segment_open(spool, highest + 1, &spool->own, fault);
+    }
     lock_drop(spool);
     return error;
 }

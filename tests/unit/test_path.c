@@ -149,6 +149,15 @@ static void a_folder_goes_with_all_that_is_in_it_but_not_what_its_links_lead_to(
     assert_int_equal(rmdir(other), 0);
 }
 
+/* That it is flushed is for tests/torture/power_files to see; here, that it never stands in the way. */
+static void a_name_is_flushed_where_that_can_be(void **state)
+{
+    (void)state;
+    assert_int_equal(path_flush_name("x.db"), MP_OK);
+    assert_int_equal(path_flush_name("/"), MP_OK);
+    assert_int_equal(path_flush_name("/tmp/nothing/is/here"), MP_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +169,7 @@ int main(void)
         cmocka_unit_test(what_is_beside_a_store_has_its_name),
         cmocka_unit_test(a_program_of_the_package_is_found_by_its_place_and_by_how_this_one_is_called),
         cmocka_unit_test(a_path_that_is_too_long_is_refused),
+        cmocka_unit_test(a_name_is_flushed_where_that_can_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
