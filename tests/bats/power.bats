@@ -12,6 +12,15 @@ teardown() {
     tools_teardown
 }
 
+# The same for the files that tools keep by themselves.
+finds_in_files() {
+    run "$MSGPIPE_BUILD/tests/torture/power_files" --only "$1" --lives 1 --images 40 --plant "$2"
+    ((status != 77)) || skip "calls cannot be seen here"
+    assert_failure 1
+    assert_output --regexp "power_files: $1, seed [0-9]+, cut at step [0-9]+ of [0-9]+: "
+    assert_output --partial "--plant $2"
+}
+
 # Whether it finds PLANT, and says what, and how to see it again.
 finds() {
     run -1 "$MSGPIPE_BUILD/tests/torture/power" --lives 8 --images 40 --plant "$1"
@@ -42,6 +51,18 @@ finds() {
 
 @test "a reply before the commit is found" {
     finds reply-before-commit
+}
+
+@test "files of the tools that are not flushed are found" {
+    finds_in_files spool no-flush
+    finds_in_files letters no-flush
+    finds_in_files seen no-flush
+}
+
+@test "files of the tools whose names are not flushed are found" {
+    finds_in_files spool no-flush-of-directory
+    finds_in_files letters no-flush-of-directory
+    finds_in_files seen no-flush-of-directory
 }
 
 @test "a commit that fails and is told as done is found" {

@@ -114,7 +114,7 @@ int disk_create(struct disk *disk, enum disk_name name)
     int inode = disk->inodes_count++;
     disk->inodes[inode].size = 0;
     disk->names[name] = inode;
-    note(disk, &(struct disk_step){.kind = DISK_CREATE, .name = name, .inode = inode});
+    note(disk, &(struct disk_step){.kind = DISK_CREATE, .name = name, .inode = inode, .folder = disk->folders[name]});
     return inode;
 }
 
@@ -146,16 +146,26 @@ void disk_flush(struct disk *disk, int inode, enum disk_name name, bool failed)
     note(disk, &(struct disk_step){.kind = failed ? DISK_FLUSH_FAILED : DISK_FLUSH, .inode = inode});
 }
 
-void disk_flush_names(struct disk *disk)
+void disk_flush_names(struct disk *disk, unsigned folder)
 {
     if (!(disk->plants & DISK_PLANT_FLUSH_NAMES))
-        note(disk, &(struct disk_step){.kind = DISK_FLUSH_NAMES, .inode = DISK_NONE});
+        note(disk, &(struct disk_step){.kind = DISK_FLUSH_NAMES, .inode = DISK_NONE, .folder = folder});
 }
 
 void disk_unlink(struct disk *disk, enum disk_name name)
 {
     disk->names[name] = DISK_NONE;
-    note(disk, &(struct disk_step){.kind = DISK_UNLINK, .name = name, .inode = DISK_NONE});
+    note(disk,
+         &(struct disk_step){.kind = DISK_UNLINK, .name = name, .inode = DISK_NONE, .folder = disk->folders[name]});
+}
+
+void disk_rename(struct disk *disk, enum disk_name from, enum disk_name to)
+{
+    int inode = disk->names[from];
+    disk->names[to] = inode;
+    disk->names[from] = DISK_NONE;
+    note(disk, &(struct disk_step){
+                   .kind = DISK_RENAME, .name = to, .from = from, .inode = inode, .folder = disk->folders[to]});
 }
 
 void disk_copy(struct disk *to, const struct disk *from)

@@ -22,7 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum disk_name { DISK_DATABASE, DISK_LOG, DISK_JOURNAL, DISK_NAMES };
+/* A store's; and others, as disk_calls.h gives them to paths. */
+enum disk_name { DISK_DATABASE, DISK_LOG, DISK_JOURNAL, DISK_OTHERS, DISK_NAMES = 96 };
 enum { DISK_NONE = -1, DISK_SECTOR = 512, DISK_INODES = 256 };
 
 /* A file's bytes, whatever names lead to it. */
@@ -38,13 +39,15 @@ enum disk_step_kind {
     DISK_FLUSH_FAILED, /* what was written before is never flushed by a later one: the system has forgotten it */
     DISK_CREATE,       /* NAME leads to INODE from now on */
     DISK_UNLINK,       /* NAME leads nowhere */
+    DISK_RENAME,       /* NAME leads to INODE from now on, and FROM, which did, nowhere: both or neither */
     DISK_FLUSH_NAMES   /* the directory */
 };
 
 struct disk_step {
     enum disk_step_kind kind;
-    enum disk_name name;
+    enum disk_name name, from;
     int inode;
+    unsigned folder; /* the directory that NAME is in, or that is flushed; a store has one, 0 */
     size_t at, size; /* a write's; a truncation: the new size is SIZE */
     uint8_t *data;
 };
@@ -83,7 +86,8 @@ enum disk_plant {
 struct disk {
     struct disk_inode inodes[DISK_INODES];
     int inodes_count;
-    int names[DISK_NAMES]; /* the inode that each leads to; DISK_NONE */
+    int names[DISK_NAMES];        /* the inode that each leads to; DISK_NONE */
+    unsigned folders[DISK_NAMES]; /* the directory that each is in */
     bool recording;
     struct disk_step *steps;
     size_t steps_count, steps_capacity;
@@ -128,8 +132,9 @@ int disk_create(struct disk *disk, enum disk_name name);
 void disk_write(struct disk *disk, int inode, size_t at, const void *data, size_t size);
 void disk_truncate(struct disk *disk, int inode, size_t size);
 void disk_flush(struct disk *disk, int inode, enum disk_name name, bool failed);
-void disk_flush_names(struct disk *disk);
+void disk_flush_names(struct disk *disk, unsigned folder);
 void disk_unlink(struct disk *disk, enum disk_name name);
+void disk_rename(struct disk *disk, enum disk_name from, enum disk_name to);
 
 /* ---- power cuts (disk_cut.c) ------------------------------------------------------------------------------------ */
 

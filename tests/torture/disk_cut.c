@@ -123,13 +123,24 @@ static void platter_flush(struct disk_replay *replay, struct platter *platter)
     platter->sized = replay->done;
 }
 
-static void flush_names(struct disk_replay *replay)
+static void take_name(int names[DISK_NAMES], const struct disk_step *step)
 {
+    names[step->name] = step->inode;
+    if (step->kind == DISK_RENAME)
+        names[step->from] = DISK_NONE;
+}
+
+static void flush_names(struct disk_replay *replay, unsigned folder)
+{
+    size_t left = 0;
     for (size_t i = 0; i < replay->names_pending_count; i++) {
         const struct disk_step *step = &replay->from->steps[replay->names_pending[i]];
-        replay->names[step->name] = step->inode;
+        if (step->folder == folder)
+            take_name(replay->names, step);
+        else
+            replay->names_pending[left++] = replay->names_pending[i];
     }
-    replay->names_pending_count = 0;
+    replay->names_pending_count = left;
 }
 
 void disk_replay_to(struct disk_replay *replay, size_t steps)
@@ -150,10 +161,11 @@ void disk_replay_to(struct disk_replay *replay, size_t steps)
             break;
         case DISK_CREATE:
         case DISK_UNLINK:
+        case DISK_RENAME:
             add(&replay->names_pending, &replay->names_pending_count, &replay->names_pending_capacity, replay->done);
             break;
         case DISK_FLUSH_NAMES:
-            flush_names(replay);
+            flush_names(replay, step->folder);
             break;
         }
     }
@@ -231,14 +243,13 @@ static void file_left(const struct disk_replay *replay, int inode, unsigned keep
 
 void disk_cut(const struct disk_replay *replay, unsigned keep, bool garbage, uint64_t *random, struct disk *left)
 {
-    for (unsigned name = 0; name < DISK_NAMES; name++) {
-        int inode = replay->names[name];
-        for (size_t i = 0; i < replay->names_pending_count; i++) {
-            const struct disk_step *step = &replay->from->steps[replay->names_pending[i]];
-            if (step->name == name && reaches(keep, random))
-                inode = step->inode;
-        }
-        if (inode != DISK_NONE)
-            file_left(replay, inode, keep, garbage, random, left, (enum disk_name)name);
-    }
+    int names[DISK_NAMES];
+    memcpy(names, replay->names, sizeof names);
+    memcpy(left->folders, replay->from->folders, sizeof left->folders);
+    for (size_t i = 0; i < replay->names_pending_count; i++)
+        if (reaches(keep, random))
+            take_name(names, &replay->from->steps[replay->names_pending[i]]);
+    for (unsigned name = 0; name < DISK_NAMES; name++)
+        if (names[name] != DISK_NONE)
+            file_left(replay, names[name], keep, garbage, random, left, (enum disk_name)name);
 }

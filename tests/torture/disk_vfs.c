@@ -128,7 +128,7 @@ static int file_sync(sqlite3_file *handle, int flags)
     int code = refused(file->disk, DISK_CALL_FLUSH);
     disk_flush(file->disk, file->inode, file->name, code != SQLITE_OK);
     if (code == SQLITE_OK && file->names_unflushed) {
-        disk_flush_names(file->disk);
+        disk_flush_names(file->disk, 0);
         file->names_unflushed = false;
     }
     return code;
@@ -305,7 +305,7 @@ static int vfs_delete(sqlite3_vfs *vfs, const char *path, int flush)
         return SQLITE_IOERR_DELETE_NOENT;
     disk_unlink(used, name);
     if (flush)
-        disk_flush_names(used);
+        disk_flush_names(used, 0);
     return SQLITE_OK;
 }
 

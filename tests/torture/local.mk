@@ -114,6 +114,21 @@ torture_power = \
 %C%_power_SOURCES = %D%/power.c %D%/power_old.c $(torture_power)
 %C%_power_LDADD = $(TRACE_LIBS)
 
+# Power cuts under the files that tools keep by themselves.
+check_PROGRAMS += %D%/power_files
+%C%_power_files_SOURCES = \
+	%D%/disk.c \
+	%D%/disk.h \
+	%D%/disk_calls.c \
+	%D%/disk_calls.h \
+	%D%/disk_cut.c \
+	%D%/power_files.c \
+	%D%/power_files.h \
+	%D%/power_files_letters.c \
+	%D%/power_files_seen.c \
+	%D%/power_files_spool.c
+%C%_power_files_LDADD = $(CLI_LAYER) $(STORE_LIBS)
+
 # Other brokers, killed as well.
 check_PROGRAMS += %D%/peers
 %C%_peers_SOURCES = %D%/peers.c %D%/peers.h %D%/peers_talk.c $(torture_stand)
