@@ -506,9 +506,10 @@ enum mp_error spool_next(struct spool *spool, struct spool_entry *entry, struct 
     return MP_OK;
 }
 
+/* Not its number, which may have been that of one that is gone. */
 uint64_t spool_segment_of_next(const struct spool *spool)
 {
-    return spool->current ? spool->current->number : 0;
+    return spool->current ? spool->current->producer : 0;
 }
 
 uint64_t spool_session_of_next(const struct spool *spool)

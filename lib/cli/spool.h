@@ -54,7 +54,7 @@ enum mp_error spool_append(struct spool *spool, const char *topic, int64_t at, c
  */
 enum mp_error spool_next(struct spool *spool, struct spool_entry *entry, struct fault *fault);
 
-/* The number of the segment that spool_next()'s frame is in: each has a session of its own. */
+/* What tells the segment that spool_next()'s frame is in from all others, also earlier ones: each has a session of its own. */
 uint64_t spool_segment_of_next(const struct spool *spool);
 
 /* The session in which the segment of spool_next()'s frame was being delivered; 0: none that matters. */

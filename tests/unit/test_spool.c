@@ -176,6 +176,26 @@ static void test_a_process_waits_for_those_before_it(void **state)
     assert_int_equal(files(*state), 0);
 }
 
+static void test_a_number_that_is_used_again_is_another_segment(void **state)
+{
+    struct spool *first = open_spool(*state), *second = open_spool(*state);
+    append(first, "t", "1", 1);
+    append(second, "t", "2", 1);
+    expect(first, "t", "1", 1, 0);
+    uint64_t before = spool_segment_of_next(first);
+    delivered(first);
+    assert_int_equal(next_error(first), MP_ERR_NOT_FOUND); /* makes way */
+    expect(second, "t", "2", 1, 0);
+    delivered(second);
+    assert_int_equal(next_error(second), MP_ERR_NOT_FOUND);
+    spool_close(second);
+    append(first, "t", "3", 1);
+    expect(first, "t", "3", 1, 0);
+    assert_true(spool_segment_of_next(first) != before);
+    delivered(first);
+    spool_close(first);
+}
+
 static void test_a_killed_process_loses_nothing(void **state)
 {
     pid_t child = fork();
@@ -370,6 +390,7 @@ int main(void)
         TEST(test_it_is_a_queue),
         TEST(test_what_is_left_is_taken_over_in_order),
         TEST(test_a_process_waits_for_those_before_it),
+        TEST(test_a_number_that_is_used_again_is_another_segment),
         TEST(test_a_killed_process_loses_nothing),
         TEST(test_a_refused_frame_takes_no_number),
         TEST(test_what_is_refused_is_kept_behind_a_torn_line),
