@@ -337,6 +337,16 @@ void spool_close(struct spool *spool)
 
 /* ---- taking --------------------------------------------------------------------------------------------------- */
 
+/* Nothing of an earlier segment of this NUMBER is there any more, also when power fails while the new one is made. */
+static enum mp_error clear_place(const struct spool *spool, uint64_t number, struct fault *fault)
+{
+    char path[PATH_BYTES];
+    remove_rest(spool, number);
+    segment_path(spool->directory, number, "", path);
+    return path_flush_name(path) ? fault_system(fault, MP_ERR_IO, errno, "cannot flush the spool %s", spool->directory)
+                                 : MP_OK;
+}
+
 /* A segment for this process, behind all others. */
 static enum mp_error own_make(struct spool *spool, struct fault *fault)
 {
@@ -345,10 +355,10 @@ static enum mp_error own_make(struct spool *spool, struct fault *fault)
     if (error)
         return error;
     error = look_around(spool->directory, 0, &lowest, &highest, fault);
-    if (!error) {
-        remove_rest(spool, highest + 1); /* as power that failed may have left it of one that was removed */
+    if (!error)
+        error = clear_place(spool, highest + 1, fault);
+    if (!error)
         error = segment_open(spool, highest + 1, &spool->own, fault);
-    }
     lock_drop(spool);
     return error;
 }

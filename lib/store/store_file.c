@@ -46,6 +46,16 @@ enum mp_error store_check_file_system(const char *path, struct fault *fault)
     return MP_OK;
 }
 
+/* SQLite's journal stands beside a store while it is being made: when that was cut short, SQLite takes it back. */
+static bool is_being_made(const char *path)
+{
+    char name[PATH_BYTES];
+    struct stat status;
+    int size = snprintf(name, sizeof name, "%s-journal", path);
+    return size > 0 && (size_t)size < sizeof name && lstat(name, &status) == 0 && S_ISREG(status.st_mode) &&
+           status.st_size > 0;
+}
+
 enum mp_error store_check_file(const char *path, struct fault *fault)
 {
     static const char magic[16] = "SQLite format 3"; /* sqlite.org/fileformat.html, 1.3 */
@@ -60,7 +70,8 @@ enum mp_error store_check_file(const char *path, struct fault *fault)
     close(descriptor);
     if (!regular)
         return fault_set(fault, MP_ERR_INVALID, "%s: not a store: not a regular file: name another", path);
-    if (got > 0 && (got != sizeof head || memcmp(head, magic, sizeof head) != 0))
+    bool other = got > 0 && (got != sizeof head || memcmp(head, magic, sizeof head) != 0);
+    if (other && !is_being_made(path))
         return fault_set(fault, MP_ERR_DAMAGED, "%s: not a store: a file of something else", path);
     return MP_OK;
 }

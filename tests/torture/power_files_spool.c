@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ACTS = 60, TAKEN_MAX = 200, ARRIVALS_MAX = 600, SESSIONS_MAX = 100, HANDLES = 2, LARGE_BODY = 30000 };
@@ -313,14 +314,15 @@ static void go_on(const char *folder, char words[WORDS])
 
 /*
  * SQLite removes a log's index before the log, and no file system that keeps a journal turns that around. (An index without
- * its log says to lib/store that the log was lost.)
+ * its log, or beside a new one that is empty, says to lib/store that the log was lost.)
  */
 static void drop_indexes(const char *folder)
 {
     char path[FOLDER_ROOM + 32];
+    struct stat status;
     for (unsigned number = 1; number <= TAKEN_MAX; number++) {
         snprintf(path, sizeof path, "%s/out/%08u.db-wal", folder, number);
-        if (access(path, F_OK) == 0)
+        if (stat(path, &status) == 0 && status.st_size > 0)
             continue;
         snprintf(path, sizeof path, "%s/out/%08u.db-shm", folder, number);
         unlink(path);
