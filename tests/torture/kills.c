@@ -149,6 +149,7 @@ static void load(struct torture *torture)
     for (unsigned i = 0; i < torture->producers; i++)
         torture_add(torture, PRODUCER, i, NULL);
     torture_add(torture, SENDER, 0, NULL);
+    torture_add(torture, SPOOLER, 0, NULL);
     torture_add(torture, RUNNER, 0, NULL);
     plan_add_members(torture, false);
     int64_t depths = 0, audit = history_now() + AUDIT_EVERY / 2;

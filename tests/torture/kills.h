@@ -18,8 +18,8 @@
 
 enum { PROGRAMS_MAX = 64, PATH_BYTES = 512, TOOL_BYTES = PATH_BYTES + 16, NAME_BYTES = 48 };
 
-/* COMMAND: what a program of another role has started. */
-enum role { RELAY, PRODUCER, CONSUMER, SENDER, MRECV, MRETRY, RUNNER, REPLAY, COMMAND, ROLES };
+/* COMMAND: what a program of another role has started. SPOOLER: a sender by way of msend's spool. */
+enum role { RELAY, PRODUCER, CONSUMER, SENDER, SPOOLER, MRECV, MRETRY, RUNNER, REPLAY, COMMAND, ROLES };
 
 /* A topic of the plan, and what producers put into it (producer.c); NULL: they do not. */
 struct plan_topic {
@@ -94,6 +94,8 @@ void torture_tool(const struct torture *torture, char path[TOOL_BYTES], const ch
 struct program *torture_add(struct torture *torture, enum role role, unsigned number, const struct plan_group *group);
 void torture_start(struct torture *torture, struct program *program);
 int torture_wait_for(struct program *program); /* that it is killed */
+/* The directory of msend's spool. */
+void torture_spool(const struct torture *torture, char path[PATH_BYTES]);
 /* The status with which PROGRAM ends by itself; it is killed when all patience is used up. */
 int torture_end_of(struct torture *torture, struct program *program);
 /* Runs a tool to its end, its output going to the file OUTPUT in the folder; its exit code. One that does not end is

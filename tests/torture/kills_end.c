@@ -236,6 +236,17 @@ static void replay(struct torture *torture)
         wait_for_group(torture, &plan_groups[i]);
 }
 
+/* What killed processes have left in the spool goes to the relay; others may be at it still, and are waited for. */
+static void empty_spool(struct torture *torture)
+{
+    char path[TOOL_BYTES], spool[PATH_BYTES];
+    torture_tool(torture, path, "msend");
+    torture_spool(torture, spool);
+    char *deliver[] = {path, "-r", "torture", "--spool", spool, "--wait", TORTURE_PATIENCE, NULL};
+    if (torture_run(torture, deliver, "spool") != 0)
+        torture_find(torture, "what is in the spool is not delivered");
+}
+
 static void tell_consumers(struct torture *torture)
 {
     torture_tell(torture, CONSUMER);
@@ -256,6 +267,8 @@ void end_wind_up(struct torture *torture)
         if (plan_groups[i].late)
             wait_for_group(torture, &plan_groups[i]);
     torture_tell(torture, SENDER);
+    torture_tell(torture, SPOOLER);
+    empty_spool(torture);
     wait_for_schedule(torture);
     pipe_drain(torture);
     for (unsigned i = 0; i < plan_groups_count; i++)

@@ -105,7 +105,8 @@ void kill_program(struct torture *torture, struct program *program)
 
 static bool has_commands(const struct program *program)
 {
-    return program->role == SENDER || program->role == MRECV || program->role == MRETRY || program->role == RUNNER;
+    return program->role == SENDER || program->role == SPOOLER || program->role == MRECV || program->role == MRETRY ||
+           program->role == RUNNER;
 }
 
 /* The relay once out of five, for all others feel that; the runner once out of ten; else any of them. */

@@ -16,6 +16,7 @@ const struct plan_topic plan_topics[] = {
     {"often", "i", "dedupe.by=id dedupe.window=1500ms", "window=1500"},
     {"brief", "e", "ttl=2500ms", "ttl=2500"},
     {"tools.lines", NULL, "max_messages=100", "max=100"},
+    {"spooled", NULL, "", ""},
     {"p.in", "pk", "", ""},
 };
 const unsigned plan_topics_count = sizeof plan_topics / sizeof *plan_topics;
@@ -32,6 +33,7 @@ const struct plan_group plan_groups[] = {
     {"often", "often", "", "", CONSUMER, 1, false, NULL},
     {"middle", "p.mid", "", "", CONSUMER, 1, false, "+e"},
     {"piped", "p.out", "", "", CONSUMER, 2, false, "+e+s+b"},
+    {"spooled", "spooled", RETRIES, "retries=3", CONSUMER, 1, false, NULL},
     {"tools", "tools.lines", RETRIES, "retries=3", MRECV, 2, false, NULL},
     {"tried", "tools.lines", RETRIES, "retries=3", MRETRY, 1, false, NULL},
 };

@@ -15,8 +15,8 @@ extern char **environ;
 
 const char *torture_role(enum role role)
 {
-    static const char *const names[] = {"relay",  "producer", "consumer", "sender", "mrecv",
-                                        "mretry", "runner",   "replay",   "command"};
+    static const char *const names[] = {"relay", "producer", "consumer", "sender", "spooler",
+                                        "mrecv", "mretry",   "runner",   "replay", "command"};
     return names[role];
 }
 
@@ -125,13 +125,22 @@ static void start_consumer(struct torture *torture, struct program *program, cha
     program->pid = spawn(torture, words, log);
 }
 
+void torture_spool(const struct torture *torture, char path[PATH_BYTES])
+{
+    snprintf(path, PATH_BYTES, "%s/outbox", torture->folder);
+}
+
 static void start_sender(struct torture *torture, struct program *program, char *history, const char *log)
 {
-    char path[PATH_BYTES + 16], msend[TOOL_BYTES], rate[16];
+    char path[PATH_BYTES + 16], msend[TOOL_BYTES], rate[16], spool[PATH_BYTES];
+    bool spools = program->role == SPOOLER;
     snprintf(path, sizeof path, "%s/sender", torture->here);
     snprintf(rate, sizeof rate, "%u", torture->lines);
     torture_tool(torture, msend, "msend");
-    char *words[] = {path, msend, "torture", program->name, "tools.lines", history, rate, NULL};
+    torture_spool(torture, spool);
+    char *words[] = {
+        path, msend, "torture", program->name, spools ? "spooled" : "tools.lines", history, rate, spools ? spool : NULL,
+        NULL};
     program->pid = spawn(torture, words, log);
 }
 
@@ -188,6 +197,7 @@ void torture_start(struct torture *torture, struct program *program)
         start_consumer(torture, program, history, log);
         break;
     case SENDER:
+    case SPOOLER:
         start_sender(torture, program, history, log);
         break;
     case RUNNER:

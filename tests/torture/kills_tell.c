@@ -74,9 +74,9 @@ void tell_all(const struct torture *torture, double seconds, int64_t waiting)
            "without a reason, %s other findings; serving again within %s ms",
            number(all), number(killed[RELAY]), number(killed[RUNNER]), number(killed[COMMAND]),
            number(killed[PRODUCER]), number(killed[CONSUMER]),
-           number(killed[SENDER] + killed[MRECV] + killed[MRETRY] + killed[REPLAY]), number(sums->acknowledged),
-           number(sums->deliveries), number(sums->lost), number(sums->phantom), number(sums->altered),
-           number(sums->reordered), number(sums->duplicated), number(sums->others + sums->found),
+           number(killed[SENDER] + killed[SPOOLER] + killed[MRECV] + killed[MRETRY] + killed[REPLAY]),
+           number(sums->acknowledged), number(sums->deliveries), number(sums->lost), number(sums->phantom),
+           number(sums->altered), number(sums->reordered), number(sums->duplicated), number(sums->others + sums->found),
            number((uint64_t)sums->longest_start / 1000));
     if (waiting >= 0)
         printf(", with %s waiting %s ms", number(torture->waiting), number((uint64_t)waiting / 1000));

@@ -1,21 +1,26 @@
 /*
  * sender: pipes lines into msend, run after run, and writes down what its exit codes say.
  *
- *     sender MSEND RELAY NAME TOPIC HISTORY [LINES A SECOND]
+ *     sender MSEND RELAY NAME TOPIC HISTORY [LINES A SECOND [SPOOL]]
  *
  * A line is "NAME SEQUENCE FATE " and filler (fate.h). Some runs are delayed (--delay). msend's 0 acknowledges all of its
  * lines; when it was killed, nothing is known. SIGTERM: it ends after the run, with 0.
+ *
+ * With SPOOL, a directory, lines go into msend --spool as a file: some runs of it take and deliver, some deliver what
+ * others have left, and some take only, for no relay can be reached: 75 acknowledges all, too. NAME.lines is beside SPOOL.
  */
 #include "fate.h"
 #include "history.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,31 +44,32 @@ static uint32_t below(uint32_t limit)
     return (uint32_t)(state >> 33) % limit;
 }
 
-/* Starts msend with a pipe as its input; its pid, and in *INPUT the pipe's other end. */
-static pid_t start(char **argv, unsigned delay, int *input)
+/* Starts msend with WORDS and INPUT, which is closed here. */
+static pid_t start(char *const words[], int input, int other)
 {
     posix_spawn_file_actions_t actions;
-    char delayed[24];
-    snprintf(delayed, sizeof delayed, "--delay=%ums", delay);
-    char *words[] = {argv[1], "-r", argv[2], "-t", argv[4], "--wait", "10m", delay ? delayed : NULL, NULL};
-    int ends[2];
     pid_t pid;
-    if (pipe(ends) != 0) {
-        perror("sender: pipe");
-        exit(71);
-    }
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[0], 0);
-    posix_spawn_file_actions_addclose(&actions, ends[1]);
-    errno = posix_spawnp(&pid, argv[1], &actions, NULL, words, environ);
+    posix_spawn_file_actions_adddup2(&actions, input, 0);
+    if (other >= 0)
+        posix_spawn_file_actions_addclose(&actions, other);
+    errno = posix_spawnp(&pid, words[0], &actions, NULL, words, environ);
     if (errno) {
-        perror(argv[1]);
+        perror(words[0]);
         exit(71);
     }
     posix_spawn_file_actions_destroy(&actions);
-    close(ends[0]);
-    *input = ends[1];
+    close(input);
     return pid;
+}
+
+/* The status with which it ends. */
+static int end_of(pid_t pid)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status;
 }
 
 static char choose_fate(void)
@@ -95,6 +101,61 @@ static bool write_line(int input, int history, char **argv, uint64_t sequence, u
     return true;
 }
 
+/* Says what STATUS means for the lines from FIRST up to before NEXT; WANTED: the code that acknowledges them. */
+static void note_end(int history, char **argv, uint64_t first, uint64_t next, int status, int wanted)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) != wanted) {
+        fprintf(stderr, "sender: msend has failed, with %d\n", WEXITSTATUS(status));
+        exit(1);
+    }
+    if (WIFEXITED(status) && next > first)
+        history_write(history, "ok", "%s %" PRIu64 " %" PRIu64, argv[3], first, next - 1);
+}
+
+/* One run with a pipe; the next line's number. */
+static uint64_t run_pipe(int history, char **argv, uint64_t first, uint32_t lines, bool flood, unsigned rate)
+{
+    char delayed[24];
+    unsigned delay = below(4) == 0 ? 1 + below(2000) : 0;
+    snprintf(delayed, sizeof delayed, "--delay=%ums", delay);
+    char *words[] = {argv[1], "-r", argv[2], "-t", argv[4], "--wait", "10m", delay ? delayed : NULL, NULL};
+    uint64_t sequence = first;
+    int ends[2];
+    if (pipe(ends) != 0) {
+        perror("sender: pipe");
+        exit(71);
+    }
+    pid_t pid = start(words, ends[0], ends[1]);
+    for (uint32_t i = 0; i < lines && write_line(ends[1], history, argv, sequence, delay); i++, sequence++)
+        if (!flood && !stopping)
+            poll(NULL, 0, (int)(1000 / rate)); /* a rate, not a wait for something */
+    close(ends[1]);
+    note_end(history, argv, first, sequence, end_of(pid), 0);
+    return sequence + 1; /* the line that could not be written was announced */
+}
+
+/* One run with a spool, which may have no lines of its own. */
+static uint64_t run_spool(int history, char **argv, uint64_t first, uint32_t lines)
+{
+    char path[600];
+    uint32_t chance = below(4);
+    bool takes = chance > 0, delivers = chance != 1;
+    char *words[] = {argv[1], "-r",     delivers ? argv[2] : "nowhere", "--spool",
+                     argv[7], "--wait", delivers ? "10m" : "1ms",       takes ? "-t" : NULL,
+                     argv[4], NULL};
+    uint64_t sequence = first;
+    snprintf(path, sizeof path, "%s/../%s.lines", argv[7], argv[3]);
+    int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    for (uint32_t i = 0; takes && i < lines && write_line(file, history, argv, sequence, 0); i++)
+        sequence++;
+    if (file < 0 || lseek(file, 0, SEEK_SET) != 0) {
+        perror(path);
+        exit(71);
+    }
+    note_end(history, argv, first, sequence, end_of(start(words, file, -1)), delivers ? 0 : 75);
+    return sequence;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 6)
@@ -105,27 +166,15 @@ int main(int argc, char **argv)
     state = (uint64_t)history_now() ^ (uint64_t)getpid() << 32;
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 7)
+        mkdir(argv[7], 0700);
     for (uint64_t sequence = 1; !stopping;) {
-        int input, status = 0;
         uint64_t first = sequence;
-        unsigned delay = below(4) == 0 ? 1 + below(2000) : 0;
-        pid_t pid = start(argv, delay, &input);
         bool flood = below(3) == 0;
         int64_t began = history_now();
         uint32_t lines = 1 + below(flood ? RUN_LINES : RUN_LINES / 8);
-        for (uint32_t i = 0; i < lines && write_line(input, history, argv, sequence, delay); i++, sequence++)
-            if (!flood && !stopping)
-                poll(NULL, 0, (int)(1000 / rate)); /* a rate, not a wait for something */
-        close(input);
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-            ;
-        if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
-            fprintf(stderr, "sender: msend has failed, with %d\n", WEXITSTATUS(status));
-            return 1;
-        }
-        if (WIFEXITED(status) && sequence > first)
-            history_write(history, "ok", "%s %" PRIu64 " %" PRIu64, argv[3], first, sequence - 1);
-        sequence++; /* the line that could not be written was announced */
+        sequence =
+            argc > 7 ? run_spool(history, argv, first, lines) : run_pipe(history, argv, first, lines, flood, rate);
         for (int64_t end = began + (int64_t)(sequence - first) * 1000000 / rate; !stopping && history_now() < end;)
             poll(NULL, 0, 10); /* after a flood, the same */
     }
