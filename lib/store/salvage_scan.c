@@ -105,14 +105,17 @@ static bool is_accounted(struct look *look)
     return named != SIZE_MAX && content + named + free == STORE_PAGE;
 }
 
-/* Whose rows the page has: those of one table, as most of them say. SALVAGE_TABLES: nobody knows. */
+/*
+ * Whose rows the page has: those of one table, as most of them say. SALVAGE_TABLES: nobody knows. That it is an index's, as
+ * the one table is that we have without SQLite's keys, counts where a row of that is there: it may be what is damaged.
+ */
 static enum salvage_table table_of(const struct look *look)
 {
     enum salvage_table best = SALVAGE_TABLES;
     for (unsigned i = 0; i < SALVAGE_TABLES; i++)
         if (look->rows[i] > 0 && (best == SALVAGE_TABLES || look->rows[i] > look->rows[best]))
             best = (enum salvage_table)i;
-    return look->bytes[0] == PAGE_INDEX_LEAF ? SALVAGE_NUMBERS : best;
+    return look->bytes[0] == PAGE_INDEX_LEAF && look->rows[SALVAGE_NUMBERS] > 0 ? SALVAGE_NUMBERS : best;
 }
 
 /* Rows that the page's directory names. */

@@ -285,6 +285,10 @@ unit_tests += %D%/test_engine_dead
 %C%_test_engine_dead_SOURCES = %D%/test_engine_dead.c $(engine_rig)
 %C%_test_engine_dead_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_engine_repair
+%C%_test_engine_repair_SOURCES = %D%/test_engine_repair.c $(engine_rig)
+%C%_test_engine_repair_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_engine_suspects
 %C%_test_engine_suspects_SOURCES = %D%/test_engine_suspects.c $(engine_rig)
 %C%_test_engine_suspects_LDADD = $(QUEUE_LIBS) $(CMOCKA_LIBS)
@@ -427,6 +431,14 @@ unit_tests += %D%/test_steps_aggregate
 unit_tests += %D%/test_store_backup
 %C%_test_store_backup_SOURCES = %D%/test_store_backup.c %D%/store_rig.c %D%/store_rig.h $(folder)
 %C%_test_store_backup_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_store_wal
+%C%_test_store_wal_SOURCES = %D%/test_store_wal.c %D%/store_rig.c %D%/store_rig.h $(folder)
+%C%_test_store_wal_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
+
+unit_tests += %D%/test_salvage
+%C%_test_salvage_SOURCES = %D%/test_salvage.c %D%/store_rig.c %D%/store_rig.h $(folder)
+%C%_test_salvage_LDADD = $(STORE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_store_delete
 %C%_test_store_delete_SOURCES = %D%/test_store_delete.c %D%/store_rig.c %D%/store_rig.h $(folder)
