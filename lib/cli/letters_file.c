@@ -158,10 +158,7 @@ enum mp_error letters_file_next(struct letters_file *file, struct letter_entry *
             file->torn++;
             continue;
         }
-        struct format_item item = {.record = {.body = message.body,
-                                              .size = message.size,
-                                              .attributes = message.attributes,
-                                              .attributes_size = message.attributes_size}};
+        struct format_item item = format_item_of(&message, 0);
         letter_entry_set(entry, &item);
         entry->item.time = entry->letter.last;
         entry->place = place;

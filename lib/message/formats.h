@@ -136,6 +136,16 @@ struct format_item {
  */
 enum mp_error format_write(enum format format, const struct format_item *item, struct buffer *out, struct fault *fault);
 
+/* What was read, as it is written; TIME as in struct format_item. It points where MESSAGE does. */
+static inline struct format_item format_item_of(const struct format_message *message, int64_t time)
+{
+    return (struct format_item){.record = {.body = message->body,
+                                           .size = message->size,
+                                           .attributes = message->attributes,
+                                           .attributes_size = message->attributes_size},
+                                .time = time};
+}
+
 /*
  * format_template: output such as '%{id} %{topic} %{/order/id} %{body}\n'. Names are those of format_value below; `%%` is
  * a percent sign; \n \t \r \0 \\ are escapes. What a message does not have is empty. A pointer ends at the first '}'.

@@ -166,11 +166,7 @@ static enum mp_error next_of_file(void *state, struct format_item *item, uint64_
         file->begin += used;
         *mark = source_follow_given(file->follow) - (file->input.size - file->begin);
         if (error == MP_OK) {
-            *item = (struct format_item){.record = {.body = message.body,
-                                                    .size = message.size,
-                                                    .attributes = message.attributes,
-                                                    .attributes_size = message.attributes_size},
-                                         .time = clock_wall()};
+            *item = format_item_of(&message, clock_wall());
             return MP_OK;
         }
         if (error == MP_ERR_CLOSED)

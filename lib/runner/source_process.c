@@ -161,11 +161,7 @@ enum mp_error source_process_next(struct source_process *process, struct format_
                         input->size - process->begin, empty && is_whole(process), &used, &message, fault);
         process->begin += used;
         if (error == MP_OK) {
-            *item = (struct format_item){.record = {.body = message.body,
-                                                    .size = message.size,
-                                                    .attributes = message.attributes,
-                                                    .attributes_size = message.attributes_size},
-                                         .time = clock_wall()};
+            *item = format_item_of(&message, clock_wall());
             return MP_OK;
         }
         if (error != MP_ERR_AGAIN)
