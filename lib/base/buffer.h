@@ -110,6 +110,15 @@ static inline uint64_t load_u64(const uint8_t *at)
     return (uint64_t)load_u32(at) | (uint64_t)load_u32(at + 4) << 32;
 }
 
+/* A big-endian number of SIZE bytes, 8 at most. */
+static inline uint64_t load_big(const uint8_t *at, size_t size)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < size; i++)
+        value = value << 8 | at[i];
+    return value;
+}
+
 static inline void store_u16(uint8_t *at, uint16_t value)
 {
     at[0] = (uint8_t)value;

@@ -171,8 +171,7 @@ static enum mp_error read_length(struct format_reader *reader, const uint8_t *da
                          "message %" PRIu64 " breaks off in its length, which takes 4 bytes: %zu %s there",
                          reader->number, size, size == 1 ? "is" : "are");
     }
-    const uint32_t length =
-        (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | (uint32_t)data[3];
+    const uint32_t length = (uint32_t)load_big(data, 4);
     const size_t there = size - 4;
     if (length > format_reader_limit(reader)) {
         const size_t passed = there < length ? there : length;

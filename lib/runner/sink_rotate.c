@@ -52,8 +52,7 @@ static uint64_t whole_records(int descriptor, uint64_t size)
             if (filled < 4)
                 break;
         }
-        const uint8_t *head = block + (at - start);
-        uint64_t length = (uint64_t)head[0] << 24 | (uint64_t)head[1] << 16 | (uint64_t)head[2] << 8 | head[3];
+        uint64_t length = load_big(block + (at - start), 4);
         if (length > size - at - 4)
             break;
         at += 4 + length;

@@ -26,11 +26,6 @@ enum {
     PENDING_PAGE = 0x40000000 / STORE_PAGE + 1 /* never used: SQLite's locks are there */
 };
 
-uint32_t salvage_u32(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
 bool salvage_read(const struct salvage *salvage, place at, uint8_t *bytes)
 {
     int descriptor = salvage->files[at & 1];

@@ -55,10 +55,13 @@ struct salvage {
 enum mp_error salvage_pages_open(struct salvage *salvage, struct fault *fault);
 /* Reads STORE_PAGE bytes; what is not there is zero. False: the disk does not give them. */
 bool salvage_read(const struct salvage *salvage, place at, uint8_t *bytes);
-uint32_t salvage_u32(const uint8_t *at);
+static inline uint32_t salvage_u32(const uint8_t *at)
+{
+    return (uint32_t)load_big(at, 4);
+}
 static inline uint16_t salvage_u16(const uint8_t *at)
 {
-    return (uint16_t)(at[0] << 8 | at[1]);
+    return (uint16_t)load_big(at, 2);
 }
 
 /* ---- cells (salvage_cells.c) */

@@ -26,12 +26,7 @@ enum {
 
 static uint32_t big_u32(const uint8_t *at)
 {
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static uint64_t big_u64(const uint8_t *at)
-{
-    return (uint64_t)big_u32(at) << 32 | big_u32(at + 4);
+    return (uint32_t)load_big(at, 4);
 }
 
 /* The two sums of a chain of checksums. */
@@ -96,8 +91,8 @@ static uint64_t guess_writing(int descriptor)
         if (read_at(descriptor, heads[i], WAL_PAGE_HEADER, WAL_HEADER + (uint64_t)i * (WAL_PAGE_HEADER + STORE_PAGE)) <
             0)
             memset(heads[i], 0, WAL_PAGE_HEADER);
-    uint64_t second = big_u64(heads[1] + 8), third = big_u64(heads[2] + 8);
-    return second == third && second != 0 ? second : big_u64(heads[0] + 8);
+    uint64_t second = load_big(heads[1] + 8, 8), third = load_big(heads[2] + 8, 8);
+    return second == third && second != 0 ? second : load_big(heads[0] + 8, 8);
 }
 
 static void read_header(struct walk *walk, const uint8_t *header)
@@ -109,7 +104,7 @@ static void read_header(struct walk *walk, const uint8_t *header)
     add(&sums, walk->big, header, AT_CHECKSUM);
     look->header_fits =
         (magic | 1) == (WAL_MAGIC | 1) && same(&sums, &said) && big_u32(header + AT_PAGE_SIZE) == STORE_PAGE;
-    look->writing = big_u64(header + AT_SALTS);
+    look->writing = load_big(header + AT_SALTS, 8);
     walk->before = said;
     walk->serving = look->header_fits;
     if (look->header_fits)
@@ -158,7 +153,7 @@ static bool next_page(struct walk *walk, struct wal_page *page, uint8_t *bytes, 
     add(&sums, walk->big, bytes + WAL_PAGE_HEADER, STORE_PAGE);
     page->page = big_u32(bytes);
     page->commit = big_u32(bytes + 4);
-    page->writing = big_u64(bytes + 8);
+    page->writing = load_big(bytes + 8, 8);
     page->whole = got == WAL_PAGE_HEADER + STORE_PAGE;
     page->fits = page->whole && same(&sums, &said);
     page->position = at + WAL_PAGE_HEADER;
@@ -200,7 +195,7 @@ static struct index read_index(const char *path)
                  sums.first == words[INDEX_CHECKSUM / 4] && sums.second == words[INDEX_CHECKSUM / 4 + 1];
     if (!sound)
         return index;
-    index = (struct index){.pages = words[INDEX_LAST / 4], .writing = big_u64(header + INDEX_SALTS)};
+    index = (struct index){.pages = words[INDEX_LAST / 4], .writing = load_big(header + INDEX_SALTS, 8)};
     memcpy(&index.copied, header + sizeof header - 4, 4);
     return index;
 }

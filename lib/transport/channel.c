@@ -157,21 +157,6 @@ static bool write_request(struct lane *lane)
 
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
-static uint64_t load_big_endian(const uint8_t *at, int bytes)
-{
-    uint64_t value = 0;
-
-    for (int i = 0; i < bytes; i++) {
-        value = value << 8 | at[i];
-    }
-    return value;
-}
-
-static size_t smaller(size_t one, size_t other)
-{
-    return one < other ? one : other;
-}
-
 /* Begins a reply with the prefix at DATA; *USED is its size, or 0 when it is not all there. False: nonsense. */
 static bool take_prefix(struct lane *lane, const uint8_t *data, size_t size, size_t *used)
 {
@@ -184,7 +169,7 @@ static bool take_prefix(struct lane *lane, const uint8_t *data, size_t size, siz
     if (size < type + 8 + 4) {
         return true;
     }
-    uint64_t length = load_big_endian(data + type, 8);
+    uint64_t length = load_big(data + type, 8);
     if (length < 4 || length > REPLY_MAXIMUM) {
         return false;
     }
@@ -196,7 +181,7 @@ static bool take_prefix(struct lane *lane, const uint8_t *data, size_t size, siz
     *reply = (struct channel_reply){.lane = lane->lane, .data = (uint8_t *)(reply + 1), .size = payload};
     lane->incoming = reply;
     lane->incoming_size = 0;
-    lane->incoming_id = (uint32_t)load_big_endian(data + type + 8, 4);
+    lane->incoming_id = (uint32_t)load_big(data + type + 8, 4);
     *used = type + 8 + 4;
     return true;
 }
@@ -246,7 +231,7 @@ static bool take_bytes(struct lane *lane, const uint8_t *data, size_t size, stru
             lane->line.stash_size = size;
             return true;
         }
-        size_t there = smaller(size - used, lane->incoming->size);
+        size_t there = size - used < lane->incoming->size ? size - used : lane->incoming->size;
         memcpy((uint8_t *)(lane->incoming + 1), data + used, there);
         lane->incoming_size = there;
         data += used + there;

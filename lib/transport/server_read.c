@@ -7,6 +7,8 @@
  */
 #include "transport/server_private.h"
 
+#include "base/buffer.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -14,16 +16,6 @@
 
 /* How far a step of taking bytes apart came. */
 enum progress { TAKEN, INCOMPLETE, ENDED };
-
-static uint64_t load_big_endian(const uint8_t *at, int bytes)
-{
-    uint64_t value = 0;
-
-    for (int i = 0; i < bytes; i++) {
-        value = value << 8 | at[i];
-    }
-    return value;
-}
 
 static size_t smaller(size_t one, size_t other)
 {
@@ -94,7 +86,7 @@ static enum progress take_prefix(struct connection *connection, const uint8_t *d
         return INCOMPLETE;
     }
     prefix->size = type + 8;
-    prefix->payload = load_big_endian(data + type, 8);
+    prefix->payload = load_big(data + type, 8);
     if (prefix->payload <= limit + (server->ids ? 4 * SERVER_HOPS : 0)) {
         enum progress progress = server->ids ? take_ids(connection, data, size, prefix) : TAKEN;
         if (progress != TAKEN) {
@@ -216,7 +208,7 @@ static void read_greeting(struct connection *connection)
     if (connection->stash_size < SERVER_GREETING) {
         return;
     }
-    uint64_t protocol = load_big_endian(greeting + 4, 2);
+    uint64_t protocol = load_big(greeting + 4, 2);
     if (greeting[6] != 0 || greeting[7] != 0) {
         connection_fault(connection, "a greeting of an unknown version");
     } else if (protocol != connection->server->partner) {
