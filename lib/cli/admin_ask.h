@@ -59,6 +59,8 @@ enum { ADMIN_PATH = 4096 };
 bool admin_is_running(const struct admin_settings *settings);
 /* The path of the store: --store, or what the relay says that runs, or what follows from its name. The exit code. */
 int admin_find_store(const struct admin_settings *settings, char path[ADMIN_PATH]);
+/* The same of a store that no relay has, for VERB, which works on files. */
+int admin_find_resting_store(const struct admin_settings *settings, const char *verb, char path[ADMIN_PATH]);
 /* The first signal lets what is half done be tidied away, the second kills. */
 void admin_catch_signals(void);
 /* The number of the signal that came; 0: none. */

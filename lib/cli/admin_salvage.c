@@ -161,15 +161,7 @@ int admin_salvage(const struct admin_settings *settings)
         tell("into which file? mrelay salvage FILE [-r RELAY | --store STORE]");
         return EXIT_USAGE;
     }
-    if (settings->relay && strstr(settings->relay, "://")) {
-        tell("salvage works on a file: give the relay's name, or the file with --store");
-        return EXIT_USAGE;
-    }
-    if (!settings->store && admin_is_running(settings)) {
-        tell("relay %s is running: end it first", settings->relay ? settings->relay : "default");
-        return EXIT_LATER;
-    }
-    int code = admin_find_store(settings, path);
+    int code = admin_find_resting_store(settings, "salvage", path);
     if (code)
         return code;
     admin_catch_signals();

@@ -80,6 +80,19 @@ int admin_find_store(const struct admin_settings *settings, char path[ADMIN_PATH
     return EXIT_USAGE;
 }
 
+int admin_find_resting_store(const struct admin_settings *settings, const char *verb, char path[ADMIN_PATH])
+{
+    if (settings->relay && strstr(settings->relay, "://")) {
+        tell("%s works on a file: give the relay's name, or the file with --store", verb);
+        return EXIT_USAGE;
+    }
+    if (!settings->store && admin_is_running(settings)) {
+        tell("relay %s is running: end it first", settings->relay ? settings->relay : "default");
+        return EXIT_LATER;
+    }
+    return admin_find_store(settings, path);
+}
+
 static int one_file(const struct admin_settings *settings, const char *usage)
 {
     if (settings->operands_count == 1)
@@ -138,15 +151,7 @@ static int find_place(const struct admin_settings *settings, char path[ADMIN_PAT
 {
     struct stat status;
     struct fault fault = {0};
-    if (settings->relay && strstr(settings->relay, "://")) {
-        tell("restore works on a file: give the relay's name, or the file with --store");
-        return EXIT_USAGE;
-    }
-    if (!settings->store && admin_is_running(settings)) {
-        tell("relay %s is running: end it first", settings->relay ? settings->relay : "default");
-        return EXIT_LATER;
-    }
-    int code = admin_find_store(settings, path);
+    int code = admin_find_resting_store(settings, "restore", path);
     if (code)
         return code;
     if (!settings->force && stat(path, &status) == 0) {
