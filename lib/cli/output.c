@@ -62,24 +62,26 @@ bool output_colour(int descriptor)
     return !(none && *none) && terminal && strcmp(terminal, "dumb") != 0 && output_is_terminal(descriptor);
 }
 
-unsigned output_columns(int descriptor)
+static struct winsize window_of(int descriptor)
 {
     struct winsize size = {0};
     if (is_assumed(descriptor))
-        size.ws_col = (unsigned short)assumed.columns;
+        size = (struct winsize){.ws_row = (unsigned short)assumed.rows, .ws_col = (unsigned short)assumed.columns};
     else if (ioctl(descriptor, TIOCGWINSZ, &size) != 0)
-        size.ws_col = 0;
-    return size.ws_col > 0 ? size.ws_col : 80;
+        size = (struct winsize){0};
+    return size;
+}
+
+unsigned output_columns(int descriptor)
+{
+    unsigned columns = window_of(descriptor).ws_col;
+    return columns > 0 ? columns : 80;
 }
 
 unsigned output_rows(int descriptor)
 {
-    struct winsize size = {0};
-    if (is_assumed(descriptor))
-        size.ws_row = (unsigned short)assumed.rows;
-    else if (ioctl(descriptor, TIOCGWINSZ, &size) != 0)
-        size.ws_row = 0;
-    return size.ws_row > 0 ? size.ws_row : 24;
+    unsigned rows = window_of(descriptor).ws_row;
+    return rows > 0 ? rows : 24;
 }
 
 bool output_is_ascii(int descriptor)
