@@ -396,6 +396,28 @@ static void topic_row(struct buffer *texts, const struct column *c, struct salva
                                          .counters_size = c[8].size};
 }
 
+static void pattern_row(struct buffer *texts, const struct column *c, struct salvage_row *row)
+{
+    row->of.pattern = (struct store_pattern){.id = (uint32_t)c[0].number,
+                                             .pattern = text_of(texts, &c[1]),
+                                             .group = text_of(texts, &c[2]),
+                                             .created = c[3].number,
+                                             .settings = text_of(texts, &c[5])};
+}
+
+static void scheduled_row(const struct column *c, struct salvage_row *row)
+{
+    row->of.scheduled = (struct store_scheduled){.id = (uint64_t)c[0].number,
+                                                 .due = c[0].number >> STORE_DUE_BITS,
+                                                 .topic = (uint32_t)c[1].number,
+                                                 .session = (uint64_t)c[2].number,
+                                                 .request = (uint64_t)c[3].number,
+                                                 .count = narrow(c[4].number),
+                                                 .target = (uint32_t)c[5].number,
+                                                 .time = c[6].number,
+                                                 .size = c[8].size};
+}
+
 enum mp_error cell_row(enum salvage_table table, const struct column c[SALVAGE_COLUMNS], struct buffer *texts,
                        struct salvage_row *row)
 {
@@ -417,11 +439,7 @@ enum mp_error cell_row(enum salvage_table table, const struct column c[SALVAGE_C
         topic_row(texts, c, row);
         break;
     case SALVAGE_PATTERNS:
-        row->of.pattern = (struct store_pattern){.id = (uint32_t)c[0].number,
-                                                 .pattern = text_of(texts, &c[1]),
-                                                 .group = text_of(texts, &c[2]),
-                                                 .created = c[3].number,
-                                                 .settings = text_of(texts, &c[5])};
+        pattern_row(texts, c, row);
         break;
     case SALVAGE_GROUPS:
         group_row(texts, c, row);
@@ -442,15 +460,7 @@ enum mp_error cell_row(enum salvage_table table, const struct column c[SALVAGE_C
         event_row(c, row);
         break;
     case SALVAGE_SCHEDULE:
-        row->of.scheduled = (struct store_scheduled){.id = (uint64_t)c[0].number,
-                                                     .due = c[0].number >> STORE_DUE_BITS,
-                                                     .topic = (uint32_t)c[1].number,
-                                                     .session = (uint64_t)c[2].number,
-                                                     .request = (uint64_t)c[3].number,
-                                                     .count = narrow(c[4].number),
-                                                     .target = (uint32_t)c[5].number,
-                                                     .time = c[6].number,
-                                                     .size = c[8].size};
+        scheduled_row(c, row);
         break;
     case SALVAGE_HASHES:
         row->of.hashes = (struct store_hashes){.topic = (uint32_t)((uint64_t)c[0].number >> STORE_OFFSET_BITS),
