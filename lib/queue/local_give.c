@@ -76,27 +76,42 @@ static bool has_room(const struct giving *giving, const struct frame_cursor *cur
     return giving->deliveries->messages == 0 || !frame_next(&look, &record) || look.at - cursor->at <= room;
 }
 
+/* Opens CACHED at message INDEX. False: there is no room for it. */
+static bool open_at(const struct giving *giving, const struct cached_frame *cached, uint32_t index, struct frame *frame,
+                    struct frame_cursor *cursor)
+{
+    frame_trust(frame, cached->data, cached->size);
+    *cursor = frame_cursor(frame);
+    seek(cursor, cached->first, index, giving->hint);
+    return has_room(giving, cursor, bytes_left(giving));
+}
+
+/* The BYTES that were cut of CACHED up to CURSOR, unless ERROR; NULL: no memory. The bytes are taken, or freed. */
+static struct blob *take_cut(struct giving *giving, const struct cached_frame *cached,
+                             const struct frame_cursor *cursor, enum mp_error error, struct buffer *bytes)
+{
+    struct blob *blob = error ? NULL : blob_of_buffer(bytes);
+    if (!blob)
+        buffer_free(bytes);
+    else if (giving->hint)
+        *giving->hint = (struct cut_hint){cached->first, cursor->index, cursor->at};
+    return blob;
+}
+
 /* Gives up to COUNT messages of one frame from INDEX on, as a new frame. *GIVEN 0: no room. */
 static enum mp_error give_part(struct giving *giving, const struct cached_frame *cached, uint32_t index, uint32_t count,
                                uint32_t *given)
 {
     struct frame frame;
-    size_t room = bytes_left(giving);
-    frame_trust(&frame, cached->data, cached->size);
-    struct frame_cursor cursor = frame_cursor(&frame);
-    seek(&cursor, cached->first, index, giving->hint);
-    *given = 0;
-    if (!has_room(giving, &cursor, room))
-        return MP_OK;
+    struct frame_cursor cursor;
     struct buffer bytes = {0};
-    enum mp_error error = frame_cut(&cursor, count, room, &bytes);
-    struct blob *blob = error ? NULL : blob_of_buffer(&bytes);
-    if (!blob) {
-        buffer_free(&bytes);
+    *given = 0;
+    if (!open_at(giving, cached, index, &frame, &cursor))
+        return MP_OK;
+    enum mp_error error = frame_cut(&cursor, count, bytes_left(giving), &bytes);
+    struct blob *blob = take_cut(giving, cached, &cursor, error, &bytes);
+    if (!blob)
         return fault_memory(giving->fault);
-    }
-    if (giving->hint)
-        *giving->hint = (struct cut_hint){cached->first, cursor.index, cursor.at};
     *given = cursor.index - index;
     return add(giving, cached, cached->first + index, *given, *given, NULL, blob, blob->data, blob->size);
 }
@@ -161,15 +176,12 @@ static enum mp_error give_gathered(struct giving *giving, const struct cached_fr
                                    uint32_t span, const uint8_t *mask, uint32_t *taken, uint32_t *given)
 {
     struct frame frame;
-    size_t room = bytes_left(giving);
-    frame_trust(&frame, cached->data, cached->size);
-    struct frame_cursor cursor = frame_cursor(&frame);
-    seek(&cursor, cached->first, index, giving->hint);
-    *taken = *given = 0;
-    if (!has_room(giving, &cursor, room))
-        return MP_OK;
+    struct frame_cursor cursor;
     struct buffer bytes = {0};
-    enum mp_error error = frame_gather(&cursor, span, mask, room, &bytes, given);
+    *taken = *given = 0;
+    if (!open_at(giving, cached, index, &frame, &cursor))
+        return MP_OK;
+    enum mp_error error = frame_gather(&cursor, span, mask, bytes_left(giving), &bytes, given);
     size_t size = bytes.size;
     *taken = cursor.index - index;
     /* The mask lies behind the frame's bytes, and ends with the last message. */
@@ -177,13 +189,9 @@ static enum mp_error give_gathered(struct giving *giving, const struct cached_fr
         bits_copy(bytes.data + size, mask, 0, *taken);
         bytes.size += bits_size(*taken);
     }
-    struct blob *blob = error ? NULL : blob_of_buffer(&bytes);
-    if (!blob) {
-        buffer_free(&bytes);
+    struct blob *blob = take_cut(giving, cached, &cursor, error, &bytes);
+    if (!blob)
         return fault_memory(giving->fault);
-    }
-    if (giving->hint)
-        *giving->hint = (struct cut_hint){cached->first, cursor.index, cursor.at};
     return add(giving, cached, cached->first + index, *given, *taken, *given < *taken ? blob->data + size : NULL, blob,
                blob->data, size);
 }
