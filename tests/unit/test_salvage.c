@@ -108,9 +108,9 @@ static struct finds look(const struct rig *rig, struct salvage_figures *figures)
     struct finds finds = {.rank = SALVAGE_LIVE};
     if (salvage_open(rig->path, NULL, NULL, &salvage, &fault))
         fail_msg("%s", fault_text(&fault));
-    assert_int_equal(salvage_each(salvage, SALVAGE_TOPICS, SALVAGE_HURT, false, take_topic, &finds, &fault), MP_OK);
-    assert_int_equal(salvage_each(salvage, SALVAGE_FRAMES, SALVAGE_HURT, false, take_frame, &finds, &fault), MP_OK);
-    assert_int_equal(salvage_each(salvage, SALVAGE_NUMBERS, SALVAGE_HURT, false, take_number, &finds, &fault), MP_OK);
+    assert_int_equal(salvage_each(salvage, SALVAGE_TOPICS, SALVAGE_HURT, take_topic, &finds, &fault), MP_OK);
+    assert_int_equal(salvage_each(salvage, SALVAGE_FRAMES, SALVAGE_HURT, take_frame, &finds, &fault), MP_OK);
+    assert_int_equal(salvage_each(salvage, SALVAGE_NUMBERS, SALVAGE_HURT, take_number, &finds, &fault), MP_OK);
     if (figures)
         *figures = *salvage_figures(salvage);
     salvage_close(salvage);
