@@ -28,6 +28,7 @@ struct stages {
     struct hangup *hangup;
     struct control *control; /* NULL: nobody supervises */
     struct runner *runner;
+    struct event *waiting; /* for the relay to answer */
     enum runner_state told;
     bool is_ready;
     int exit;
@@ -56,7 +57,7 @@ static void on_changed(void *context)
         event_base_loopbreak(stages->base);
         return;
     }
-    if (state != RUNNER_STARTING && !stages->is_ready) {
+    if ((state == RUNNER_RUNNING || state == RUNNER_DRAINED) && !stages->is_ready) {
         stages->is_ready = true;
         say(stages, LOG_INFO, "stages run", NULL);
         if (stages->control)
@@ -69,6 +70,21 @@ static void on_changed(void *context)
     stages->told = state;
     if (state == RUNNER_STOPPED)
         event_base_loopbreak(stages->base);
+}
+
+/* A supervisor has started the relay itself, and knows better. */
+static void on_waiting(evutil_socket_t descriptor, short what, void *context)
+{
+    struct stages *stages = context;
+    struct log_line line;
+    (void)descriptor;
+    (void)what;
+    if (stages->is_ready || stages->control)
+        return;
+    log_begin(&line, LOG_WARNING, "no relay answers: it is waited for");
+    if (stages->settings->relay)
+        log_field(&line, "relay", "%s", stages->settings->relay);
+    log_end(&line);
 }
 
 static void on_reloaded(void *context, const struct fault *fault)
@@ -144,9 +160,10 @@ static void on_orphaned(void *context)
 
 /* ---- running -------------------------------------------------------------------------------------------------- */
 
-static enum mp_error watch_signals(struct stages *stages, struct fault *fault)
+static enum mp_error watch(struct stages *stages, struct fault *fault)
 {
     static const int numbers[SIGNALS] = {SIGINT, SIGTERM};
+    const struct timeval shortly = {.tv_sec = 1};
     const struct hangup_settings hangup = {.context = stages, .reload = on_hangup, .gone = on_terminal_gone};
     for (size_t i = 0; i < SIGNALS; i++) {
         if (exit_was_ignored(numbers[i]))
@@ -155,6 +172,9 @@ static enum mp_error watch_signals(struct stages *stages, struct fault *fault)
         if (!stages->signals[i] || event_add(stages->signals[i], NULL))
             return fault_memory(fault);
     }
+    stages->waiting = evtimer_new(stages->base, on_waiting, stages);
+    if (!stages->waiting || event_add(stages->waiting, &shortly))
+        return fault_memory(fault);
     return hangup_watch(stages->base, &hangup, &stages->hangup, fault);
 }
 
@@ -181,7 +201,7 @@ static enum mp_error begin(struct stages *stages, struct fault *fault)
     if (!error && descriptor >= 0)
         error = control_open(stages->base, descriptor, &control, &stages->control, fault);
     if (!error)
-        error = watch_signals(stages, fault);
+        error = watch(stages, fault);
     const struct runner_settings runner = {
         .base = stages->base,
         .relay = settings->relay || !pipeline ? settings->relay : pipeline->name,
@@ -213,6 +233,8 @@ int pipeline_stages_run(const struct pipeline_stages_settings *settings)
         if (stages.signals[i])
             event_free(stages.signals[i]);
     hangup_free(stages.hangup);
+    if (stages.waiting)
+        event_free(stages.waiting);
     if (stages.base)
         event_base_free(stages.base);
     return stages.exit < 0 ? EXIT_DONE : stages.exit;

@@ -319,6 +319,21 @@ END
     assert_equal "$ended_code" 0
 }
 
+@test "stages whose relay is not there say that they wait for it, and run when it is" {
+    start stages.log mrelay run --stages-only -r later shout.yaml
+    until_true grep -q 'event="no relay answers: it is waited for" relay=later' stages.log.err
+    refute grep 'stages run' stages.log.err
+    local stages=$started_pid
+    start_relay -r later
+    until_true grep -q 'event="stages run"' stages.log.err
+    end "$stages"
+    # One that was ended before has not run.
+    start stages.log mrelay run --stages-only -r never shout.yaml
+    until_true grep -q 'waited for" relay=never' stages.log.err
+    end "$started_pid"
+    refute grep 'stages run' stages.log.err
+}
+
 @test "how much of the traces is kept goes to the relay" {
     sed -i '1a trace: {retain: {age: 2h, bytes: 1MiB}, sample: 0.25}' shout.yaml
     run_pipeline shout.yaml
