@@ -315,10 +315,14 @@ static const char *const synopsis[] = {
 };
 
 static const struct option_verb verbs[] = {
-    [LIST] = {.name = "list",
-              .operands = "[ID]...",
-              .operands_most = 4096,
-              .help = "list dead letters: all, or those that are meant"},
+    [LIST] =
+        {.name = "list",
+         .operands = "[ID]...",
+         .operands_most = 4096,
+         .help = "list dead letters: all, or those that are meant",
+         .man = "List dead letters: all, or those that are meant.\nInto a pipe or file there are tabs between id, age, "
+                "origin, reason, attempts, exit code and error.\n"
+                "A terminal of less than 110 columns is not shown the origin."},
     [SHOW] = {.name = "show",
               .operands = "[ID]...",
               .operands_most = 4096,

@@ -65,16 +65,38 @@ static void cut_line(struct letter_printer *printer, size_t start)
         text->size = at - 1;
 }
 
+/* A terminal of 80 columns would show ids, and nothing of what went wrong: then less is said of where it did. */
+enum { WIDE = 110 };
+
+static bool is_narrow(const struct letter_printer *printer)
+{
+    return printer->terminal && output_columns(STDOUT_FILENO) < WIDE;
+}
+
 static enum mp_error put_heading(struct letter_printer *printer)
 {
     bool bold = output_colour(STDOUT_FILENO);
     enum mp_error error = buffer_append_string(&printer->text, bold ? "\033[1m" : "");
     size_t line = printer->text.size;
-    if (!error)
+    if (!error && is_narrow(printer))
+        error = buffer_append_format(&printer->text, "%-32s  %-10s  %5s  %s", "ID", "DIED", "TRIES", "WHY");
+    else if (!error)
         error = buffer_append_format(&printer->text, "%-32s  %-10s  %-18s  %-8s  %5s  %4s  %s", "ID", "DIED", "FROM",
                                      "REASON", "TRIES", "CODE", "ERROR");
     cut_line(printer, line);
     return error ? error : buffer_append_string(&printer->text, bold ? "\033[0m\n" : "\n");
+}
+
+/* What a narrow line says of the letter, up to the words of the error. */
+static enum mp_error put_narrow(struct letter_printer *printer, const struct letter *letter, const struct buffer *id,
+                                const char *died, const char *tries, bool words)
+{
+    char code[24] = "";
+    if (letter->code >= 0)
+        snprintf(code, sizeof(code), ", exit %" PRId32, letter->code);
+    return buffer_append_format(&printer->text, "%-32.*s  %-10s  %5s  %.*s%s%s", (int)id->size,
+                                id->data ? (const char *)id->data : "", died, tries, (int)letter->reason_size,
+                                letter->reason_size ? letter->reason : "", code, words ? ": " : "");
 }
 
 /* A line of the list: columns on a terminal, else tabs between them. */
@@ -96,7 +118,9 @@ static enum mp_error put_line(struct letter_printer *printer, const struct lette
     const char *note = letter->error;
     size_t note_size = last_line(&note, letter->error_size);
     size_t line = printer->text.size;
-    if (!error)
+    if (!error && is_narrow(printer))
+        error = put_narrow(printer, letter, &id, died, tries, note_size > 0);
+    else if (!error)
         error = buffer_append_format(&printer->text,
                                      printer->terminal ? "%-32.*s  %-10s  %-18s  %-8.*s  %5s  %4s  "
                                                        : "%.*s\t%s\t%s\t%.*s\t%s\t%s\t",

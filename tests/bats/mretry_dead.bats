@@ -36,6 +36,15 @@ ids() {
     assert_line --index 1 --regexp $'^4\t[^\t]* ago\t-\trejected\t1\t65\tno 4$'
 }
 
+@test "on a terminal of 80 columns the list says what went wrong" {
+    need_terminal
+    kill_messages 3
+    script -qec 'stty cols 80; mretry list --dead-file dead' /dev/null </dev/null | tr -d '\r' | grep ago >narrow
+    assert_regex "$(cat narrow)" '^3 {32} *[0-9].* ago +2  retries, exit 3: no 3$'
+    script -qec 'stty cols 132; mretry list --dead-file dead' /dev/null </dev/null | tr -d '\r' | grep ago >wide
+    assert_regex "$(cat wide)" ' ago +- +retries +2 +3  no 3$'
+}
+
 @test "letters are chosen by id, reason, age, attempts and attribute" {
     kill_messages 3 4 41 5
     assert_equal "$(ids)" '3 4 41 5 '
