@@ -115,9 +115,11 @@ static void end_lease(struct trace_passage *passage, const struct store_event *e
     passage->reason = event->kind == EVENT_DEAD ? (unsigned)event->due : 0;
 }
 
-/* The group begins anew at an offset. */
+/* The group begins anew at an offset. What it had settled below that is told as it was. */
 static void move(struct trace_passage *passage, const struct store_event *event, uint64_t offset)
 {
+    if (offset < event->first && state_is_settled(passage->state))
+        return;
     passage->skipped = offset < event->first;
     passage->state = STATE_WAITING;
     passage->since = event->time;

@@ -40,7 +40,7 @@ struct trace_passage {
     size_t attempts_capacity;
     unsigned reason; /* of a death: enum engine_reason */
     bool damaged;    /* it was dropped because it is lost by damage */
-    bool skipped;    /* the group began, or was moved, behind it */
+    bool skipped;    /* the group began, or was moved, behind it, and had not settled it */
 };
 
 struct trace_history {
