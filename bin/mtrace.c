@@ -139,6 +139,14 @@ static const struct option_spec specs[] = {
      WHICH,
      .verbs = CHOOSING | SUMS,
      .help = "and before that"},
+    {.name = "after",
+     .kind = OPTION_TEXT,
+     .at = AT(after),
+     .argument = "MARK",
+     WHICH,
+     .verbs = OPTION_VERB(TAIL) | OPTION_VERB(EXPORT),
+     .help = "go on behind this, which --marks or a position file has said",
+     .man = "Go on behind\n.Ar MARK ,\nwhich\n.Fl \\-marks\nhas said, or the file of\n.Fl \\-position ."},
     {.name = "state",
      .letter = 's',
      .kind = OPTION_LIST,
@@ -234,14 +242,6 @@ static const struct option_spec specs[] = {
      .man =
          "Say between the lines how far all before goes: in lines that begin with the byte 0x1E, before an object in "
          "JSON that\n.Fl \\-after\ntakes."},
-    {.name = "after",
-     .kind = OPTION_TEXT,
-     .at = AT(after),
-     .argument = "MARK",
-     WHICH,
-     .verbs = OPTION_VERB(TAIL) | OPTION_VERB(EXPORT),
-     .help = "go on behind this, which --marks or a position file has said",
-     .man = "Go on behind\n.Ar MARK ,\nwhich\n.Fl \\-marks\nhas said, or the file of\n.Fl \\-position ."},
     {.name = "json",
      .kind = OPTION_FLAG,
      .at = AT(json),
@@ -321,6 +321,7 @@ static const struct option_spec specs[] = {
 };
 
 static const struct option_rule rules[] = {
+    {OPTION_EXCLUDES, "key", {OPTION_OPERANDS}, "give ids, or a key"},
     {OPTION_EXCLUDES, "otlp", {"zipkin"}, "export twice, each with a position of its own"},
     {OPTION_EXCLUDES, "follow", {"until"}, "what is to come has no end"},
     {OPTION_EXCLUDES, "after", {"from-event", "position"}, "each says where to begin"},

@@ -228,6 +228,7 @@ YAML
     run mtrace list -s deed
     assert_failure 64
     assert_output "mtrace: --state: 'deed' is none: did you mean dead?"
+    wrong 'mtrace: -k and operands exclude each other: give ids, or a key' mtrace show --key k orders.new@0
 }
 
 @test "what messages and errors contain cannot write to the terminal" {
