@@ -10,6 +10,7 @@
 
 static unsigned long countdown; /* 0: nothing is to fail */
 static int failed;
+static unsigned long refusals;
 
 static inline bool refused(void)
 {
@@ -19,9 +20,17 @@ static inline bool refused(void)
     return true;
 }
 
+/* MEMORY, which was asked for; NULL is counted, by whatever thread. */
+static inline void *note(void *memory)
+{
+    if (__builtin_expect(memory == NULL, 0))
+        __atomic_add_fetch(&refusals, 1, __ATOMIC_RELAXED);
+    return memory;
+}
+
 void *memory_allocate(size_t size)
 {
-    return refused() ? NULL : calloc(1, size > 0 ? size : 1);
+    return note(refused() ? NULL : calloc(1, size > 0 ? size : 1));
 }
 
 void *memory_allocate_array(size_t count, size_t size)
@@ -33,7 +42,7 @@ void *memory_allocate_array(size_t count, size_t size)
 
 void *memory_reallocate(void *memory, size_t size)
 {
-    return refused() ? NULL : realloc(memory, size);
+    return note(refused() ? NULL : realloc(memory, size));
 }
 
 void *memory_grow(void *all, size_t *capacity, size_t size, size_t first)
@@ -53,9 +62,9 @@ void *memory_grow(void *all, size_t *capacity, size_t size, size_t first)
 
 char *memory_copy_text(const char *text, size_t size)
 {
-    if (size == SIZE_MAX || refused())
+    if (size == SIZE_MAX)
         return NULL;
-    char *copy = malloc(size + 1);
+    char *copy = note(refused() ? NULL : malloc(size + 1));
     if (copy == NULL)
         return NULL;
     if (size > 0)
@@ -67,6 +76,11 @@ char *memory_copy_text(const char *text, size_t size)
 void memory_release(void *memory)
 {
     free(memory);
+}
+
+unsigned long memory_refusals(void)
+{
+    return __atomic_load_n(&refusals, __ATOMIC_RELAXED);
 }
 
 void memory_trim(void)

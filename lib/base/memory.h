@@ -29,6 +29,9 @@ char *memory_copy_text(const char *text, size_t size);
 
 void memory_release(void *memory);
 
+/* How often there was no memory, since the start. */
+unsigned long memory_refusals(void);
+
 /* Gives memory that is free back to the system, as far as the C library can: for a program that has come to rest. */
 void memory_trim(void);
 

@@ -1,9 +1,17 @@
 /* libevent and signals for the tools. */
 #include "cli/loop.h"
 
+#include "base/memory.h"
 #include "cli/exit.h"
 
+#include <poll.h>
 #include <signal.h>
+
+enum {
+    MEMORY_PATIENCE = 2000000, /* microseconds without memory, after which a tool gives up */
+    MEMORY_CALM = 1000000,     /* of nothing but allocations that went well: there is memory again */
+    MEMORY_LOOK = 20           /* milliseconds until it is looked again */
+};
 
 static const int stop_signals[LOOP_SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
 
@@ -91,6 +99,25 @@ static void set_alarm(struct loop *loop, int64_t due, int64_t now)
         loop->alarm_at = due;
 }
 
+/*
+ * Whether memory is short. What there was none for is tried again, or waits, here and there: for a moment that is right, but
+ * where memory stays away nobody would ever tell. Some libraries ask for it themselves, so the loop does, too.
+ */
+static bool lacks_memory(struct loop *loop, int64_t now)
+{
+    unsigned long refusals = memory_refusals();
+    void *probe = memory_allocate(64);
+    bool refused = !probe || refusals != loop->refusals;
+    memory_release(probe);
+    loop->refusals = memory_refusals();
+    if (refused && !loop->lacking)
+        loop->lacking_since = now;
+    if (refused)
+        loop->refused_at = now;
+    loop->lacking = refused || (loop->lacking && now - loop->refused_at < MEMORY_CALM);
+    return loop->lacking;
+}
+
 enum mp_error loop_run(struct loop *loop, bool (*step)(void *context, int64_t now, int64_t *due), void *context,
                        struct fault *fault)
 {
@@ -99,13 +126,21 @@ enum mp_error loop_run(struct loop *loop, bool (*step)(void *context, int64_t no
         int64_t due = CLOCK_NEVER;
         if (!step(context, now, &due))
             return MP_OK;
+        bool lacks = lacks_memory(loop, now);
+        if (lacks && now - loop->lacking_since >= MEMORY_PATIENCE)
+            return fault_set(fault, MP_ERR_MEMORY, "there has been no memory for %d seconds: giving up",
+                             MEMORY_PATIENCE / 1000000);
         if (loop->due) {
             int64_t other = loop->due(loop->due_context, now);
             due = other < due ? other : due;
         }
         set_alarm(loop, due, now);
-        if (event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY) < 0)
+        /* Without memory a timer may not be there: nothing is waited for but some time. */
+        int how = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | (lacks ? EVLOOP_NONBLOCK : 0);
+        if (event_base_loop(loop->base, how) < 0 && !lacks)
             return fault_set(fault, MP_ERR_INTERNAL, "the event loop failed");
+        if (lacks)
+            poll(NULL, 0, MEMORY_LOOK);
     }
 }
 

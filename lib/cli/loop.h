@@ -25,7 +25,10 @@ struct loop {
     int64_t alarm_at;
     int64_t (*due)(void *context, int64_t now); /* the relay's link asks for its turn; may be NULL */
     void *due_context;
-    int interrupted; /* the signal that asked to stop, or 0 */
+    int interrupted;                   /* the signal that asked to stop, or 0 */
+    bool lacking;                      /* there was no memory lately: */
+    int64_t lacking_since, refused_at; /* the first and the last time */
+    unsigned long refusals;            /* memory_refusals() when it was looked last */
 };
 
 /* MP_ERR_MEMORY. Free it with loop_close(). */
@@ -34,7 +37,8 @@ void loop_close(struct loop *loop);
 
 /*
  * Calls STEP, at first and after each event, until it returns false. NOW: monotonic microseconds. What the step says in
- * *DUE (CLOCK_NEVER when it is called) is when it wants to be called again if nothing happens before.
+ * *DUE (CLOCK_NEVER when it is called) is when it wants to be called again if nothing happens before. MP_ERR_MEMORY: there
+ * was none for two seconds.
  */
 enum mp_error loop_run(struct loop *loop, bool (*step)(void *context, int64_t now, int64_t *due), void *context,
                        struct fault *fault);

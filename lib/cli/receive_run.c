@@ -147,6 +147,7 @@ static void on_ended(void *context, const struct stage_result *result)
     struct receive_worker *worker = context;
     worker->ended = true;
     worker->result = *result;
+    worker->result.ended_early |= worker->kept.torn; /* whatever it says itself */
     child_groups_set((size_t)(worker - worker->runner->workers), 0);
 }
 

@@ -209,6 +209,7 @@ static void on_ended(void *context, const struct stage_result *result)
     struct retry_worker *worker = context;
     worker->ended = true;
     worker->result = *result;
+    worker->result.ended_early |= worker->job->output.torn; /* whatever it says itself */
     set_group(worker);
 }
 

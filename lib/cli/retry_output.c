@@ -60,7 +60,7 @@ static enum mp_error append_to_file(struct retry_output *output, const uint8_t *
     return MP_OK;
 }
 
-enum mp_error retry_output_add(struct retry_output *output, const void *data, size_t size, struct fault *fault)
+static enum mp_error add(struct retry_output *output, const void *data, size_t size, struct fault *fault)
 {
     struct retry_budget *budget = output->budget;
     const char *place = getenv("TMPDIR");
@@ -77,13 +77,22 @@ enum mp_error retry_output_add(struct retry_output *output, const void *data, si
         budget->memory -= output->memory.size;
         buffer_free(&output->memory);
     }
-    output->size += size;
     if (output->file >= 0)
         return append_to_file(output, data, size, place, fault);
     if (buffer_append(&output->memory, data, size))
         return fault_memory(fault);
     budget->memory += size;
     return MP_OK;
+}
+
+enum mp_error retry_output_add(struct retry_output *output, const void *data, size_t size, struct fault *fault)
+{
+    enum mp_error error = add(output, data, size, fault);
+    if (error)
+        output->torn = true;
+    else
+        output->size += size;
+    return error;
 }
 
 /* The next piece of the file into memory. */

@@ -31,6 +31,7 @@ struct retry_output {
     int file;             /* -1: none */
     uint64_t size;
     uint64_t printed;
+    bool torn; /* something of it could not be kept: it is no output, and what made it has not succeeded */
 };
 
 /* An empty output. */

@@ -94,6 +94,10 @@ unit_tests += %D%/test_seen_file
 %C%_test_seen_file_SOURCES = %D%/test_seen_file.c $(folder)
 %C%_test_seen_file_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_retry_output
+%C%_test_retry_output_SOURCES = %D%/test_retry_output.c
+%C%_test_retry_output_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
+
 pipeline_rig = %D%/pipeline_rig.c %D%/pipeline_rig.h $(folder)
 
 unit_tests += %D%/test_pipeline_load
