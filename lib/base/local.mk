@@ -13,6 +13,7 @@ noinst_LTLIBRARIES += %D%/libbase.la
 	%D%/control.c %D%/control.h \
 	%D%/error.c \
 	%D%/fault.c %D%/fault.h \
+	%D%/file.c %D%/file.h \
 	%D%/hangup.c %D%/hangup.h \
 	%D%/histogram.c %D%/histogram.h \
 	%D%/log.c %D%/log.h \

@@ -1,6 +1,7 @@
 /* A message's body in the user's editor. */
 #include "cli/letters_topic.h"
 
+#include "base/file.h"
 #include "cli/command.h"
 #include "cli/exit.h"
 
@@ -13,19 +14,6 @@
 #include <unistd.h>
 
 enum { LOOK_EVERY = 50000 }; /* microseconds between looks at the editor */
-
-static enum mp_error write_body(int descriptor, const struct buffer *body)
-{
-    for (size_t at = 0; at < body->size;) {
-        ssize_t done = write(descriptor, body->data + at, body->size - at);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return MP_ERR_IO;
-        at += (size_t)done;
-    }
-    return MP_OK;
-}
 
 /* Reads it again by name: an editor may have put a new file in its place. */
 static enum mp_error read_body(const char *path, struct buffer *body)
@@ -91,7 +79,7 @@ bool letters_edit(struct letters_link *link, struct buffer *body)
     if (descriptor < 0)
         return letters_link_fail(link,
                                  (fault_system(&fault, MP_ERR_IO, errno, "cannot write the body to %s", path), &fault));
-    enum mp_error error = write_body(descriptor, body);
+    enum mp_error error = file_write(descriptor, body->data, body->size) ? MP_OK : MP_ERR_IO;
     close(descriptor);
     bool edited = !error && run_editor(link, path);
     if (edited)

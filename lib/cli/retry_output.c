@@ -1,6 +1,7 @@
 /* Outputs that wait for the success of their commands. */
 #include "cli/retry_output.h"
 
+#include "base/file.h"
 #include "cli/receive_sink.h"
 
 #include <errno.h>
@@ -47,16 +48,8 @@ static int open_file(const char *directory)
 static enum mp_error append_to_file(struct retry_output *output, const uint8_t *data, size_t size, const char *place,
                                     struct fault *fault)
 {
-    while (size) {
-        ssize_t done = write(output->file, data, size);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return fault_system(fault, MP_ERR_IO, done < 0 ? errno : ENOSPC,
-                                "cannot keep a command's output in %s ($TMPDIR)", place);
-        data += done;
-        size -= (size_t)done;
-    }
+    if (!file_write(output->file, data, size))
+        return fault_system(fault, MP_ERR_IO, errno, "cannot keep a command's output in %s ($TMPDIR)", place);
     return MP_OK;
 }
 

@@ -1,6 +1,7 @@
 /* Which page is where, and what it is for. */
 #include "store/salvage_private.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -29,16 +30,8 @@ enum {
 bool salvage_read(const struct salvage *salvage, place at, uint8_t *bytes)
 {
     int descriptor = salvage->files[at & 1];
-    size_t done = 0;
-    ssize_t got = 1;
-    while (at != NO_PLACE && descriptor >= 0 && done < STORE_PAGE && got != 0) {
-        got = pread(descriptor, bytes + done, STORE_PAGE - done, (off_t)((at >> 1) + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            break;
-        done += (size_t)got;
-    }
+    ssize_t got = at != NO_PLACE && descriptor >= 0 ? file_read_at(descriptor, bytes, STORE_PAGE, at >> 1) : 0;
+    size_t done = got > 0 ? (size_t)got : 0;
     memset(bytes + done, 0, STORE_PAGE - done);
     return got >= 0 && at != NO_PLACE;
 }

@@ -1,6 +1,7 @@
 #include "store/wal.h"
 
 #include "base/buffer.h"
+#include "base/file.h"
 #include "store/private.h"
 
 #include <errno.h>
@@ -68,19 +69,10 @@ struct walk {
 /* Reads up to SIZE bytes at POSITION; what the file has less of is zero. */
 static ssize_t read_at(int descriptor, uint8_t *bytes, size_t size, uint64_t position)
 {
-    size_t done = 0;
-    while (done < size) {
-        ssize_t got = pread(descriptor, bytes + done, size - done, (off_t)(position + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -1;
-        if (got == 0)
-            break;
-        done += (size_t)got;
-    }
-    memset(bytes + done, 0, size - done);
-    return (ssize_t)done;
+    ssize_t got = file_read_at(descriptor, bytes, size, position);
+    if (got >= 0)
+        memset(bytes + got, 0, size - (size_t)got);
+    return got;
 }
 
 /* The salts of the first two pages tell the writing of a log whose header is damaged. */

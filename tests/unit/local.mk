@@ -58,6 +58,10 @@ unit_tests += %D%/test_control
 %C%_test_control_SOURCES = %D%/test_control.c
 %C%_test_control_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += %D%/test_file
+%C%_test_file_SOURCES = %D%/test_file.c
+%C%_test_file_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
 unit_tests += %D%/test_fault
 %C%_test_fault_SOURCES = %D%/test_fault.c
 %C%_test_fault_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
