@@ -52,4 +52,13 @@ static inline char *fuzz_string(const void *data, size_t size)
     return copy;
 }
 
+/* fuzz_seed() of a fuzzer whose seeds are COUNT texts. */
+static inline bool fuzz_seed_text(unsigned index, const char *const seeds[], size_t count, struct buffer *out)
+{
+    if (index >= count)
+        return false;
+    MUST(buffer_append_string(out, seeds[index]) == MP_OK);
+    return true;
+}
+
 #endif
