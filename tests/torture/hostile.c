@@ -39,13 +39,6 @@ enum {
     GROWTH_MOST = 24 * 1024 * 1024 /* of memory: what allocators keep; 3 KiB a connection would be more by far */
 };
 
-/* What a program takes in memory with sanitizers says nothing. */
-#ifdef MSGPIPE_SANITIZERS
-enum { MEASURED = 0 };
-#else
-enum { MEASURED = 1 };
-#endif
-
 struct hostile {
     struct stand stand;
     struct sockaddr_un ipc, http;
@@ -401,7 +394,7 @@ static void compare(struct hostile *hostile, unsigned descriptors, uint64_t memo
         stand_find(&hostile->stand, "the relay had %u descriptors open, and %u after it", descriptors,
                    descriptors_of(&hostile->stand));
     uint64_t now = stand_resident(hostile->stand.relay);
-    if (MEASURED && now > memory + GROWTH_MOST)
+    if (STAND_MEASURED && now > memory + GROWTH_MOST)
         stand_find(&hostile->stand, "the relay had %" PRIu64 " KiB of memory, and %" PRIu64 " after it", memory / 1024,
                    now / 1024);
 }

@@ -38,13 +38,6 @@ struct measured {
     int64_t loaded, quiet;
 };
 
-/* What a program takes in memory and time with sanitizers says nothing. */
-#ifdef MSGPIPE_SANITIZERS
-enum { MEASURED = 0 };
-#else
-enum { MEASURED = 1 };
-#endif
-
 struct load {
     struct stand stand;
     char url[STAND_PATH];
@@ -127,7 +120,7 @@ static void compare_with_quiet(struct load *load, struct pair *pair, struct meas
         }
         *measured = (struct measured){percentile(loaded, count), percentile(quiet, count)};
         /* A few messages on a machine that has other things to do as well say nothing yet. */
-        if (measured->loaded < 2 * measured->quiet || !MEASURED || !load->stand.longer)
+        if (measured->loaded < 2 * measured->quiet || !STAND_MEASURED || !load->stand.longer)
             return;
     }
     stand_find(&load->stand, "%s one message takes %lld us (p99), without %lld", when, (long long)measured->loaded,
@@ -197,7 +190,7 @@ static void try_backlog(struct load *load)
     compare_with_quiet(load, &pair, &load->full, "with a backlog");
     uint64_t after = stand_most_resident(load->stand.relay);
     load->backlog_bytes = after > before ? after - before : 0;
-    if (MEASURED && load->backlog_bytes >= 64 * (uint64_t)MIB)
+    if (STAND_MEASURED && load->backlog_bytes >= 64 * (uint64_t)MIB)
         stand_find(&load->stand, "a backlog of %u messages takes %llu MiB of the relay", load->messages,
                    (unsigned long long)load->backlog_bytes / MIB);
     kill(stopped, SIGCONT);
@@ -230,7 +223,7 @@ static void try_rest(struct load *load)
     compare_with_quiet(load, &pair, &load->resting, "with many connections");
     uint64_t all = stand_resident(load->stand.relay);
     load->rest_bytes = all > before ? all - before : 0;
-    if (MEASURED && load->rest_bytes >= load->connections * UINT64_C(30) * 1024)
+    if (STAND_MEASURED && load->rest_bytes >= load->connections * UINT64_C(30) * 1024)
         stand_find(&load->stand, "%u connections at rest take %llu MiB", load->connections,
                    (unsigned long long)load->rest_bytes / MIB);
     crowd_close(crowd);
@@ -268,7 +261,7 @@ static void try_exhaustion(struct load *load)
     int64_t processor = stand_processor(load->stand.relay), began = stand_now();
     crowd_press(crowd, span);
     load->share = (unsigned)((stand_processor(load->stand.relay) - processor) * 1000 / (stand_now() - began));
-    if (MEASURED && load->share > 50)
+    if (STAND_MEASURED && load->share > 50)
         stand_find(&load->stand, "without descriptors the relay takes %u.%u %% of a core", load->share / 10,
                    load->share % 10);
     one_message(load, &pair);

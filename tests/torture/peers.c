@@ -136,15 +136,20 @@ static void start_broker(void)
         stand_give_up(&trial.stand, "%s: %s", program, strerror(error));
 }
 
+static int connect_to(const void *name, socklen_t size)
+{
+    int end = socket(((const struct sockaddr *)name)->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (end >= 0 && connect(end, name, size) == 0)
+        return end;
+    close(end);
+    return -1;
+}
+
 static int connect_unix(void)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     snprintf(name.sun_path, sizeof name.sun_path, "%.90s/sock", trial.folder);
-    int end = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (end >= 0 && connect(end, (const struct sockaddr *)&name, sizeof name) == 0)
-        return end;
-    close(end);
-    return -1;
+    return connect_to(&name, sizeof name);
 }
 
 /* nats-server writes where it listens into a file with its process id. */
@@ -162,11 +167,7 @@ static int connect_tcp(void)
     if (!at)
         return -1;
     name.sin_port = htons((uint16_t)strtoul(at + 17, NULL, 10));
-    int end = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (end >= 0 && connect(end, (const struct sockaddr *)&name, sizeof name) == 0)
-        return end;
-    close(end);
-    return -1;
+    return connect_to(&name, sizeof name);
 }
 
 static void connect_talk(void)

@@ -19,6 +19,13 @@
 
 enum { STAND_PATH = 512, STAND_STARTED = 64 };
 
+/* What a program takes in memory and time with sanitizers says nothing. */
+#ifdef MSGPIPE_SANITIZERS
+enum { STAND_MEASURED = 0 };
+#else
+enum { STAND_MEASURED = 1 };
+#endif
+
 struct stand {
     const char *name;
     bool longer, keep;
