@@ -105,8 +105,8 @@ static void keep_pace(struct runner_stage *stage, int64_t now)
     int64_t passed = now - stage->pace_since;
     if (passed < PACE_TIME)
         return;
-    double pace = (double)stage->worked * PACE_TIME / (double)passed;
-    stage->pace = pace < PACE_MOST ? (uint32_t)pace : PACE_MOST;
+    double pace = (double)stage->worked * (double)PACE_TIME / (double)passed;
+    stage->pace = pace < (double)PACE_MOST ? (uint32_t)pace : PACE_MOST;
     stage->pace_since = now;
     stage->worked = 0;
 }
