@@ -29,12 +29,22 @@ static bool has_terminal(void)
     return terminal >= 0 || (errno != ENXIO && errno != EIO);
 }
 
+/*
+ * Whether the signal is the terminal's doing. The session's leader, a shell, may have ended by now, and with it all that
+ * is known of its process but the number. To a session's leader itself many pass it on: the terminal's program, too.
+ */
+static bool is_of_terminal(pid_t sender)
+{
+    pid_t session = getsid(0);
+    return sender == 0 || sender == session || session == getpid() || getsid(sender) == session;
+}
+
 /* In front of libevent's own handler. */
 static void on_arrival(int number, siginfo_t *info, void *context)
 {
     int saved = errno;
     (void)context;
-    if (info->si_pid == 0 || getsid(info->si_pid) == getsid(0))
+    if (is_of_terminal(info->si_pid))
         is_of_session = 1;
     deliver(number);
     errno = saved;

@@ -61,6 +61,9 @@ unit_tests += %D%/test_control
 unit_tests += %D%/test_file
 %C%_test_file_SOURCES = %D%/test_file.c
 %C%_test_file_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_hangup
+%C%_test_hangup_SOURCES = %D%/test_hangup.c
+%C%_test_hangup_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 
 unit_tests += %D%/test_fault
 %C%_test_fault_SOURCES = %D%/test_fault.c
