@@ -8,7 +8,7 @@
  * When a host falls silent while it owes a reply (a link that is cut, a machine that is gone, a firewall that has
  * forgotten the connection), TCP repeats what was not acknowledged after 0.2 s, then twice as late each time; a link that is
  * back after half a minute may be noticed half a minute later, and by the relay, which has only the old connection, not
- * earlier. So after three seconds of silence the lane opens a second line beside the first, again and again. When that
+ * earlier. So after a second and a half of silence the lane opens a second line beside the first, again and again. When that
  * is greeted the request goes out over it, and the first one ends.
  *
  * Why not libnng's REQ socket: with libnng 1.5.2 a connection that ends while a request is being written can stop the
@@ -273,11 +273,15 @@ static bool read_replies(struct lane *lane, struct channel_reply **reply)
 
 /* ---- silence -------------------------------------------------------------------------------------------------- */
 
-/* A reply is awaited: from now on the other host is listened for. When it is already, that goes on. */
-static void listen_for_host(struct lane *lane)
+/*
+ * A reply is awaited: from now on the other host is listened for. When it is already, that goes on. RESTED: nothing was
+ * awaited over this line before, and how long the host has been silent meanwhile counts, as it was asked for signs.
+ */
+static void listen_for_host(struct lane *lane, bool rested)
 {
     if (lane->line.due == CLOCK_NEVER && lane->channel->address.kind == ADDRESS_TCP) {
-        lane->line.due = clock_monotonic() + lane->doubt;
+        int64_t silence = rested ? channel_line_silence(&lane->line) : 0;
+        lane->line.due = clock_monotonic() + (silence < lane->doubt ? lane->doubt - silence : 0);
     }
 }
 
@@ -317,7 +321,7 @@ static bool change_lines(struct lane *lane)
     if (!channel_line_take(&lane->line, &lane->other)) {
         return false;
     }
-    listen_for_host(lane);
+    listen_for_host(lane, false);
     return write_request(lane);
 }
 
@@ -342,7 +346,7 @@ static bool line_ready(struct lane *lane, struct channel_line *line, struct chan
         return true;
     }
     if (lane->busy) {
-        listen_for_host(lane);
+        listen_for_host(lane, false);
     }
     return write_request(lane);
 }
@@ -465,7 +469,7 @@ static enum mp_error sockets_send(struct channel *channel, enum channel_lane num
     }
     lane->busy = true;
     if (lane->line.stage == CHANNEL_LINE_READY) {
-        listen_for_host(lane);
+        listen_for_host(lane, true);
         if (!write_request(lane)) {
             lost(lane);
         }

@@ -13,12 +13,12 @@
 
 enum {
     SEND_BUFFER = 2 * 1024 * 1024, /* so that a frame goes out in one piece; the system may allow less */
-    KEEPALIVE_IDLE = 2, /* seconds: so a host that is silent for channel_line_doubt was asked once at least */
+    KEEPALIVE_IDLE = 1, /* seconds: so a host that is silent for channel_line_doubt was asked once at least */
     KEEPALIVE_INTERVAL = 1,
     USER_TIMEOUT = 60000 /* milliseconds; the same for both, as TCP takes it for keepalives too */
 };
 
-int64_t channel_line_doubt = 3000000;
+int64_t channel_line_doubt = 1500000;
 int64_t (*channel_line_silence_for_test)(int descriptor);
 
 void channel_line_open(struct channel_line *line, void *owner, const struct address *address, struct channel_poll *poll)
@@ -223,7 +223,8 @@ static int64_t silence_of(int descriptor)
     }
     uint32_t heard =
         info.tcpi_last_ack_recv < info.tcpi_last_data_recv ? info.tcpi_last_ack_recv : info.tcpi_last_data_recv;
-    return (int64_t)heard * 1000;
+    int64_t silence = (int64_t)heard * 1000 - (int64_t)info.tcpi_rtt - 4 * (int64_t)info.tcpi_rttvar;
+    return silence > 0 ? silence : 0;
 }
 #else
 /* What other systems tell differs too much: there the keepalives end the connection in the end. */

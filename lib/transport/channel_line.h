@@ -17,8 +17,8 @@ enum {
 };
 
 /*
- * Microseconds. A host that answers nothing for so long (3 s; tests have less patience) is looked for by another line.
- * Until then TCP's own repeats, whose distances double, come soon enough: the last before it after half of that.
+ * Microseconds. A host that is silent for so long beyond what the link takes (1.5 s; tests have less patience) is looked
+ * for by another line. Until then TCP's own repeats, whose distances double, come soon enough: after 0.2, 0.6 and 1.4 s.
  */
 extern int64_t channel_line_doubt;
 /* Microseconds. Long enough for two tries of TCP's, of which the second comes after a second; short enough that the next line's
@@ -67,8 +67,9 @@ void channel_line_end(struct channel_line *line);
 bool channel_line_take(struct channel_line *line, struct channel_line *other);
 
 /*
- * For how many microseconds nothing was heard from the other host, which had been asked for a sign. 0 where that is not
- * known, and on this machine.
+ * For how many microseconds nothing was heard from the other host, which had been asked for a sign, beyond the time that
+ * a sign takes on this link: a round trip and four times what it varies by, as TCP has it (RFC 6298). 0 where that is not
+ * known, and on this machine. A process that stands still is not silent: its system answers.
  */
 int64_t channel_line_silence(const struct channel_line *line);
 /* For tests: says it instead, where it is not NULL. */

@@ -7,7 +7,7 @@
  * that all share; a fourth crew is on the relay's machine. Each site goes through its list of episodes: its link is cut;
  * packets are dropped by chance (nft); it is slow (tc tbf); or a firewall on it has forgotten every connection that there
  * is, and lets only new ones through. When the link is back the producer must have an acknowledgement, and the consumer a
- * settlement, within two seconds (when connections were forgotten: six). At the end of the long form a site vanishes with
+ * settlement, within two seconds (when connections were forgotten, in the short form two and a half). At the end of the long form a site vanishes with
  * all that runs there: the relay must end its connections. The checker accounts for every message.
  *
  * Needs Linux, ip, ss, tc, nft, unshare and nsenter, and namespaces that this user may make.
@@ -29,7 +29,7 @@
 enum { SITES = 3, PORT = 7777, RATE = 60, MILLISECOND = 1000 };
 enum {
     BACK_LIMIT = 2000,
-    FORGOTTEN_LIMIT = 6000,
+    FORGOTTEN_LIMIT = 2500,
     GIVE_UP = 20000,
     CALM = 250,
     GONE_LIMIT = 35000,
@@ -257,7 +257,7 @@ static void end_trouble(struct network *network, struct site *site)
 static void expect_going_on(struct network *network, struct site *site)
 {
     const struct episode *episode = site->episode;
-    int64_t limit = episode->trouble == FORGET ? FORGOTTEN_LIMIT : BACK_LIMIT;
+    int64_t limit = episode->trouble == FORGET && !network->stand.longer ? FORGOTTEN_LIMIT : BACK_LIMIT;
     for (unsigned i = 0; i < 2; i++) {
         struct crew_member *member = i == 0 ? site->producer : site->own;
         int64_t when = site->waits[i] ? crew_confirmed(member, site->back) : 0;

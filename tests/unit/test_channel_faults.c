@@ -95,7 +95,7 @@ static void open_silent(struct rig *rig, int64_t for_so_long)
 
 static void close_silent(struct rig *rig)
 {
-    channel_line_doubt = 3000000;
+    channel_line_doubt = 1500000;
     channel_line_silence_for_test = NULL;
     rig_close(rig);
 }
@@ -125,6 +125,28 @@ static void a_silent_host_is_asked_over_another_line(void **state)
     channel_rig_answer(&rig, "done");
     channel_rig_expect(&rig, channel, CHANNEL_PUBLISH, "done");
     assert_int_equal(server_counters(rig.server).accepted, 2);
+    channel->operations->close(channel);
+    close_silent(&rig);
+}
+
+static void a_host_that_fell_silent_while_nothing_was_asked_is_asked_over_another_line_at_once(void **state)
+{
+    const int64_t longer = INT64_C(300000000); /* than the test has patience */
+    struct rig rig = {0};
+
+    (void)state;
+    open_silent(&rig, 0);
+    struct channel *channel = channel_rig_open(rig.address.text);
+    channel_rig_send(channel, CHANNEL_SETTLE, "first");
+    channel_rig_until(&rig, channel, channel_rig_kept_is(&rig, "first"));
+    int64_t end = clock_monotonic() + 3 * channel_line_doubt;
+    channel_line_doubt = longer; /* from the reply on */
+    channel_rig_answer(&rig, "done");
+    channel_rig_expect(&rig, channel, CHANNEL_SETTLE, "done");
+    channel_rig_until(&rig, channel, clock_monotonic() >= end); /* what was awaited is forgotten */
+    silence = longer;
+    channel_rig_send(channel, CHANNEL_SETTLE, "next");
+    channel_rig_until(&rig, channel, server_counters(rig.server).accepted == 2);
     channel->operations->close(channel);
     close_silent(&rig);
 }
@@ -184,6 +206,7 @@ static void another_line_needs_a_relay_and_no_request_needs_another_line(void **
     server_accept(rig.server, true);
     end = clock_monotonic() + 3 * channel_line_doubt;
     channel_rig_until(&rig, channel, clock_monotonic() >= end);
+    silence = 0; /* it was heard */
     channel_rig_send(channel, CHANNEL_CONTROL, "next");
     channel_rig_until(&rig, channel, channel_rig_kept_is(&rig, "next"));
     assert_true(rig.first->connection == first);
@@ -346,6 +369,7 @@ int main(void)
         cmocka_unit_test(a_request_under_way_goes_to_the_next_relay),
         cmocka_unit_test(a_connection_closed_again_and_again_loses_nothing),
         cmocka_unit_test(a_silent_host_is_asked_over_another_line),
+        cmocka_unit_test(a_host_that_fell_silent_while_nothing_was_asked_is_asked_over_another_line_at_once),
         cmocka_unit_test(a_host_that_is_slow_but_there_is_left_alone),
         cmocka_unit_test(much_is_sent_again_less_and_less_often),
         cmocka_unit_test(another_line_needs_a_relay_and_no_request_needs_another_line),
