@@ -379,6 +379,8 @@ enum mp_error local_dedupe_frame(struct local *local, const struct topic *topic,
 enum mp_error local_dedupe_tick(struct local *local, struct fault *fault);
 enum mp_error local_dedupe_load(struct local *local, struct fault *fault);
 void local_dedupe_free(struct local *local);
+/* Rows of hashes that were kept in memory may be gone. */
+void local_dedupe_forget(struct local *local);
 size_t local_dedupe_bytes(const struct local *local);
 
 /* local_expire.c */

@@ -74,7 +74,7 @@ static struct deduper *deduper_of(struct local *local)
 }
 
 /* Rows that were read, and the secret that was written, may be of a turn that is undone now. */
-static void forget_rows(struct local *local)
+void local_dedupe_forget(struct local *local)
 {
     struct deduper *deduper = local->deduper;
     if (deduper)
@@ -97,7 +97,7 @@ void local_dedupe_free(struct local *local)
     struct deduper *deduper = local->deduper;
     if (!deduper)
         return;
-    forget_rows(local);
+    local_dedupe_forget(local);
     size_t at = 0;
     struct topic_dedupe *known;
     while ((known = map_next(&deduper->topics, &at))) {
@@ -187,7 +187,7 @@ enum mp_error local_dedupe_load(struct local *local, struct fault *fault)
 {
     size_t at = 0;
     const struct topic *topic;
-    forget_rows(local);
+    local_dedupe_forget(local);
     local->dedupe_due = local->deduper ? local->time : CLOCK_NEVER;
     while ((topic = map_next(&local->topics, &at))) {
         bool wanted = topic->settings.dedupe_by != DEDUPE_NONE;

@@ -96,7 +96,10 @@ static enum mp_error find_damage(const struct repair *repair, struct store_frame
     return MP_OK;
 }
 
-/* Puts empty messages in the place of DAMAGED, up to END. */
+/*
+ * Puts empty messages in the place of DAMAGED, up to END. By what they were known again they are not any more: whoever sends
+ * them again does so because they are lost.
+ */
 static enum mp_error replace(struct repair *repair, const struct store_frame *damaged, uint64_t end)
 {
     struct local *local = repair->local;
@@ -106,6 +109,9 @@ static enum mp_error replace(struct repair *repair, const struct store_frame *da
     enum mp_error error = local_write(local, repair->fault);
     if (!error)
         error = store_delete_frame(local->store, topic->id, damaged->first, repair->fault);
+    if (!error)
+        error = store_delete_hashes_of(local->store, topic->id, damaged->first, end, repair->fault);
+    local_dedupe_forget(local);
     for (uint64_t first = damaged->first; !error && first < end;) {
         uint64_t left = end - first;
         struct store_frame row;

@@ -303,8 +303,9 @@ static enum mp_error write_hashes(void *context, const struct salvage_row *row)
 {
     struct recovery *recovery = context;
     const struct store_hashes *hashes = &row->of.hashes;
-    if (!map_get(&recovery->topics, &hashes->topic, sizeof hashes->topic))
-        return MP_OK; /* left over from a topic that was deleted */
+    const struct recovered_topic *topic = map_get(&recovery->topics, &hashes->topic, sizeof hashes->topic);
+    if (!topic || recover_is_lost(topic, hashes->first, hashes->count))
+        return MP_OK; /* left over from a topic that was deleted; or what is lost may be sent again */
     recovery->report->hashes++;
     enum mp_error error = store_add_hashes(recovery->store, hashes, recovery->fault);
     return error ? error : recover_wrote(recovery, (size_t)hashes->count * STORE_HASH);

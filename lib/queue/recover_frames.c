@@ -110,17 +110,24 @@ static void choose_frames(struct recovered_topic *topic)
     }
 }
 
-/* Of a frame whose row is damaged the event of its publication says who sent it and when. */
-static enum mp_error find_origin(struct recovered_topic *topic, const struct store_event *event)
+/* The first frame of TOPIC that begins with FIRST or behind it. */
+static size_t frame_from(const struct recovered_topic *topic, uint64_t first)
 {
     size_t low = 0, high = topic->frames_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (topic->frames[middle].first < event->first)
+        if (topic->frames[middle].first < first)
             low = middle + 1;
         else
             high = middle;
     }
+    return low;
+}
+
+/* Of a frame whose row is damaged the event of its publication says who sent it and when. */
+static enum mp_error find_origin(struct recovered_topic *topic, const struct store_event *event)
+{
+    size_t low = frame_from(topic, event->first);
     struct recovered_frame *frame = &topic->frames[low];
     if (low == topic->frames_count || frame->first != event->first || frame->rank != SALVAGE_HURT || frame->origin ||
         frame->count != event->count || frame->size != event->lease)
@@ -179,6 +186,20 @@ static enum mp_error add_frame(struct writing *writing, struct store_frame *fram
     return error ? error : recover_wrote(recovery, frame->size);
 }
 
+/* Whether nobody waits for what lies below END: every group has settled it, or it may have been deleted. */
+static bool is_settled(const struct recovered_topic *topic, uint64_t end)
+{
+    return end <= topic->first || (topic->needed != UINT64_MAX && end <= topic->needed);
+}
+
+bool recover_is_lost(const struct recovered_topic *topic, uint64_t first, uint32_t count)
+{
+    for (size_t at = frame_from(topic, first + 1); at-- > 0;)
+        if (topic->frames[at].taken)
+            return first >= end_of(&topic->frames[at]) && !is_settled(topic, first + count);
+    return !is_settled(topic, first + count);
+}
+
 /* Empty messages for nobody from FIRST on to END. */
 static enum mp_error fill(struct writing *writing, uint64_t first, uint64_t end)
 {
@@ -198,7 +219,7 @@ static enum mp_error fill(struct writing *writing, uint64_t first, uint64_t end)
 static enum mp_error lose(struct writing *writing, uint64_t first, uint64_t end)
 {
     const struct recovered_topic *topic = writing->topic;
-    bool settled = end <= topic->first || (topic->needed != UINT64_MAX && end <= topic->needed);
+    bool settled = is_settled(topic, end);
     const struct recover_loss loss = {.topic = topic->name,
                                       .group = "",
                                       .first = first,
@@ -216,14 +237,18 @@ static enum mp_error write_frame(struct writing *writing, struct recovered_frame
 {
     struct recovery *recovery = writing->recovery;
     struct salvage_row row;
-    if (!salvage_whole(recovery->salvage, found->handle, &row))
+    if (!salvage_whole(recovery->salvage, found->handle, &row)) {
+        found->taken = false;
         return lose(writing, found->first, end_of(found));
+    }
     struct store_frame *frame = &row.of.frame;
     if (found->rank == SALVAGE_HURT) { /* the row's columns are not to be believed */
         struct frame opened;
         frame_trust(&opened, frame->data, frame->size);
-        if (opened.count != found->count)
+        if (opened.count != found->count) {
+            found->taken = false;
             return lose(writing, found->first, end_of(found));
+        }
         const struct recovered_origin none = {.time = writing->time, .target = frame->target};
         const struct recovered_origin *origin = found->origin ? found->origin : &none;
         frame->session = origin->session;

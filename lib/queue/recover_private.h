@@ -74,6 +74,8 @@ struct recovered_topic *recover_topic(struct recovery *recovery, uint32_t id, en
 
 /* recover_frames.c */
 enum mp_error recover_find_frames(struct recovery *recovery);
+/* Whether COUNT messages of one frame of TOPIC, from FIRST on, were not found, and somebody waits for them. */
+bool recover_is_lost(const struct recovered_topic *topic, uint64_t first, uint32_t count);
 /* KNOWN: its row; NULL: that is lost. */
 enum mp_error recover_write_topic(struct recovery *recovery, struct recovered_topic *topic,
                                   const struct store_topic *known);

@@ -423,6 +423,9 @@ enum mp_error store_delete_event(struct store *store, uint64_t id, struct fault 
 /* Hashes of TOPIC that were stored before BEFORE. */
 enum mp_error store_delete_hashes(struct store *store, uint32_t topic, int64_t before, uint32_t most, uint32_t *deleted,
                                   struct fault *fault);
+/* Those of its messages from the offset FIRST on and below END; none of the rows has others as well. */
+enum mp_error store_delete_hashes_of(struct store *store, uint32_t topic, uint64_t first, uint64_t end,
+                                     struct fault *fault);
 
 /* ---- copies (store_backup.c) ---------------------------------------------------------------------------------- */
 

@@ -160,3 +160,11 @@ enum mp_error store_delete_hashes(struct store *store, uint32_t topic, int64_t b
         return error;
     return delete_range(store, SQL_DELETE_HASHES, store_key(topic, 0), last, "delete hashes", fault);
 }
+
+enum mp_error store_delete_hashes_of(struct store *store, uint32_t topic, uint64_t first, uint64_t end,
+                                     struct fault *fault)
+{
+    int64_t low = store_key(topic, first), high = store_key(topic, end) - 1;
+    enum mp_error error = digest_removing(store, DIGEST_HASHES, low, high, fault);
+    return error ? error : delete_range(store, SQL_DELETE_HASHES, low, high, "delete hashes", fault);
+}

@@ -139,7 +139,7 @@ enum mp_error audit_hashes(struct audit *audit, const struct audit_frame *frame)
     const struct store_frame *row = frame->row;
     uint64_t end = row->first + row->count;
     enum mp_error error = MP_OK;
-    if (row->marks && row->marks_size < bits_size(row->count))
+    if ((row->marks && row->marks_size < bits_size(row->count)) || row->target == STORE_LOST)
         return MP_OK;
     for (uint64_t offset = row->first; !error && offset < end;) {
         struct store_hashes hashes;

@@ -320,3 +320,29 @@ make_small_store() {
     assert_equal "$(mrecv -t numbers -g half -n 1)" 1100
     mtrace audit
 }
+
+@test "what is lost may be sent again, also where duplicates are dropped" {
+    start_relay
+    mrelay set topic t dedupe.by=id dedupe.window=1h
+    make_groups t g
+    local i
+    for i in {1..5}; do msend -t t --id "id-$i" -d "body-$i-"; done
+    mrecv -t t -g g -n 2 >/dev/null
+    end "$relay_pid"
+    cp s/msgpipe/default.db store.db
+    for i in 1 4; do
+        spoil store.db "$(place_of "body-$i-" store.db)"
+    done
+    run mrelay salvage new.db --store store.db
+    assert_failure 1
+    spoil s/msgpipe/default.db "$(place_of body-4- s/msgpipe/default.db)"
+    start_relay
+    mrelay topics repair t --yes
+    start_relay -r new --store "$PWD/new.db"
+    local relay
+    for relay in default new; do
+        for i in {1..5}; do msend -r "$relay" -t t --id "id-$i" -d "again-$i"; done
+        assert_equal "$(mrecv -r "$relay" -t t -g g -e | tr '\n' ' ')" 'body-3- body-5- again-4 '
+        mtrace audit -r "$relay"
+    done
+}
