@@ -109,16 +109,24 @@ static bool has_commands(const struct program *program)
            program->role == RUNNER;
 }
 
-/* The relay once out of five, for all others feel that; the runner once out of ten; else any of them. */
+/* The first program of ROLE; NULL: there is none. */
+static struct program *first_of(struct torture *torture, enum role role)
+{
+    for (unsigned i = 0; i < torture->programs_count; i++)
+        if (torture->programs[i].role == role)
+            return &torture->programs[i];
+    return NULL;
+}
+
+/* The relay once out of five, for all others feel that; the runner and the spool once out of ten; else any of them. */
 static struct program *choose(struct torture *torture)
 {
     uint32_t chance = torture_below(torture, 10);
-    if (chance < 2)
-        return &torture->programs[0];
-    for (unsigned i = 1; chance == 2 && i < torture->programs_count; i++)
-        if (torture->programs[i].role == RUNNER)
-            return &torture->programs[i];
-    return &torture->programs[1 + torture_below(torture, torture->programs_count - 1)];
+    struct program *chosen = chance < 2    ? &torture->programs[0]
+                             : chance == 2 ? first_of(torture, RUNNER)
+                             : chance == 3 ? first_of(torture, SPOOLER)
+                                           : NULL;
+    return chosen ? chosen : &torture->programs[1 + torture_below(torture, torture->programs_count - 1)];
 }
 
 void kill_some(struct torture *torture, unsigned most)

@@ -6,8 +6,8 @@
  * A line is "NAME SEQUENCE FATE " and filler (fate.h). Some runs are delayed (--delay). msend's 0 acknowledges all of its
  * lines; when it was killed, nothing is known. SIGTERM: it ends after the run, with 0.
  *
- * With SPOOL, a directory, lines go into msend --spool as a file: some runs of it take and deliver, some deliver what
- * others have left, and some take only, for no relay can be reached: 75 acknowledges all, too. NAME.lines is beside SPOOL.
+ * With SPOOL, a directory, lines go by way of msend --spool: some runs of it take and deliver, some deliver what others
+ * have left, and some take only, a file, for no relay can be reached: 75 acknowledges all, too.
  */
 #include "fate.h"
 #include "history.h"
@@ -112,13 +112,20 @@ static void note_end(int history, char **argv, uint64_t first, uint64_t next, in
         history_write(history, "ok", "%s %" PRIu64 " %" PRIu64, argv[3], first, next - 1);
 }
 
-/* One run with a pipe; the next line's number. */
-static uint64_t run_pipe(int history, char **argv, uint64_t first, uint32_t lines, bool flood, unsigned rate)
+/* One run with a pipe, by way of SPOOL if that is not NULL; the next line's number. */
+static uint64_t run_pipe(int history, char **argv, char *spool, uint64_t first, uint32_t lines, unsigned rate)
 {
     char delayed[24];
     unsigned delay = below(4) == 0 ? 1 + below(2000) : 0;
     snprintf(delayed, sizeof delayed, "--delay=%ums", delay);
-    char *words[] = {argv[1], "-r", argv[2], "-t", argv[4], "--wait", "10m", delay ? delayed : NULL, NULL};
+    char *words[12] = {argv[1], "-r", argv[2], "-t", argv[4], "--wait", "10m"};
+    unsigned count = 7;
+    if (delay)
+        words[count++] = delayed;
+    if (spool) {
+        words[count++] = "--spool";
+        words[count++] = spool;
+    }
     uint64_t sequence = first;
     int ends[2];
     if (pipe(ends) != 0) {
@@ -127,24 +134,21 @@ static uint64_t run_pipe(int history, char **argv, uint64_t first, uint32_t line
     }
     pid_t pid = start(words, ends[0], ends[1]);
     for (uint32_t i = 0; i < lines && write_line(ends[1], history, argv, sequence, delay); i++, sequence++)
-        if (!flood && !stopping)
+        if (rate > 0 && !stopping)
             poll(NULL, 0, (int)(1000 / rate)); /* a rate, not a wait for something */
     close(ends[1]);
     note_end(history, argv, first, sequence, end_of(pid), 0);
     return sequence + 1; /* the line that could not be written was announced */
 }
 
-/* One run with a spool, which may have no lines of its own. */
-static uint64_t run_spool(int history, char **argv, uint64_t first, uint32_t lines)
+/* One run that takes into SPOOL, TAKES, while no relay can be reached, or delivers what is in it. */
+static uint64_t run_spool(int history, char **argv, char *spool, uint64_t first, uint32_t lines, bool takes)
 {
     char path[600];
-    uint32_t chance = below(4);
-    bool takes = chance > 0, delivers = chance != 1;
-    char *words[] = {argv[1], "-r",     delivers ? argv[2] : "nowhere", "--spool",
-                     argv[7], "--wait", delivers ? "10m" : "1ms",       takes ? "-t" : NULL,
-                     argv[4], NULL};
+    char *take[] = {argv[1], "-r", "nowhere", "--spool", spool, "--wait", "1ms", "-t", argv[4], NULL};
+    char *deliver[] = {argv[1], "-r", argv[2], "--spool", spool, "--wait", "10m", NULL};
     uint64_t sequence = first;
-    snprintf(path, sizeof path, "%s/../%s.lines", argv[7], argv[3]);
+    snprintf(path, sizeof path, "%s/../%s.lines", spool, argv[3]);
     int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     for (uint32_t i = 0; takes && i < lines && write_line(file, history, argv, sequence, 0); i++)
         sequence++;
@@ -152,7 +156,8 @@ static uint64_t run_spool(int history, char **argv, uint64_t first, uint32_t lin
         perror(path);
         exit(71);
     }
-    note_end(history, argv, first, sequence, end_of(start(words, file, -1)), delivers ? 0 : 75);
+    int status = end_of(start(takes ? take : deliver, file, -1));
+    note_end(history, argv, first, sequence, status, takes ? 75 : 0);
     return sequence;
 }
 
@@ -173,8 +178,10 @@ int main(int argc, char **argv)
         bool flood = below(3) == 0;
         int64_t began = history_now();
         uint32_t lines = 1 + below(flood ? RUN_LINES : RUN_LINES / 8);
-        sequence =
-            argc > 7 ? run_spool(history, argv, first, lines) : run_pipe(history, argv, first, lines, flood, rate);
+        char *spool = argc > 7 ? argv[7] : NULL;
+        uint32_t chance = spool ? below(5) : 2;
+        sequence = chance < 2 ? run_spool(history, argv, spool, first, lines, chance == 0)
+                              : run_pipe(history, argv, spool, first, lines, flood ? 0 : rate);
         for (int64_t end = began + (int64_t)(sequence - first) * 1000000 / rate; !stopping && history_now() < end;)
             poll(NULL, 0, 10); /* after a flood, the same */
     }
