@@ -5,7 +5,7 @@
  *
  *     power_files [--short|--long] [--seed N] [--lives N] [--images N] [--only KIND] [--plant NAME] [--keep] [--tools DIR]
  *
- * --lives: of each kind; --images: of a life, at most; --only: spool, letters or seen; --plant: something is done wrong on
+ * --lives: of each kind; --images: of a life, at most (--long: 30 lives of 2,000 images); --only: spool, letters or seen; --plant: something is done wrong on
  * purpose, to see it found: no-flush, no-flush-of-directory. Exits 0, 1 when something was found, 64, or 77. The last line
  * is the row of the torture's table.
  */
@@ -171,8 +171,8 @@ static void read_options(struct trial *trial, int argc, char **argv)
     while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (letter) {
         case 'L':
-            trial->lives = 100;
-            trial->images_max = UINT64_MAX;
+            trial->lives = 30;
+            trial->images_max = 2000;
             break;
         case 's':
             trial->seed = strtoull(optarg, NULL, 10);
