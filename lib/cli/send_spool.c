@@ -23,6 +23,7 @@ enum {
     MAX_MESSAGE = 16 * 1024 * 1024, /* bytes, while the relay's own limit is not known */
     LOOK_EVERY = 200000,            /* microseconds between two looks whether it is our turn */
     LEAVE_WITHIN = 1000000,
+    SEEK_EVERY = 1000000, /* between two looks for a relay that was waited for in vain, while there is input */
     TELL_AFTER = 2000000, /* how long there is no relay before somebody at a terminal is told */
     FOR_EVER = 1 << 30    /* seconds */
 };
@@ -52,6 +53,7 @@ struct send_spool {
     int64_t since; /* since when nothing has been delivered although something waits */
     int64_t stop_at;
     int64_t leave_by;
+    int64_t again_at; /* no relay is looked for before, while there is input */
 };
 
 /* ---- words ---------------------------------------------------------------------------------------------------- */
@@ -171,6 +173,12 @@ static enum mp_error take(struct send_spool *send, int64_t now, int64_t *due, st
         *due = now;
     send->full = false;
     return MP_OK;
+}
+
+/* Whether nothing more will come. */
+static bool is_all_taken(const struct send_spool *send)
+{
+    return send->engine->ended && !send->engine->has_item && !send->filling.count;
 }
 
 /* ---- delivering ----------------------------------------------------------------------------------------------- */
@@ -377,6 +385,10 @@ static enum mp_error deliver(struct send_spool *send, int64_t now, int64_t *due,
     }
     if (others)
         return MP_OK;
+    if (!send->link && now < send->again_at && !is_all_taken(send)) {
+        *due = send->again_at < *due ? send->again_at : *due;
+        return MP_OK;
+    }
     if (!send->link && (error = open_link(send, fault)))
         return error;
     return client_can_publish(relay_link_client(send->link)) ? publish(send, &entry, fault) : MP_OK;
@@ -392,6 +404,12 @@ static bool check_link(struct send_spool *send, int64_t now)
     enum mp_error error = send->link ? relay_link_check(send->link, now, &fault) : MP_OK;
     if (engine->exit >= 0)
         return false;
+    if ((error == MP_ERR_NO_RELAY || error == MP_ERR_TIMEOUT) && !is_all_taken(send)) {
+        close_link(send); /* what is still to come is not lost for want of a relay */
+        send->flying = send->too_late = 0;
+        send->again_at = now + SEEK_EVERY;
+        return true;
+    }
     if (error == MP_ERR_NO_RELAY || error == MP_ERR_TIMEOUT) {
         tell("%s", fault_text(&fault));
         tell_kept(send, "not delivered");
@@ -434,8 +452,7 @@ static bool step(void *context, int64_t now, int64_t *due)
         return false;
     if (engine->loop.interrupted)
         return stop(send, now, due);
-    enum mp_error error =
-        engine->ended && !engine->has_item && !send->filling.count ? MP_OK : take(send, now, due, &fault);
+    enum mp_error error = is_all_taken(send) ? MP_OK : take(send, now, due, &fault);
     if (error) {
         tell("%s", fault_text(&fault));
         send_engine_summary(engine, "given up", 0);
@@ -450,7 +467,7 @@ static bool step(void *context, int64_t now, int64_t *due)
         return false;
     }
     progress_show(&engine->progress, "delivered", send_source_counts(engine->source)->bytes, engine->done, now);
-    return more || !engine->ended || engine->has_item || send->filling.count;
+    return more || !is_all_taken(send);
 }
 
 int send_by_spool(struct send_engine *engine)

@@ -49,6 +49,28 @@ arrived() {
     assert_output "$(seq 5000)"
 }
 
+@test "without a relay it takes all of its input, also when it does not wait for one" {
+    seq 1000000 >input
+    run -75 msend --spool out -t t --wait 1ms input
+    assert_line "msend: not delivered: 1000000 messages are kept in out: msend --spool out delivers them"
+}
+
+@test "while there is input a relay that comes later is found" {
+    mkfifo pipe
+    start sender.log bash -c 'exec msend --spool out -t t --wait 1ms <pipe'
+    sender=$started_pid
+    exec 9>pipe
+    echo one >&9
+    until_true waits 1
+    start_relay 9>&- # it must not keep the pipe open
+    until_true arrived one
+    echo two >&9
+    exec 9>&-
+    wait "$sender"
+    run -0 mrecv -t t -e
+    assert_output "$(printf 'one\ntwo')"
+}
+
 @test "what has waited for longer than its --ttl expires, and that is said" {
     run msend --spool out -t t --ttl 300ms --wait 10ms -d old
     assert_failure 75
