@@ -1,6 +1,7 @@
 #include "base/map.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,7 @@ void *map_get(const struct map *map, const void *key, size_t size)
 static enum mp_error grow(struct map *map)
 {
     struct map larger = {.capacity = map->capacity ? map->capacity * 2 : 16, .count = map->count};
-    larger.entries = calloc(larger.capacity, sizeof *larger.entries);
+    larger.entries = memory_allocate_array(larger.capacity, sizeof *larger.entries);
     if (!larger.entries)
         return MP_ERR_MEMORY;
     for (size_t i = 0; i < map->capacity; i++) {
@@ -79,6 +80,18 @@ enum mp_error map_put(struct map *map, const void *key, size_t size, void *value
     map->count += !entry->value;
     *entry = (struct map_entry){.key = key, .size = size, .hash = hash, .value = value};
     return MP_OK;
+}
+
+void *map_make(struct map *map, const void *key, size_t size, size_t value_size)
+{
+    void *value = map_get(map, key, size);
+    if (value || !(value = memory_allocate(value_size)))
+        return value;
+    memcpy(value, key, size);
+    if (map_put(map, value, size, value) == MP_OK)
+        return value;
+    memory_release(value);
+    return NULL;
 }
 
 void *map_remove(struct map *map, const void *key, size_t size)

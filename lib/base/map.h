@@ -31,6 +31,9 @@ void *map_get(const struct map *map, const void *key, size_t size);
 /* Sets KEY to VALUE (not NULL), replacing one that is there. MP_ERR_MEMORY. */
 enum mp_error map_put(struct map *map, const void *key, size_t size, void *value);
 
+/* The value at KEY; where there is none one is made: VALUE_SIZE zeroed bytes (memory.h) that begin with KEY. NULL: no memory. */
+void *map_make(struct map *map, const void *key, size_t size, size_t value_size);
+
 /* Removes KEY and returns its value, or NULL. */
 void *map_remove(struct map *map, const void *key, size_t size);
 

@@ -136,15 +136,10 @@ static struct topic_dedupe *topic_of(struct deduper *deduper, uint32_t id)
 static struct topic_dedupe *topic_make(struct local *local, uint32_t id)
 {
     struct deduper *deduper = deduper_of(local);
-    struct topic_dedupe *known = deduper ? calloc(1, sizeof *known) : NULL;
+    struct topic_dedupe *known = deduper ? map_make(&deduper->topics, &id, sizeof id, sizeof *known) : NULL;
     if (!known)
         return NULL;
-    known->topic = id;
     known->sweep_due = local->time;
-    if (map_put(&deduper->topics, &known->topic, sizeof known->topic, known)) {
-        free(known);
-        return NULL;
-    }
     if (local->time < local->dedupe_due)
         local->dedupe_due = local->time;
     return known;

@@ -31,16 +31,9 @@ enum mp_error local_lease_add(struct local *local, uint64_t session, uint64_t nu
         }
         return MP_OK;
     }
-    struct holder *holder = holder_of(local, session);
-    if (!holder) {
-        if (!(holder = calloc(1, sizeof *holder)))
-            return MP_ERR_MEMORY;
-        holder->session = session;
-        if (map_put(&local->holders, &holder->session, sizeof holder->session, holder)) {
-            free(holder);
-            return MP_ERR_MEMORY;
-        }
-    }
+    struct holder *holder = map_make(&local->holders, &session, sizeof session, sizeof *holder);
+    if (!holder)
+        return MP_ERR_MEMORY;
     if (!(lease = calloc(1, sizeof *lease)))
         return MP_ERR_MEMORY;
     *lease = (struct lease){.next = holder->leases,

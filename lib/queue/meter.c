@@ -99,28 +99,12 @@ void meter_group_gone(struct meter *meter, uint32_t group)
 
 static struct meter_topic *topic_of(struct meter *meter, uint32_t id)
 {
-    struct meter_topic *topic = map_get(&meter->topics, &id, sizeof id);
-    if (topic || !(topic = memory_allocate(sizeof *topic)))
-        return topic;
-    topic->id = id;
-    if (map_put(&meter->topics, &topic->id, sizeof topic->id, topic)) {
-        memory_release(topic);
-        return NULL;
-    }
-    return topic;
+    return map_make(&meter->topics, &id, sizeof id, sizeof(struct meter_topic));
 }
 
 static struct meter_group *group_of(struct meter *meter, uint32_t id)
 {
-    struct meter_group *group = map_get(&meter->groups, &id, sizeof id);
-    if (group || !(group = memory_allocate(sizeof *group)))
-        return group;
-    group->id = id;
-    if (map_put(&meter->groups, &group->id, sizeof group->id, group)) {
-        memory_release(group);
-        return NULL;
-    }
-    return group;
+    return map_make(&meter->groups, &id, sizeof id, sizeof(struct meter_group));
 }
 
 static void take_published(struct meter *meter, const struct note *note)

@@ -264,16 +264,9 @@ enum mp_error recover_applied(struct recovery *recovery, uint64_t session, uint6
     uint64_t number = request & (UINT64_MAX >> 2);
     if (session == 0 || number == 0 || lane >= 3)
         return MP_OK;
-    struct recovered_session *found = map_get(&recovery->sessions, &session, sizeof session);
-    if (!found) {
-        if (!(found = calloc(1, sizeof *found)))
-            return MP_ERR_MEMORY;
-        found->id = session;
-        if (map_put(&recovery->sessions, &found->id, sizeof found->id, found)) {
-            free(found);
-            return MP_ERR_MEMORY;
-        }
-    }
+    struct recovered_session *found = map_make(&recovery->sessions, &session, sizeof session, sizeof *found);
+    if (!found)
+        return MP_ERR_MEMORY;
     if (number < found->numbers[lane])
         return MP_OK;
     found->numbers[lane] = number;

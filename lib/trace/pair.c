@@ -93,17 +93,7 @@ void trace_pair_close(struct trace_pair *pair)
 
 static struct shelf *get_shelf(struct trace_pair *pair, uint32_t topic)
 {
-    struct shelf *shelf = map_get(&pair->shelves, &topic, sizeof topic);
-    if (shelf)
-        return shelf;
-    if (!(shelf = memory_allocate(sizeof *shelf)))
-        return NULL;
-    shelf->topic = topic;
-    if (map_put(&pair->shelves, &shelf->topic, sizeof shelf->topic, shelf)) {
-        memory_release(shelf);
-        return NULL;
-    }
-    return shelf;
+    return map_make(&pair->shelves, &topic, sizeof topic, sizeof(struct shelf));
 }
 
 /* Makes room for one more: by what was taken off at the beginning, or more memory. */
@@ -333,17 +323,7 @@ static struct lease_key key_of(const struct store_event *event)
 
 static struct lease *get_lease(struct trace_pair *pair, const struct lease_key *key)
 {
-    struct lease *lease = map_get(&pair->leases, key, sizeof *key);
-    if (lease)
-        return lease;
-    if (!(lease = memory_allocate(sizeof *lease)))
-        return NULL;
-    lease->key = *key;
-    if (map_put(&pair->leases, &lease->key, sizeof lease->key, lease)) {
-        memory_release(lease);
-        return NULL;
-    }
-    return lease;
+    return map_make(&pair->leases, key, sizeof *key, sizeof(struct lease));
 }
 
 static struct holding *add_holding(struct lease *lease)

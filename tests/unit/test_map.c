@@ -3,6 +3,7 @@
 
 #include "base/blob.h"
 #include "base/buffer.h"
+#include "base/memory.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -133,11 +134,41 @@ static void a_blob_has_bytes_of_its_own_or_a_buffers(void **state)
     blob_drop(blob);
 }
 
+static void a_value_is_made_once_and_not_without_memory(void **state)
+{
+    struct map map = {0};
+    uint32_t key = 7;
+    (void)state;
+    for (unsigned long nth = 1; nth < 3; nth++) { /* the value, the map's entries */
+        memory_fail(nth);
+        assert_null(map_make(&map, &key, sizeof key, sizeof(struct value)));
+        assert_true(memory_failed());
+        assert_int_equal(map.count, 0);
+    }
+    memory_fail(0);
+    struct value *made = map_make(&map, &key, sizeof key, sizeof *made);
+    assert_non_null(made);
+    assert_int_equal(made->key, 7);
+    assert_false(made->there);
+    key = 8;
+    struct value *other = map_make(&map, &key, sizeof key, sizeof *other);
+    assert_ptr_not_equal(other, made);
+    key = 7;
+    assert_ptr_equal(map_make(&map, &key, sizeof key, sizeof *made), made);
+    assert_int_equal(map.count, 2);
+    map_free(&map);
+    memory_release(made);
+    memory_release(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_map_is_what_a_plain_array_says),         cmocka_unit_test(keys_of_different_sizes_differ),
-        cmocka_unit_test(an_empty_key_may_be_no_bytes_at_all),      cmocka_unit_test(a_blob_goes_with_its_last_holder),
+        cmocka_unit_test(a_value_is_made_once_and_not_without_memory),
+        cmocka_unit_test(a_map_is_what_a_plain_array_says),
+        cmocka_unit_test(keys_of_different_sizes_differ),
+        cmocka_unit_test(an_empty_key_may_be_no_bytes_at_all),
+        cmocka_unit_test(a_blob_goes_with_its_last_holder),
         cmocka_unit_test(a_blob_has_bytes_of_its_own_or_a_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
