@@ -418,6 +418,17 @@ static void scheduled_row(const struct column *c, struct salvage_row *row)
                                                  .size = c[8].size};
 }
 
+/* A count that its bytes do not bear out is none; so the checksum does not fit. */
+static void hashes_row(const struct column *c, struct salvage_row *row)
+{
+    uint32_t count = narrow(c[2].number);
+    row->of.hashes = (struct store_hashes){.topic = (uint32_t)((uint64_t)c[0].number >> STORE_OFFSET_BITS),
+                                           .first = (uint64_t)c[0].number & STORE_OFFSET_MASK,
+                                           .time = c[1].number,
+                                           .count = (uint64_t)count * STORE_HASH == c[4].size ? count : 0,
+                                           .hashes = c[4].bytes};
+}
+
 enum mp_error cell_row(enum salvage_table table, const struct column c[SALVAGE_COLUMNS], struct buffer *texts,
                        struct salvage_row *row)
 {
@@ -463,11 +474,7 @@ enum mp_error cell_row(enum salvage_table table, const struct column c[SALVAGE_C
         scheduled_row(c, row);
         break;
     case SALVAGE_HASHES:
-        row->of.hashes = (struct store_hashes){.topic = (uint32_t)((uint64_t)c[0].number >> STORE_OFFSET_BITS),
-                                               .first = (uint64_t)c[0].number & STORE_OFFSET_MASK,
-                                               .time = c[1].number,
-                                               .count = narrow(c[2].number),
-                                               .hashes = c[4].bytes};
+        hashes_row(c, row);
         break;
     case SALVAGE_TABLES:
         break;
