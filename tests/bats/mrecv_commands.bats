@@ -405,3 +405,35 @@ gone() {
     assert_output --partial '1 message was settled too late: the lease had ended, and it comes again'
     refute_output --partial '2 messages'
 }
+
+# Between two looks nothing was settled.
+settles_no_more() {
+    local before=${acked-}
+    acked=$(mrelay groups --json | jq '.groups[0].acked')
+    ((acked > 0)) && [[ $acked == "$before" ]]
+}
+
+@test "lines that were made for a full pipe and are not in it are given back when their lease may have ended" {
+    start_relay --lease 1s
+    local pid
+    mkfifo pipe
+    exec 9<>pipe
+    start pipe mrecv -t t -g g -n 4000
+    pid=$started_pid
+    seq 4000 | sed 's/.*/&:'"$(printf '%0995d' 0)"'/' | msend -t t
+    head -c 2000000 <&9 >taken # from here on nobody reads
+    until_true settles_no_more
+    kill -STOP "$pid"
+    timeout 30 mrecv -t t -g g -e --wait 2s | cut -d: -f1 | sort >other
+    kill -CONT "$pid"
+    # What is in the pipe cannot be taken back: 64 KiB, or what the system gives it.
+    msend -t t -d last
+    timeout 20 sed /last/q <&9 >>taken
+    run awk 'length < 996' taken
+    assert_output last
+    cut -d: -f1 taken | sort >mine
+    run comm -12 mine other
+    ((${#lines[@]} <= 70))
+    run diff <(seq 4000 | cat - <(echo last) | sort) <(sort -u mine other)
+    assert_output ''
+}
