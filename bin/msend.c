@@ -39,8 +39,9 @@ static const struct option_spec specs[] = {
          "from there, in order, as soon as the relay can be reached.\nWhat was taken survives the end of\n.Nm\nand of "
          "the machine: any later\n.Nm\nwith the same\n.Ar DIR\ndelivers it first, also one without a topic and "
          "input.\nSeveral may use one directory at once.\nMessages that the relay refuses for good go to\n"
-         ".Pa DIR/refused.jsonl ,\nwhich\n.Xr mretry 1\nreads.\nWith\n.Fl \\-wait\nit gives up after that time and "
-         "exits 75; what it took stays in\n.Ar DIR ."},
+         ".Pa DIR/refused.jsonl ,\nwhich\n.Xr mretry 1\nreads.\nWith\n.Fl \\-wait\nit exits 75 "
+         "when all of the input is taken and no relay has come for that time; what it took stays "
+         "in\n.Ar DIR ."},
     {.name = "status",
      .kind = OPTION_FLAG,
      .at = AT(status),
