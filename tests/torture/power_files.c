@@ -34,6 +34,7 @@ struct trial {
     unsigned plants;
     bool keep;
     char folder[FOLDER_ROOM - 16];
+    struct disk left; /* by a cut */
     uint64_t images[KINDS], steps, promises, found;
 };
 
@@ -94,15 +95,12 @@ static void tell(struct trial *trial, const struct kind *kind, const struct life
 static void cut(struct trial *trial, unsigned which, const struct life *life, const struct disk_replay *replay,
                 size_t moment, unsigned keep, uint64_t *random)
 {
-    static struct disk left;
     char folder[FOLDER_ROOM], words[WORDS] = "";
     snprintf(folder, sizeof folder, "%s/left", trial->folder);
     empty_folder(folder);
-    if (left.steps_capacity == 0 && left.inodes_count == 0)
-        disk_begin(&left);
-    disk_clear(&left);
-    disk_cut(replay, keep, random_next(random) % 8 == 0, random, &left);
-    disk_calls_make(&left, folder);
+    disk_clear(&trial->left);
+    disk_cut(replay, keep, random_next(random) % 8 == 0, random, &trial->left);
+    disk_calls_make(&trial->left, folder);
     trial->images[which]++;
     if (!kinds[which]->look(life, moment, folder, words))
         tell(trial, kinds[which], life, moment, words);
@@ -211,6 +209,7 @@ int main(int argc, char **argv)
     }
     log_setup(LOG_ERROR, false); /* that the last turn in a log is not whole is what is tried here */
     make_folder(&trial);
+    disk_begin(&trial.left);
     int64_t began = clock_monotonic();
     for (unsigned which = 0; which < KINDS; which++)
         for (uint64_t i = 0; i < trial.lives && trial.found < FOUND_MAX; i++)
@@ -220,6 +219,7 @@ int main(int argc, char **argv)
     double seconds = (double)(clock_monotonic() - began) / 1e6;
     printf("power_files: %.1f s, %.0f images a second\n", seconds, (double)images / seconds);
     remove_folder(&trial);
+    disk_free(&trial.left);
     printf("row\tpower_files\t%" PRIu64 " images: %" PRIu64 " of outboxes, %" PRIu64 " of dead files, %" PRIu64
            " of files of what was done; %" PRIu64 " writes and flushes, %" PRIu64
            " messages, letters and ids told to be "
