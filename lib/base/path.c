@@ -5,6 +5,7 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -83,6 +84,19 @@ enum mp_error path_flush_name(const char *path)
     errno = problem;
     bool impossible = problem == EACCES || problem == ENOENT || problem == EINVAL || problem == ENOTSUP;
     return error && !impossible ? error : MP_OK;
+}
+
+enum mp_error path_make_beside(const char *to, char name[PATH_BYTES], struct fault *fault)
+{
+    int size = snprintf(name, PATH_BYTES, "%s.XXXXXX", to);
+    if (size < 0 || size >= PATH_BYTES)
+        return fault_set(fault, MP_ERR_TOO_LARGE, "a path of more than %d bytes", PATH_BYTES - 8);
+    int descriptor = mkstemp(name);
+    if (descriptor < 0)
+        return fault_system(fault, errno == EACCES || errno == EROFS ? MP_ERR_DENIED : MP_ERR_IO, errno,
+                            "cannot write %s", to);
+    close(descriptor);
+    return MP_OK;
 }
 
 enum mp_error path_of_program(const char *own, const char *name, const char *directory, char text[PATH_BYTES],

@@ -35,6 +35,12 @@ enum mp_error path_flush_directory(const char *path, struct fault *fault);
 enum mp_error path_flush_name(const char *path);
 
 /*
+ * Makes an empty file beside TO, of mode 0600, that is to take its place; its path goes into NAME. MP_ERR_TOO_LARGE: that
+ * is too long; MP_ERR_DENIED, MP_ERR_IO: "cannot write TO".
+ */
+enum mp_error path_make_beside(const char *to, char name[PATH_BYTES], struct fault *fault);
+
+/*
  * The path of the program NAME that was installed with this one, which is called OWN when nobody has renamed it: what
  * `configure --program-prefix` has put around OWN stands around NAME as well. It is looked for beside the running program
  * (a build directory, a tree that was moved), then in DIRECTORY, where it was to be installed. MP_ERR_NOT_FOUND: in

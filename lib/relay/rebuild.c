@@ -129,21 +129,15 @@ enum mp_error rebuild_store(const char *from, const char *to, struct moment now,
     struct salvage *salvage;
     if (lstat(to, &status) == 0)
         return fault_set(fault, MP_ERR_EXISTS, "%s is there: name a file that is not", to);
-    if (snprintf(name, sizeof name, "%s.XXXXXX", to) >= (int)sizeof name)
-        return fault_set(fault, MP_ERR_TOO_LARGE, "a path of more than %d bytes", PATH_BYTES - 8);
     enum mp_error error = salvage_open(from, progress, context, &salvage, fault);
     if (error)
         return error;
     if (figures)
         *figures = *salvage_figures(salvage);
-    int descriptor = mkstemp(name); /* mode 0600 */
-    if (descriptor < 0) {
-        error = fault_system(fault, errno == EACCES || errno == EROFS ? MP_ERR_DENIED : MP_ERR_IO, errno,
-                             "cannot write %s", to);
+    if ((error = path_make_beside(to, name, fault))) {
         salvage_close(salvage);
         return error;
     }
-    close(descriptor);
     error = build(salvage, name, now, report, fault);
     salvage_close(salvage);
     if (!error && link(name, to) != 0) /* not over one that somebody has made meanwhile */

@@ -305,25 +305,18 @@ static enum mp_error bring_copy_up(const char *name, struct fault *fault)
  * A copy of FROM in a new file beside TO, checked and flushed; its name in NAME, and nothing there after an error. LIVE: a
  * relay may have FROM, or come to have it.
  */
-static enum mp_error copy_beside(const char *from, bool live, const char *to, char *name, size_t room,
+static enum mp_error copy_beside(const char *from, bool live, const char *to, char name[PATH_BYTES],
                                  store_progress *progress, void *context, struct fault *fault)
 {
     struct store *store;
-    int size = snprintf(name, room, "%s.XXXXXX", to);
-    if (size < 0 || (size_t)size >= room)
-        return fault_set(fault, MP_ERR_TOO_LARGE, "a path of more than %zu bytes", room - 8);
     int version;
     enum mp_error error = open_reading(from, !live && !store_has_log(from), &version, &store, fault);
     if (error)
         return error;
-    int descriptor = mkstemp(name); /* mode 0600 */
-    if (descriptor < 0) {
-        error = fault_system(fault, errno == EACCES || errno == EROFS ? MP_ERR_DENIED : MP_ERR_IO, errno,
-                             "cannot write %s", to);
+    if ((error = path_make_beside(to, name, fault))) {
         store_close(store);
         return error;
     }
-    close(descriptor);
     error = copy_pages(store, name, progress, context, fault);
     store_close(store);
     if (!error && version < STORE_VERSION)
@@ -344,13 +337,13 @@ static bool same_file(const char *one, const char *other)
 enum mp_error store_backup(const char *path, const char *to, store_progress *progress, void *context,
                            struct fault *fault)
 {
-    char name[4096];
+    char name[PATH_BYTES];
     struct stat status;
     if (same_file(path, to))
         return fault_set(fault, MP_ERR_INVALID, "%s is the store itself: name another file", to);
     if (stat(to, &status) == 0 && !S_ISREG(status.st_mode))
         return fault_set(fault, MP_ERR_INVALID, "%s is no regular file: name another", to);
-    enum mp_error error = copy_beside(path, true, to, name, sizeof name, progress, context, fault);
+    enum mp_error error = copy_beside(path, true, to, name, progress, context, fault);
     if (error)
         return error;
     if (rename(name, to) != 0) {
@@ -398,7 +391,7 @@ static enum mp_error put_aside(const char *path, const char *replaced, struct fa
 enum mp_error store_restore(const char *from, const char *path, store_progress *progress, void *context,
                             struct fault *fault)
 {
-    char name[4096], replaced[4096], shared[4200];
+    char name[PATH_BYTES], replaced[4096], shared[4200];
     struct store holder = {.path = (char *)(uintptr_t)path, .lock = -1};
     if (same_file(from, path))
         return fault_set(fault, MP_ERR_INVALID, "%s is the store itself", from);
@@ -406,7 +399,7 @@ enum mp_error store_restore(const char *from, const char *path, store_progress *
         return fault_set(fault, MP_ERR_TOO_LARGE, "a path of more than %zu bytes", sizeof replaced - 10);
     enum mp_error error = store_check_file_system(path, fault);
     if (!error && !(error = store_take_lock(&holder, fault)) &&
-        !(error = copy_beside(from, false, path, name, sizeof name, progress, context, fault))) {
+        !(error = copy_beside(from, false, path, name, progress, context, fault))) {
         snprintf(shared, sizeof shared, "%s-shm", path);
         if (!(error = put_aside(path, replaced, fault))) {
             unlink(shared);

@@ -130,6 +130,29 @@ static void the_directory_of_a_path_is_told_and_flushed(void **state)
     assert_int_equal(path_flush_directory(long_path, NULL), MP_ERR_IO);
 }
 
+static void a_file_is_made_beside_another(void **state)
+{
+    char folder[] = "/tmp/msgpipe-path.XXXXXX", path[64], name[PATH_BYTES], other[PATH_BYTES], long_path[PATH_BYTES];
+    struct stat status;
+    struct fault fault = {0};
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/x.db", folder);
+    assert_int_equal(path_make_beside(path, name, &fault), MP_OK);
+    assert_int_equal(path_make_beside(path, other, &fault), MP_OK);
+    assert_string_not_equal(name, other);
+    assert_int_equal(strncmp(name, path, strlen(path)), 0);
+    assert_int_equal(stat(name, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    assert_int_equal(status.st_size, 0);
+    assert_true(path_remove_folder(folder));
+    assert_int_equal(path_make_beside(path, name, &fault), MP_ERR_IO);
+    assert_non_null(strstr(fault_text(&fault), "cannot write /tmp/msgpipe-path"));
+    memset(long_path, 'a', sizeof long_path);
+    long_path[PATH_BYTES - 4] = '\0';
+    assert_int_equal(path_make_beside(long_path, name, &fault), MP_ERR_TOO_LARGE);
+}
+
 static void a_folder_goes_with_all_that_is_in_it_but_not_what_its_links_lead_to(void **state)
 {
     char other[] = "/tmp/msgpipe-path.XXXXXX", folder[] = "/tmp/msgpipe-path.XXXXXX", path[64];
@@ -164,6 +187,7 @@ int main(void)
         cmocka_unit_test(a_directory_that_others_may_write_to_is_no_place),
         cmocka_unit_test(a_folder_goes_with_all_that_is_in_it_but_not_what_its_links_lead_to),
         cmocka_unit_test(the_directory_of_a_path_is_told_and_flushed),
+        cmocka_unit_test(a_file_is_made_beside_another),
         cmocka_unit_test(a_path_from_the_root_stays),
         cmocka_unit_test(another_begins_at_the_working_directory),
         cmocka_unit_test(what_is_beside_a_store_has_its_name),
