@@ -1,6 +1,7 @@
 /* Appending dead letters to a file. */
 #include "cli/dead_file.h"
 
+#include "base/file.h"
 #include "base/path.h"
 
 #include <errno.h>
@@ -115,19 +116,9 @@ static bool is_torn(const struct dead_file *file, off_t end)
     return end > 0 && file->readable && pread(file->descriptor, &last, 1, end - 1) == 1 && last != '\n';
 }
 
-static enum mp_error write_all(struct dead_file *file, const void *data, size_t size)
+static enum mp_error write_all(const struct dead_file *file, const void *data, size_t size)
 {
-    const uint8_t *at = data;
-    while (size) {
-        ssize_t done = write(file->descriptor, at, size);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return MP_ERR_IO;
-        at += done;
-        size -= (size_t)done;
-    }
-    return MP_OK;
+    return file_write(file->descriptor, data, size) ? MP_OK : MP_ERR_IO;
 }
 
 static enum mp_error write_lines(struct dead_file *file)

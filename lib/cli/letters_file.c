@@ -1,6 +1,7 @@
 /* Dead letters in a file: reading, and taking out. */
 #include "cli/letters_file.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/path.h"
 #include "cli/dead_file.h"
@@ -169,22 +170,6 @@ enum mp_error letters_file_next(struct letters_file *file, struct letter_entry *
 
 /* ---- taking out ----------------------------------------------------------------------------------------------- */
 
-static bool write_at(int descriptor, const void *data, size_t size, off_t place)
-{
-    const uint8_t *at = data;
-    while (size) {
-        ssize_t done = pwrite(descriptor, at, size, place);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return false;
-        at += done;
-        place += done;
-        size -= (size_t)done;
-    }
-    return true;
-}
-
 /* Nobody else changes bytes that are there, so this needs no lock beyond the one that is held. */
 static bool blank_out(const struct letters_file *file, uint64_t place, uint64_t size)
 {
@@ -192,7 +177,7 @@ static bool blank_out(const struct letters_file *file, uint64_t place, uint64_t 
     memset(blank, ' ', sizeof(blank));
     while (size) {
         size_t piece = size < sizeof(blank) ? (size_t)size : sizeof(blank);
-        if (!write_at(file->descriptor, blank, piece, (off_t)place))
+        if (!file_write_at(file->descriptor, blank, piece, place))
             return false;
         place += piece;
         size -= piece;
@@ -239,7 +224,7 @@ static enum mp_error copy_lines(struct letters_file *file, int descriptor, struc
         file->begin += size + newline;
         if (is_blank(line, size))
             continue;
-        if (!write_at(descriptor, line, size + newline, at))
+        if (!file_write_at(descriptor, line, size + newline, (uint64_t)at))
             return cannot("write", file->path, errno, fault);
         at += (off_t)(size + newline);
     }

@@ -2,6 +2,7 @@
 #include "cli/seen_file.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/path.h"
 
 #include <errno.h>
@@ -41,17 +42,7 @@ static void put_record(const struct seen_file *file, struct seen_id id, int64_t 
 
 static enum mp_error write_at(int descriptor, uint64_t place, const uint8_t *data, size_t size)
 {
-    while (size) {
-        ssize_t done = pwrite(descriptor, data, size, (off_t)place);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return MP_ERR_IO;
-        data += done;
-        place += (uint64_t)done;
-        size -= (size_t)done;
-    }
-    return MP_OK;
+    return file_write_at(descriptor, data, size, place) ? MP_OK : MP_ERR_IO;
 }
 
 /* The same, and it is on the disk. */
@@ -72,25 +63,6 @@ static enum mp_error cannot(const struct seen_file *file, const char *what, stru
 
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
-/*
- * Up to SIZE bytes at PLACE; fewer at the end of the file only. -1: they cannot be read.
- */
-static ssize_t read_at(int descriptor, uint8_t *data, size_t size, uint64_t place)
-{
-    size_t got = 0;
-    while (got < size) {
-        ssize_t some = pread(descriptor, data + got, size - got, (off_t)(place + got));
-        if (some < 0 && errno == EINTR)
-            continue;
-        if (some < 0)
-            return -1;
-        if (some == 0)
-            break;
-        got += (size_t)some;
-    }
-    return (ssize_t)got;
-}
-
 /* What a record says, on NOW's clock: a time that is still to come (the clock was set back) is now. */
 static enum mp_error take_record(struct seen_file *file, const uint8_t *at, int64_t now, int64_t wall)
 {
@@ -109,7 +81,7 @@ static enum mp_error read_records(struct seen_file *file, int64_t now, struct fa
     enum mp_error error = block ? MP_OK : MP_ERR_MEMORY;
     ssize_t got = BLOCK * RECORD;
     while (!error && got == BLOCK * RECORD) {
-        got = read_at(file->descriptor, block, (size_t)BLOCK * RECORD, file->size);
+        got = file_read_at(file->descriptor, block, (size_t)BLOCK * RECORD, file->size);
         if (got < 0)
             error = MP_ERR_IO;
         for (ssize_t at = 0; !error && at + RECORD <= got; at += RECORD) {
@@ -223,7 +195,7 @@ static enum mp_error make_header(struct seen_file *file, int64_t now, struct fau
 static enum mp_error read_header(struct seen_file *file, int64_t now, struct fault *fault)
 {
     uint8_t header[RECORD];
-    ssize_t got = read_at(file->descriptor, header, sizeof(header), 0);
+    ssize_t got = file_read_at(file->descriptor, header, sizeof(header), 0);
     if (got < 0)
         return cannot(file, "read", fault);
     size_t known = (size_t)got < sizeof(magic) ? (size_t)got : sizeof(magic);
