@@ -226,14 +226,16 @@ static bool take_meant(struct letters_topic *topic)
     return true;
 }
 
-/* Takes all that there are from here on, as long as they lie together. */
+/*
+ * Takes all that there are from here on, as long as they lie together. Not with a rate: that would be waited for before it
+ * is known whether there are more.
+ */
 static bool take_any(struct letters_topic *topic)
 {
     bool any = true;
-    uint32_t most;
     while (any) {
         uint64_t before = topic->letters->done;
-        if (!may_take(topic, &most) || !letters_topic_take_any(topic, most, &any))
+        if (topic->link.signal || !letters_topic_take_any(topic, BATCH, &any))
             return false;
         pace(topic, topic->letters->done - before);
     }
@@ -246,7 +248,8 @@ static int take_all(struct letters_topic *topic)
     struct letters_link *link = &topic->link;
     const struct letters_settings *settings = &letters->settings->letters;
     bool canary = settings->canary;
-    bool everyone = !letter_filter_is_narrow(&letters->filter) && !settings->edit && letters->verb == LETTERS_REPLAY;
+    bool everyone = !letter_filter_is_narrow(&letters->filter) && !settings->edit && settings->rate <= 0 &&
+                    letters->verb == LETTERS_REPLAY;
     topic->next = 0;
     while (!topic->ended && link->signal == 0) {
         if (!letters_topic_look(topic))

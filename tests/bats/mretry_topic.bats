@@ -204,6 +204,20 @@ taken_by() {
     assert_output --partial '100 letters were replayed'
 }
 
+@test "a rate is kept, and not waited for when there is nothing left" {
+    start_relay
+    kill_messages 1
+    timeout 10 mretry replay -t jobs.dead --all --rate 2/h
+    timeout 10 mretry replay -t jobs.dead --all --rate 2/h
+    assert_equal "$(taken_by work)" '1:body 1:c1:'
+    kill_messages 4 5
+    start out mretry replay -t jobs.dead --all --rate 2/h
+    only_one_left() { [ "$(ids | wc -w)" = 1 ]; }
+    until_true only_one_left
+    end "$started_pid"
+    assert_file_contains out.err '1 letter was replayed; the others stay where they are'
+}
+
 @test "a message can be edited before it goes back" {
     start_relay
     kill_messages 1 4
