@@ -93,7 +93,9 @@ enum mp_error store_take_lock(struct store *store, struct fault *fault)
         ssize_t got = pread(store->lock, text, sizeof text - 1, 0);
         text[got > 0 ? got : 0] = '\0';
         long holder = strtol(text, NULL, 10);
-        snprintf(text, sizeof text, holder > 0 ? ", process %ld" : "", holder);
+        text[0] = '\0';
+        if (holder > 0)
+            snprintf(text, sizeof text, ", process %ld", holder);
         return fault_set(fault, MP_ERR_BUSY,
                          "%s: another relay has it%s: end that one first, or use another store (-r NAME has its own)",
                          store->path, text);

@@ -20,7 +20,7 @@ teardown() {
 # A fault, what the kill trial finds at least (of those words), and what the simulation says.
 planted() {
     cat <<'TABLE'
-early-ack lost the store does not know it
+early-ack lost the store does not know it|offsets were stored, and
 no-sessions duplicated|lost answered .* and later
 bit-flip altered altered|a phantom
 lost-settlement revived|lost was stored twice|settled

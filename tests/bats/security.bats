@@ -43,7 +43,7 @@ as_stranger() {
 }
 need_stranger() {
     [ "$(id -u)" = 0 ] || skip 'needs root, to be somebody else'
-    as_stranger mrelay --version >/dev/null 2>&1 || skip 'setpriv is not there, or others may not run the tools'
+    as_stranger env mrelay --version >/dev/null 2>&1 || skip 'setpriv is not there, or others may not run the tools'
     stranger=$(mktemp -d /tmp/msgpipe-stranger.XXXXXX)
     chown 54321:54321 "$stranger"
 }

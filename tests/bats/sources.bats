@@ -327,7 +327,11 @@ sources:
   src: {file: log, follow: true, to: t}
 YAML
     start_relay
-    write_and_rotate 1 3000 3>&- &
+    write_and_rotate 1 100
+    start_runner
+    until_true has_stored 100 # who comes later begins with the file that is there then
+    end_runner KILL
+    write_and_rotate 101 3000 3>&- &
     local writer=$!
     for _ in 1 2 3 4 5; do
         start_runner

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,6 +83,12 @@ static void say_where(int number)
 
 /* ---- shrinking ------------------------------------------------------------------------------------------------- */
 
+/* What does not end is ended, after SECONDS of processor time. */
+static void limit_time(int seconds)
+{
+    setitimer(ITIMER_PROF, &(struct itimerval){.it_value.tv_sec = seconds}, NULL);
+}
+
 /* How many steps OPTIONS can go before it fails; 0: it does not. */
 static uint64_t fails_after(const struct options *options)
 {
@@ -92,7 +99,7 @@ static uint64_t fails_after(const struct options *options)
         struct options quiet = *options;
         quiet.quiet = true;
         current = &quiet;
-        alarm(60);
+        limit_time(60);
         trial_run(&quiet);
         _exit(0);
     }
@@ -199,7 +206,7 @@ static int run_all(struct options options, uint64_t seeds)
     printf("# seeds %" PRIu64 " to %" PRIu64 ", %" PRIu64 " steps each\n", from, from + seeds - 1, options.steps);
     fflush(stdout);
     for (; options.seed - from < seeds; options.seed++) {
-        alarm(120);
+        limit_time(120);
         trial_run(&options);
     }
     double seconds = (double)(clock_monotonic() - began) / 1e6;
@@ -261,6 +268,6 @@ int main(int argc, char **argv)
     signal(SIGSEGV, say_where);
     signal(SIGABRT, say_where);
     signal(SIGFPE, say_where);
-    signal(SIGALRM, say_where);
+    signal(SIGPROF, say_where);
     return run_all(options, seeds);
 }
