@@ -63,8 +63,7 @@ bool fuzz_seed(unsigned index, struct buffer *out)
 {
     static const char *const seeds[] = {
         "{\"command\":\"show\",\"options\":{\"key\":\"k\",\"json\":true},\"operands\":[\"3f2a\",\"x@1\"]}",
-        "{\"command\":\"list\",\"options\":{\"topic\":[\"a.*\",\"b\"],\"failed\":true,\"sort\":\"took\",\"count\":"
-        "\"5\"}}",
+        "{\"command\":\"list\",\"options\":{\"topic\":[\"a.*\",\"b\"],\"failed\":true,\"count\":\"5\"}}",
         "{\"command\":\"tail\",\"options\":{\"kind\":[\"dead\"],\"after\":\"{\\\"event\\\":1}\",\"marks\":true}}",
         "{\"command\":\"export\",\"options\":{\"otlp\":true,\"follow\":true,\"since\":\"5m\",\"to\":\"/x\"}}",
         "{\"command\":\"stats\",\"options\":{\"watch\":true,\"store\":\"/x\"},\"operands\":[]}",
