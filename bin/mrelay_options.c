@@ -266,7 +266,7 @@ const struct option_spec mrelay_options[] = {
      .letter = 'y',
      .kind = OPTION_FLAG,
      .at = AT(admin.yes),
-     .verbs = OPTION_VERB(TOPICS),
+     .verbs = ASKED,
      CHANGING,
      .help = "do not ask whether to purge, delete or repair"},
 

@@ -61,14 +61,15 @@ const struct option_verb mrelay_verbs[] = {
                 "disk and gives up what is damaged, which nobody can be given any more: readers pass it, groups "
                 "drop it, and go on.\nIt is told, counted and traced.\n.Cm purge\ndrops every message that is in\n"
                 ".Ar T ;\n.Cm delete\nends the topic with its messages and groups.\nAll of them ask first, or need\n"
-                ".Fl \\-yes ."},
+                ".Fl \\-yes ,\nand say on stderr how many messages that was."},
     [GROUPS] = {.name = "groups",
                 .operands = "[seek|delete T G]",
                 .operands_most = 3,
                 .help = "list groups, move or delete one",
                 .man = "List the groups, and what waits for them.\n.Cm seek\nmoves a group to where\n.Fl \\-from\n"
                        "says: back, so that messages are handed out again, or ahead.\n.Cm delete\n"
-                       "ends the group; one that is in use needs\n.Fl \\-force .\n"
+                       "ends the group, and asks first on a terminal, unless\n.Fl \\-yes\nis given; "
+                       "one that is in use needs\n.Fl \\-force .\n"
                        "In place of\n.Ar TOPIC\nthe pattern of a group on a pattern is given."},
     [SET] = {.name = "set",
              .operands = "WHAT [KEY=VALUE]...",

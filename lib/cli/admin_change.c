@@ -4,12 +4,14 @@
 #include "base/memory.h"
 #include "cli/confirm.h"
 #include "cli/exit.h"
+#include "cli/output.h"
 #include "cli/table.h"
 #include "message/names.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- names ---------------------------------------------------------------------------------------------------- */
 
@@ -234,7 +236,11 @@ int admin_seek_group(const struct admin_settings *settings)
 int admin_delete_group(const struct admin_settings *settings)
 {
     struct names names;
-    int code = take_only_names(settings, true, "groups delete TOPIC GROUP [--force]", &names);
+    int code = take_only_names(settings, true, "groups delete TOPIC GROUP [--yes] [--force]", &names);
+    /* It takes no messages with it: where nobody can be asked, it is done. */
+    bool asks = output_is_terminal(STDIN_FILENO) && output_is_terminal(STDERR_FILENO);
+    if (!code && asks)
+        code = confirm(settings->yes, "delete group %s on %s", names.group, names.topic);
     if (code)
         return code;
     json_t *request = request_of("delete", &names);
@@ -289,7 +295,17 @@ int admin_purge_topic(const struct admin_settings *settings)
     json_t *request = request_of("purge", &names);
     if (request)
         json_object_set_new(request, "below", json_integer((json_int_t)end));
-    return do_quietly(settings, request);
+    json_t *answer;
+    if ((code = admin_ask_soon(settings, request, &answer)))
+        return code;
+    messages = admin_number(answer, "messages");
+    if (settings->json)
+        admin_print_json(answer);
+    else
+        tell("topic %s: %" PRIu64 " %s dropped", names.topic, messages,
+             messages == 1 ? "message was" : "messages were");
+    json_decref(answer);
+    return admin_finish();
 }
 
 int admin_delete_topic(const struct admin_settings *settings)
@@ -315,12 +331,18 @@ int admin_delete_topic(const struct admin_settings *settings)
     return code;
 }
 
-/* One step of a repair: what it gave up is told. *NEXT: where the next one begins. */
-static int repair_on(const struct admin_settings *settings, const struct names *names, uint64_t *next, uint64_t *end)
+/* How far a repair has come, and what it gave up. */
+struct repair {
+    uint64_t next, end;
+    uint64_t messages;
+};
+
+/* One step of it: what that gives up is told. */
+static int repair_on(const struct admin_settings *settings, const struct names *names, struct repair *repair)
 {
     json_t *answer, *request = request_of("repair", names);
     if (request)
-        json_object_set_new(request, "from", json_integer((json_int_t)*next));
+        json_object_set_new(request, "from", json_integer((json_int_t)repair->next));
     int code = admin_ask_soon(settings, request, &answer);
     if (code)
         return code;
@@ -328,8 +350,9 @@ static int repair_on(const struct admin_settings *settings, const struct names *
     if (count > 0)
         printf("%s: gave up offsets %" PRIu64 " to %" PRIu64 " (%" PRIu64 " messages); groups dropped %" PRIu64 "\n",
                names->topic, first, first + count - 1, count, admin_number(answer, "dropped"));
-    *next = admin_number(answer, "next");
-    *end = admin_number(answer, "end");
+    repair->messages += count;
+    repair->next = admin_number(answer, "next");
+    repair->end = admin_number(answer, "end");
     json_decref(answer);
     return EXIT_DONE;
 }
@@ -343,10 +366,15 @@ int admin_repair_topic(const struct admin_settings *settings)
         code = find_topic(settings, names.topic, &topic);
     if (code)
         return code;
-    uint64_t next = 0, end = 1;
+    struct repair repair = {.end = 1};
     json_decref(topic);
     code = confirm(settings->yes, "give up what is damaged in topic %s", names.topic);
-    while (!code && next < end)
-        code = repair_on(settings, &names, &next, &end);
+    while (!code && repair.next < repair.end)
+        code = repair_on(settings, &names, &repair);
+    if (!code && repair.messages == 0)
+        tell("topic %s: nothing is damaged", names.topic);
+    else if (!code)
+        tell("topic %s: %" PRIu64 " %s given up", names.topic, repair.messages,
+             repair.messages == 1 ? "message was" : "messages were");
     return code ? code : admin_finish();
 }

@@ -149,7 +149,9 @@ teardown() {
     start_relay
     seq 1 100 | msend -t t
     mrecv -t t -g g -n 10 >/dev/null
-    mrelay topics purge t --yes
+    run -0 --separate-stderr mrelay topics purge t --yes
+    assert_equal "$output" ''
+    assert_equal "$stderr" 'mrelay: topic t: 90 messages were dropped'
     msend -t t -d new
     assert_equal "$(mrecv -t t -e)" new
     assert_equal "$(mrecv -t t -g other -e)" new
@@ -200,6 +202,21 @@ teardown() {
     script -qec 'mrelay topics purge t' /dev/null <<<y >answer
     run mrelay topics
     assert_line --regexp '^t +0 '
+}
+
+@test "deleting a group asks on a terminal, and where there is none it is done" {
+    need_terminal
+    start_relay
+    make_groups t one two three
+    script -qec 'mrelay groups delete t one' /dev/null <<<n >answer || true
+    assert_file_contains answer 'delete group one on t? \[y/N\]'
+    assert_file_contains answer 'nothing was done'
+    assert_equal "$(mrelay groups --names | wc -l)" 3
+    script -qec 'mrelay groups delete t one' /dev/null <<<y >answer
+    script -qec 'mrelay groups delete t two --yes' /dev/null </dev/null >answer
+    refute [ -s answer ]
+    mrelay groups delete t three </dev/null
+    assert_equal "$(mrelay groups --names)" ''
 }
 
 @test "names of groups are looked for where they may have been meant" {

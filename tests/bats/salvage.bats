@@ -289,15 +289,16 @@ make_small_store() {
     assert_output --partial 'damaged'
     run mrelay topics repair orders </dev/null
     assert_failure 64
-    run mrelay topics repair orders --yes
-    assert_success
-    assert_output 'orders: gave up offsets 5 to 5 (1 messages); groups dropped 1'
+    run -0 --separate-stderr mrelay topics repair orders --yes
+    assert_equal "$output" 'orders: gave up offsets 5 to 5 (1 messages); groups dropped 1'
+    assert_equal "$stderr" 'mrelay: topic orders: 1 message was given up'
     assert_equal "$(mrecv -t orders -g bill -e | cut -c 1-8 | tr '\n' ' ')" 'order-6- order-7- order-8- order-9- '
     group_has 1 dropped orders bill
     run mtrace show orders@5
     assert_output --partial 'dropped, damaged'
     mtrace audit
-    assert_equal "$(mrelay topics repair numbers --yes)" ''
+    run -0 mrelay topics repair numbers --yes
+    assert_output 'mrelay: topic numbers: nothing is damaged'
     # Also after a start, and for a group that begins with it.
     end "$relay_pid"
     start_relay --store "$PWD/store.db"
@@ -315,7 +316,7 @@ make_small_store() {
     end "$relay_pid"
     spoil s/msgpipe/default.db "$(place_of 1070 s/msgpipe/default.db)"
     start_relay
-    run mrelay topics repair numbers --yes
+    run --separate-stderr mrelay topics repair numbers --yes
     assert_output 'numbers: gave up offsets 50 to 99 (50 messages); groups dropped 50'
     assert_equal "$(mrecv -t numbers -g half -n 1)" 1100
     mtrace audit
