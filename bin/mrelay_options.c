@@ -12,6 +12,8 @@
 #define DRAWING .section = "Drawing"
 #define ASKED (OPTION_VERB(TOPICS) | OPTION_VERB(GROUPS))
 #define ANSWERED (ASKED | OPTION_VERB(STATUS) | OPTION_VERB(SET) | OPTION_VERB(WAIT))
+/* What is about no relay, about all of them, or has its own. */
+#define NOT_OF_ONE (OPTION_VERB(RELAYS) | OPTION_VERB(CHECK) | OPTION_VERB(TEST) | OPTION_VERB(SANDBOX))
 #define WAITED (OPTION_VERB(GRAPH) | ANSWERED | OPTION_VERB(BACKUP) | OPTION_VERB(RELOAD) | OPTION_VERB(DRAIN))
 
 static const char *const log_formats[] = {"logfmt", "json", NULL};
@@ -19,7 +21,7 @@ static const char *const graph_formats[] = {"text", "dot", "mermaid", NULL};
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
 
 const struct option_spec mrelay_options[] = {
-    OPTION_RELAY(struct mrelay_settings, relay),
+    OPTION_RELAY_OF(struct mrelay_settings, relay, ~NOT_OF_ONE),
     {.name = "listen",
      .letter = 'l',
      .kind = OPTION_LIST,

@@ -72,10 +72,10 @@ const struct option_verb mrelay_verbs[] = {
                        "one that is in use needs\n.Fl \\-force .\n"
                        "In place of\n.Ar TOPIC\nthe pattern of a group on a pattern is given."},
     [SET] = {.name = "set",
-             .operands = "WHAT [KEY=VALUE]...",
+             .operands = "topic T|group T G [KEY=VALUE]...",
              .operands_most = 64,
-             .help = "show settings, or change them",
-             .man = "Show the settings of\n.Ar WHAT ,\n.Cm topic Ar TOPIC\nor\n.Cm group Ar TOPIC GROUP ,\nwith their "
+             .help = "show all settings, or change some: max_messages=1000, retry.max_retries=5",
+             .man = "Show the settings of\n.Cm topic Ar T\nor of\n.Cm group Ar T G ,\nwith their "
                     "defaults, or change those "
                     "that are given.\n"
                     "All of them are changed, or none.\nAn empty\n.Ar VALUE\nstands for the default.\n"

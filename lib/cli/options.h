@@ -171,11 +171,12 @@ void options_print_mdoc(const struct option_program *program, FILE *out);
 bool options_print_completion(const struct option_program *program, const char *shell, FILE *out);
 
 /* -r, --relay, and --wait, which mean the same in every tool. */
-#define OPTION_RELAY(type, member)                                                                                     \
+#define OPTION_RELAY(type, member) OPTION_RELAY_OF(type, member, 0)
+#define OPTION_RELAY_OF(type, member, verbs_)                                                                          \
     {                                                                                                                  \
         .name = "relay", .letter = 'r', .kind = OPTION_TEXT, .at = offsetof(type, member), .argument = "RELAY",        \
-        .section = "Which relay", .environment = "MSGPIPE_RELAY", .completion = OPTION_COMPLETE_RELAY,                 \
-        .help = "the relay: a name or a URL (default: default)",                                                       \
+        .section = "Which relay", .environment = "MSGPIPE_RELAY", .verbs = verbs_,                                     \
+        .completion = OPTION_COMPLETE_RELAY, .help = "the relay: a name or a URL (default: default)",                  \
         .man = "The relay: a name, or the address of one\n"                                                            \
                ".Pq Pa ipc:///path , tcp://host:port .\n"                                                              \
                "The default is the relay named\n"                                                                      \

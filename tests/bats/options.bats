@@ -49,7 +49,7 @@ teardown() {
     run mrelay topics purge --help
     assert_output --partial -- '--yes'
     run mrelay sandbox --help
-    assert_line --index 0 'usage: mrelay sandbox [OPTION]... [FILE] -- CMD [ARG]...'
+    assert_line --index 0 'usage: mrelay sandbox [FILE] -- CMD [ARG]...'
     run mretry replay --help
     assert_output --partial -- '--canary'
 }
@@ -234,4 +234,23 @@ teardown() {
     assert_failure 74
     run bash -c 'msend --version >&-'
     assert_failure 74
+}
+
+@test "mrelay: a relay is given to commands that are about one" {
+    local verb
+    for verb in relays check test sandbox; do
+        wrong "mrelay: -r does not go with mrelay $verb: see mrelay $verb --help" mrelay "$verb" -r x
+        run mrelay "$verb" -h
+        refute_output --partial '--relay'
+        MSGPIPE_RELAY=x run mrelay "$verb"
+        refute_output --partial 'does not go'
+    done
+    run mrelay status -h
+    assert_output --partial '--relay'
+}
+
+@test "mrelay set: the help tells what is set, and names settings" {
+    run -0 mrelay set -h
+    assert_line --partial 'topic T|group T G [KEY=VALUE]...'
+    assert_output --partial 'max_messages='
 }
