@@ -55,7 +55,7 @@ const struct option_spec mrelay_options[] = {
      STARTING,
      .help = "serve in the background: return when it serves",
      .man = "Serve in the background, and return when it does.\nThe log goes to a file beside the store, whose name "
-            "ends in\n.Pa .log ."},
+            "ends in\n.Pa .log .\nA first start that does not get its addresses leaves no files behind."},
     {.name = "max-message",
      .kind = OPTION_SIZE,
      .at = AT(serve.max_message),

@@ -10,6 +10,7 @@
 #include "relay/relay.h"
 #include "transport/address.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,27 +29,33 @@ static int tell_failure(const struct fault *fault)
     }
 }
 
-/* The log's path, beside the store. */
-static enum mp_error log_path(const struct relay_settings *relay, char log[PATH_BYTES], struct fault *fault)
+/* The paths of the store and of the log, which lies beside it. */
+static enum mp_error find_paths(const struct relay_settings *relay, char store[PATH_BYTES], char log[PATH_BYTES],
+                                struct fault *fault)
 {
-    char store[PATH_BYTES];
     enum mp_error error = MP_OK;
     if (!relay->store)
-        error = address_store_path(relay->name ? relay->name : "default", store, sizeof store, fault);
-    return error ? error : path_beside(relay->store ? relay->store : store, ".log", log, fault);
+        error = address_store_path(relay->name ? relay->name : "default", store, PATH_BYTES, fault);
+    else if ((size_t)snprintf(store, PATH_BYTES, "%s", relay->store) >= PATH_BYTES)
+        error = fault_set(fault, MP_ERR_TOO_LARGE, "the store's path is too long");
+    return error ? error : path_beside(store, ".log", log, fault);
 }
 
 /* Starts this program again in the background, with its log beside the store. */
 static int go_background(const struct relay_settings *relay, char **argv)
 {
     struct fault fault = {0};
-    char log[PATH_BYTES];
+    char store[PATH_BYTES], log[PATH_BYTES];
+    bool idle = false;
     int pid = 0;
-    enum mp_error error = log_path(relay, log, &fault);
+    enum mp_error error = find_paths(relay, store, log, &fault);
     if (!error && !relay->store)
         error = address_make_directory(log, &fault);
     if (!error)
-        error = relay_background(argv, log, &pid, &fault);
+        error = relay_background(argv, log, &pid, &idle, &fault);
+    /* A start that came to nothing leaves nothing; where there is a store, the log may be another's that made it. */
+    if (idle && access(store, F_OK) != 0)
+        unlink(log);
     if (error)
         return tell_failure(&fault);
     if (output_is_terminal(STDERR_FILENO))

@@ -19,13 +19,21 @@ int relay_ready_descriptor(void)
 
 enum { READY = 3 }; /* the descriptor in the new process */
 
-static enum mp_error spawn_relay(char *const *arguments, const char *log, int answer, pid_t *pid, struct fault *fault)
+/* In the new process a log that cannot be opened looks as if there were no program. *MADE: it was not there. */
+static enum mp_error try_log(const char *log, bool *made, struct fault *fault)
 {
-    /* In the new process a log that cannot be opened looks as if there were no program. */
-    int opened = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int opened = open(log, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    *made = opened >= 0;
+    if (opened < 0)
+        opened = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (opened < 0)
         return fault_system(fault, MP_ERR_IO, errno, "cannot open the log %s", log);
     close(opened);
+    return MP_OK;
+}
+
+static enum mp_error spawn_relay(char *const *arguments, const char *log, int answer, pid_t *pid, struct fault *fault)
+{
     const struct spawn_place places[] = {{STDIN_FILENO, -1, "/dev/null", O_RDONLY},
                                          {STDOUT_FILENO, -1, "/dev/null", O_WRONLY},
                                          {STDERR_FILENO, -1, log, O_WRONLY | O_CREAT | O_APPEND},
@@ -41,7 +49,7 @@ static enum mp_error spawn_relay(char *const *arguments, const char *log, int an
 }
 
 /* What the new process says of itself, or of its end. */
-static enum mp_error read_answer(int descriptor, pid_t pid, const char *log, struct fault *fault)
+static enum mp_error read_answer(int descriptor, pid_t pid, const char *log, bool *said, struct fault *fault)
 {
     char text[600];
     size_t size = 0;
@@ -51,27 +59,32 @@ static enum mp_error read_answer(int descriptor, pid_t pid, const char *log, str
         size += got > 0 ? (size_t)got : 0;
     text[size] = '\0';
     text[strcspn(text, "\n")] = '\0';
-    bool said = notify_read(text, fault);
-    if (said && fault->code == MP_OK)
+    *said = notify_read(text, fault);
+    if (*said && fault->code == MP_OK)
         return MP_OK;
     int status;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    return said ? fault->code : fault_set(fault, MP_ERR_INTERNAL, "the relay ended before it was ready: see %s", log);
+    return *said ? fault->code : fault_set(fault, MP_ERR_INTERNAL, "the relay ended before it was ready: see %s", log);
 }
 
-enum mp_error relay_background(char *const *arguments, const char *log, int *result, struct fault *fault)
+enum mp_error relay_background(char *const *arguments, const char *log, int *result, bool *idle, struct fault *fault)
 {
     int ends[2];
+    bool made = false, said = false;
+    *idle = false;
     int number = spawn_pipe(ends);
     if (number)
         return fault_system(fault, MP_ERR_IO, number, "cannot make a pipe");
     pid_t pid = 0;
-    enum mp_error error = spawn_relay(arguments, log, ends[1], &pid, fault);
+    enum mp_error error = try_log(log, &made, fault);
+    if (!error)
+        error = spawn_relay(arguments, log, ends[1], &pid, fault);
     close(ends[1]);
     if (!error)
-        error = read_answer(ends[0], pid, log, fault);
+        error = read_answer(ends[0], pid, log, &said, fault);
     close(ends[0]);
+    *idle = error && made && said;
     *result = (int)pid;
     return error;
 }

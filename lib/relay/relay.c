@@ -407,19 +407,24 @@ static enum mp_error listen_all(struct relay *relay, struct fault *fault)
     return error;
 }
 
+static enum mp_error find_store(struct relay *relay, struct fault *fault)
+{
+    const char *given = relay->settings->store;
+    if (!given) {
+        enum mp_error error = address_store_path(relay->name, relay->store, sizeof relay->store, fault);
+        return error ? error : address_make_directory(relay->store, fault);
+    }
+    int size = snprintf(relay->store, sizeof relay->store, "%s", given);
+    return size >= 0 && (size_t)size < sizeof relay->store
+               ? MP_OK
+               : fault_set(fault, MP_ERR_TOO_LARGE, "the store's path is too long");
+}
+
 static enum mp_error open_core(struct relay *relay, struct fault *fault)
 {
-    char path[4096];
-    const char *store_at = relay->settings->store;
-    enum mp_error error;
-    if (!store_at) {
-        if ((error = address_store_path(relay->name, path, sizeof path, fault)) ||
-            (error = address_make_directory(path, fault)))
-            return error;
-        store_at = path;
-    }
-    const struct readers_settings reading = {.base = relay->base, .store = store_at};
-    if ((error = readers_open(&reading, &relay->readers, fault)))
+    const struct readers_settings reading = {.base = relay->base, .store = relay->store};
+    enum mp_error error = readers_open(&reading, &relay->readers, fault);
+    if (error)
         return error;
     struct store *store;
     struct engine *engine;
@@ -431,8 +436,7 @@ static enum mp_error open_core(struct relay *relay, struct fault *fault)
         .measure = relay->settings->http != NULL,
         .untraced = relay->settings->untraced,
     };
-    snprintf(relay->store, sizeof relay->store, "%s", store_at);
-    if ((error = store_open(store_at, &store, fault)) || (error = engine_local_open(store, &local, &engine, fault)))
+    if ((error = store_open(relay->store, &store, fault)) || (error = engine_local_open(store, &local, &engine, fault)))
         return error;
     struct core_settings settings = {
         .name = relay->name,
@@ -582,6 +586,28 @@ static void log_ruin(const struct fault *fault)
     log_end(&line);
 }
 
+/*
+ * A store that is not there is made when its relay has its addresses: a start that does not get them leaves none behind.
+ * One that is there is opened before, for that takes time, and those who connect are to find somebody who answers.
+ */
+static enum mp_error open_all(struct relay *relay, struct fault *fault)
+{
+    enum mp_error error;
+    if ((error = open_events(relay, fault)) || (error = open_control(relay, fault)) ||
+        (error = find_store(relay, fault)))
+        return error;
+    bool is_new = access(relay->store, F_OK) != 0;
+    if (is_new && ((error = open_server(relay, fault)) || (error = listen_all(relay, fault))))
+        return error;
+    if ((error = tell_damage(relay, open_core(relay, fault), fault)))
+        return error;
+    if (!is_new && (error = open_server(relay, fault)))
+        return error;
+    if ((error = open_web(relay, fault)))
+        return error;
+    return is_new ? MP_OK : listen_all(relay, fault);
+}
+
 enum mp_error relay_serve(const struct relay_settings *settings, struct fault *fault)
 {
     struct relay relay = {.settings = settings};
@@ -592,9 +618,7 @@ enum mp_error relay_serve(const struct relay_settings *settings, struct fault *f
     raise_descriptors();
     relay.base = event_base_new();
     enum mp_error error = relay.base ? set_name(&relay, fault) : fault_memory(fault);
-    if (error || (error = open_events(&relay, fault)) || (error = open_control(&relay, fault)) ||
-        (error = tell_damage(&relay, open_core(&relay, fault), fault)) || (error = open_server(&relay, fault)) ||
-        (error = open_web(&relay, fault)) || (error = listen_all(&relay, fault))) {
+    if (error || (error = open_all(&relay, fault))) {
         notify_ready(settings->ready, error, fault_text(fault));
         relay_close(&relay);
         return error;

@@ -68,9 +68,9 @@ enum mp_error relay_serve(const struct relay_settings *settings, struct fault *f
 /*
  * Starts the relay as a process of its own: runs ARGUMENTS (NULL at the end; the first names this program) again, in a
  * session of its own, with its log appended to LOG, and waits until it serves. *PID is its process id. The error is
- * that of the new process, in its words.
+ * that of the new process, in its words. *IDLE: LOG was not there before, and has no more in it than that error.
  */
-enum mp_error relay_background(char *const *arguments, const char *log, int *pid, struct fault *fault);
+enum mp_error relay_background(char *const *arguments, const char *log, int *pid, bool *idle, struct fault *fault);
 
 /* The variable that holds the number of a supervisor's descriptor: relay_settings.control. */
 #define RELAY_CONTROL "MSGPIPE_CONTROL_FD"

@@ -26,10 +26,10 @@ status_of() {
     mrelay status -r "$1" --json | sed -n 's/.*"'"$2"'":\([0-9]*\).*/\1/p'
 }
 
-# Ends the relay that was started in the background, and waits until it has gone.
+# Ends the relay (default) that was started in the background, and waits until it has gone.
 end_relay() {
     local pid
-    pid=$(status_of default pid)
+    pid=$(status_of "${1-default}" pid)
     kill "$pid"
     until_true is_gone "$pid"
 }
@@ -104,6 +104,27 @@ is_gone() {
     assert_failure 1
     assert_output --partial 'a file that is no socket is in the way'
     assert_equal "$(cat "$XDG_RUNTIME_DIR/msgpipe/default.sock")" precious
+}
+
+@test "a start that does not get its addresses leaves nothing behind" {
+    start_relay -r one --listen "ipc://$PWD/taken.sock"
+    for url in "ipc://$PWD/taken.sock" tcp://192.0.2.1:1; do
+        run mrelay -r two --insecure --background --listen "$url"
+        assert_failure
+        assert_output --partial "${url#*://}"
+        run find s r -name 'two*'
+        assert_output ''
+    done
+    # What was there before is as it was.
+    background -r two
+    msend -r two -t x -d kept
+    end_relay two
+    size=$(wc -c <s/msgpipe/two.log)
+    run mrelay -r two --background --listen "ipc://$PWD/taken.sock"
+    assert_failure
+    assert [ "$(wc -c <s/msgpipe/two.log)" -ge "$size" ]
+    background -r two
+    assert_equal "$(mrecv -r two -t x -n 1)" kept
 }
 
 @test "a store that is none is refused, and left as it was" {
