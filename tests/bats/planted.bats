@@ -23,7 +23,7 @@ planted() {
 early-ack lost the store does not know it|offsets were stored, and
 no-sessions duplicated|lost answered .* and later
 bit-flip altered altered|a phantom
-lost-settlement revived|lost was stored twice|settled
+lost-settlement revived|lost was stored twice|settled|the store does not know it
 endless-leases lost it is not done
 TABLE
 }
