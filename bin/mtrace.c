@@ -291,7 +291,7 @@ static const struct option_spec specs[] = {
      .man =
          "Note in\n.Ar FILE\nhow far it has come, after each answer of the collector, and go on from there: so each "
          "span is exported once at least, whatever is killed.\nOne that is exported again is the same, with the same "
-         "id.\nThe file says of which store it is: with another one it is refused."},
+         "id."},
     {.name = "from-event",
      .kind = OPTION_NUMBER,
      .at = AT(from_event),

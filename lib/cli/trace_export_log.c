@@ -34,15 +34,11 @@ static enum mp_error open_log(void *context, struct loop *loop, const struct tra
                                                  .select = &local->select,
                                                  .format = settings->zipkin ? TRACE_ZIPKIN : TRACE_OTLP,
                                                  .space = space_of(local)};
-    const char *name = settings->position;
     (void)loop;
-    enum mp_error error = trace_follow_open(&follow, position, &local->follow, fault);
-    if (error)
-        return error == MP_ERR_INVALID && name ? fault_set(fault, error, "%s: %s", name, fault->text) : error;
     if (position->event > trace_log_last(local->view.log) && !settings->from_event)
-        tell("%s is of %s: everything is exported from the beginning", name ? name : "that position",
-             position->store > 0 ? "a later state of this store" : "another store, or of a later state of this one");
-    return MP_OK;
+        tell("%s is of another store, or of a later state of this one: everything is exported from the beginning",
+             settings->position ? settings->position : "that position");
+    return trace_follow_open(&follow, position, &local->follow, fault);
 }
 
 static void tell_gap(const struct local *local)

@@ -119,7 +119,6 @@ struct store {
     int64_t scheduled_next; /* and the key that the next one of that time is tried with */
     uint64_t digests[DIGEST_COUNT], saved_digests[DIGEST_COUNT]; /* the latter as of the last commit */
     bool digests_missing;                                        /* no row says them yet */
-    bool id_missing;                                             /* the same of STORE_ID */
     void (*damage)(void *context, const char *table, int64_t key, const char *name);
     void *damage_context;
 };
@@ -246,12 +245,9 @@ void digest_added(struct store *store, enum digest digest, int64_t checksum);
 enum mp_error digest_removing(struct store *store, enum digest digest, int64_t low, int64_t high, struct fault *fault);
 /* A number is about to be put in the place of NAME's. */
 enum mp_error digest_number(struct store *store, const char *name, int64_t checksum, struct fault *fault);
-/*
- * After the tables are there: takes what the rows say; what none says is found by walking over the tables. Looks whether
- * the store has its id as well.
- */
+/* After the tables are there: takes what the rows say; what none says is found by walking over the tables. */
 enum mp_error digests_load(struct store *store, struct fault *fault);
-/* Writes what has changed, and an id that is missing: part of a commit. */
+/* Writes what has changed: part of a commit. */
 enum mp_error digests_save(struct store *store, struct fault *fault);
 
 #endif

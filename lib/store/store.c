@@ -212,7 +212,7 @@ enum mp_error store_commit(struct store *store, struct fault *fault)
     enum mp_error error = digests_save(store, fault);
     if (error || (error = run_plain(store, SQL_COMMIT, "commit", fault)))
         return error;
-    store->writing = store->id_missing = false;
+    store->writing = false;
     memcpy(store->saved_digests, store->digests, sizeof store->digests);
     return MP_OK;
 }

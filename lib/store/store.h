@@ -68,11 +68,6 @@ enum mp_error store_commit(struct store *store, struct fault *fault);
 enum mp_error store_rollback(struct store *store, struct fault *fault);
 bool store_is_writing(const struct store *store);
 
-/*
- * A number above 0 that says which store it is: made with it, kept by its copies and by what is recovered of it. A store
- * from before there were such gets one with its first commit.
- */
-#define STORE_ID "store_id"
 /* A number: 1: publications have no events now; -N: those had none that came before the event behind N; 0: all have one. */
 #define STORE_UNTRACED "untraced"
 /* A number: the highest that a topic ever had, as of the last deletion of one. */

@@ -1,8 +1,6 @@
 #include "store/private.h"
 
 #include <string.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 /*
  * Digests: for each table from which a row could vanish without another telling of it, a number says what all of its rows
@@ -82,23 +80,6 @@ enum mp_error digest_number(struct store *store, const char *name, int64_t check
     return row_end(&row, error);
 }
 
-static enum mp_error look_for_id(struct store *store, struct fault *fault)
-{
-    int64_t id;
-    enum mp_error error = store_get_number(store, STORE_ID, &id, fault);
-    store->id_missing = error == MP_ERR_NOT_FOUND;
-    return error == MP_ERR_DAMAGED || store->id_missing ? MP_OK : error;
-}
-
-static enum mp_error make_id(struct store *store, struct fault *fault)
-{
-    uint64_t id = 0;
-    if (getentropy(&id, sizeof id) != 0)
-        return fault_set(fault, MP_ERR_INTERNAL, "the system has no random bits");
-    id &= INT64_MAX;
-    return store_put_number(store, STORE_ID, id > 0 ? (int64_t)id : 1, fault);
-}
-
 /* A store from before digests, of this version, gets them with its first commit. */
 enum mp_error digests_load(struct store *store, struct fault *fault)
 {
@@ -114,18 +95,16 @@ enum mp_error digests_load(struct store *store, struct fault *fault)
         error = sum_rows(store, (enum digest)i, INT64_MIN, INT64_MAX, &store->digests[i], fault);
     }
     memcpy(store->saved_digests, store->digests, sizeof store->digests);
-    return error ? error : look_for_id(store, fault);
+    return error;
 }
 
 enum mp_error digests_save(struct store *store, struct fault *fault)
 {
-    enum mp_error error = store->id_missing ? make_id(store, fault) : MP_OK;
-    if (error)
-        return error;
     for (unsigned i = DIGEST_COUNT; i-- > 0;) { /* that of the numbers comes last */
         if (store->digests[i] == store->saved_digests[i] && !store->digests_missing)
             continue;
-        if ((error = store_put_number(store, digests[i].number, (int64_t)store->digests[i], fault)))
+        enum mp_error error = store_put_number(store, digests[i].number, (int64_t)store->digests[i], fault);
+        if (error)
             return error;
     }
     store->digests_missing = false;

@@ -26,27 +26,15 @@ static enum mp_error system_error(const char *path, const char *doing, struct fa
     return fault_system(fault, error, number, "%s %s", doing, path);
 }
 
-/* 16 hex digits. */
-static bool take_store(const char *text, uint64_t *store)
-{
-    char *end;
-    *store = strtoull(text, &end, 16);
-    return strspn(text, "0123456789abcdef") == 16 && !*end;
-}
-
 static bool take_position(json_t *said, struct trace_position *position)
 {
     json_int_t event = -1, from = 0, offset = 0;
-    const char *text = NULL;
-    uint64_t store = 0;
     bool known = json_object_get(said, "offset");
-    bool sound = said &&
-                 json_unpack(said, "{s:I,s?I,s?I,s?s}", "event", &event, "from", &from, "offset", &offset, "store",
-                             &text) == 0 &&
-                 event >= 0 && from >= 0 && (!text || take_store(text, &store));
+    bool sound = said && json_unpack(said, "{s:I,s?I,s?I}", "event", &event, "from", &from, "offset", &offset) == 0 &&
+                 event >= 0 && from >= 0;
     if (sound)
-        *position = (struct trace_position){
-            .event = (uint64_t)event, .from = (uint64_t)from, .offset = offset, .known = known, .store = store};
+        *position =
+            (struct trace_position){.event = (uint64_t)event, .from = (uint64_t)from, .offset = offset, .known = known};
     return sound;
 }
 
@@ -76,12 +64,10 @@ void trace_position_text(const struct trace_position *position, char text[TRACE_
 {
     int used = snprintf(text, TRACE_POSITION_TEXT, "{\"event\":%llu", (unsigned long long)position->event);
     if (position->known)
-        used += snprintf(text + used, TRACE_POSITION_TEXT - (size_t)used, ",\"from\":%llu,\"offset\":%lld",
-                         (unsigned long long)position->from, (long long)position->offset);
-    if (position->store > 0)
-        used += snprintf(text + used, TRACE_POSITION_TEXT - (size_t)used, ",\"store\":\"%016llx\"",
-                         (unsigned long long)position->store);
-    snprintf(text + used, TRACE_POSITION_TEXT - (size_t)used, "}");
+        snprintf(text + used, TRACE_POSITION_TEXT - (size_t)used, ",\"from\":%llu,\"offset\":%lld}",
+                 (unsigned long long)position->from, (long long)position->offset);
+    else
+        snprintf(text + used, TRACE_POSITION_TEXT - (size_t)used, "}");
 }
 
 enum mp_error trace_position_write(const char *path, const struct trace_position *position, struct fault *fault)
@@ -159,29 +145,13 @@ static enum mp_error on_span(void *context, const struct span *span)
     return follow->batch.count < BATCH ? MP_OK : close_batch(follow);
 }
 
-/* Which store it is: from now on the position says so. */
-static enum mp_error find_store(struct trace_follow *follow, struct fault *fault)
-{
-    struct trace_log *log = follow->settings.log;
-    int64_t id = 0;
-    enum mp_error error = store_get_number(trace_log_store(log), STORE_ID, &id, fault);
-    if (error && error != MP_ERR_NOT_FOUND)
-        return error;
-    if (id > 0 && follow->position.store > 0 && follow->position.store != (uint64_t)id)
-        return fault_set(fault, MP_ERR_INVALID,
-                         "the position is of another store than %s: name another file, or remove it",
-                         trace_log_path(log));
-    follow->position.store = (uint64_t)id;
-    return MP_OK;
-}
-
 /* Where it begins: behind the position, or at the first event that is asked for; and how far before that it looks. */
 static void set_beginning(struct trace_follow *follow)
 {
     const struct trace_follow_settings *settings = &follow->settings;
     struct trace_position *position = &follow->position;
     uint64_t first = trace_log_first(settings->log);
-    if (position->event > trace_log_last(settings->log)) { /* of a later state */
+    if (position->event > trace_log_last(settings->log)) { /* of another store */
         position->event = position->from = 0;
     }
     if (position->event == 0 && settings->select && settings->select->first_id > 1)
@@ -205,11 +175,6 @@ enum mp_error trace_follow_open(const struct trace_follow_settings *settings, co
     follow->settings = *settings;
     follow->position = *position;
     follow->batch = (struct trace_batch){.format = settings->format, .space = settings->space};
-    enum mp_error error = find_store(follow, fault);
-    if (error) {
-        memory_release(follow);
-        return error;
-    }
     set_beginning(follow);
     const int64_t second = 1000000, now = trace_spans_offset(settings->log);
     int64_t apart = now - follow->position.offset;
@@ -222,7 +187,7 @@ enum mp_error trace_follow_open(const struct trace_follow_settings *settings, co
                                                .offset = follow->position.offset,
                                                .context = follow,
                                                .span = on_span};
-    error = trace_spans_open(&spans, &follow->spans, fault);
+    enum mp_error error = trace_spans_open(&spans, &follow->spans, fault);
     if (error) {
         memory_release(follow);
         return error;

@@ -22,7 +22,6 @@ struct trace_position {
     uint64_t from;  /* where reading begins again, so that what was under way then is known; 0: behind it */
     int64_t offset; /* from relay time to time of day, microseconds */
     bool known;     /* the offset is one */
-    uint64_t store; /* the STORE_ID of the store that it is of; 0: it does not say */
 };
 
 /*
@@ -36,7 +35,7 @@ enum mp_error trace_position_write(const char *path, const struct trace_position
  * The same as a text, without a newline; of a text only the event has to be there: MP_ERR_INVALID. Also where a tail goes
  * on, of which the event is all.
  */
-enum { TRACE_POSITION_TEXT = 160 };
+enum { TRACE_POSITION_TEXT = 120 };
 void trace_position_text(const struct trace_position *position, char text[TRACE_POSITION_TEXT]);
 enum mp_error trace_position_of(const char *text, struct trace_position *position, struct fault *fault);
 
@@ -49,7 +48,6 @@ struct trace_follow_settings {
 
 struct trace_follow;
 
-/* MP_ERR_INVALID: the position is of another store. */
 enum mp_error trace_follow_open(const struct trace_follow_settings *settings, const struct trace_position *position,
                                 struct trace_follow **follow, struct fault *fault);
 void trace_follow_close(struct trace_follow *follow); /* NULL is allowed */

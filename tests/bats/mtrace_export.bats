@@ -280,39 +280,6 @@ run_orders() {
     assert_output 'mtrace: position is of another store, or of a later state of this one: everything is exported from the beginning'
 }
 
-@test "a position is of one store: with another one it is refused, one that does not say it is read" {
-    start_relay
-    msend -t x -d one
-    mtrace export --otlp --to spans --position position
-    assert_file_contains position '"store":"[0-9a-f]*"'
-    cp position before
-    start_relay -r other
-    seq 20 | msend -r other -t x
-    run -64 mtrace export -r other --otlp --to missed --position position
-    assert_output --regexp '^mtrace: position: the position is of another store than .*/other.db: name another file, or remove it$'
-    cmp position before
-    # The relay's backup is the same store, and goes on.
-    msend -t x -d two
-    mrelay backup copy.db
-    mtrace export --store copy.db --otlp --to more --position position
-    run spans 'map(.tags["messaging.msgpipe.message.offset"])' <more
-    assert_output '["1"]'
-    # A position from before positions said it; from then on it does.
-    sed -i 's/,"store":"[0-9a-f]*"//' before
-    mtrace export --otlp --to more --position before
-    run spans 'map(.tags["messaging.msgpipe.message.offset"])' <more
-    assert_output '["1"]'
-    assert_file_contains before '"store":"[0-9a-f]*"'
-    run -64 mtrace export -r other --otlp --to more --position before
-    # Of this store, and it is ahead of it.
-    sed -i 's/"event":[0-9]*/"event":1000000/' before
-    run -0 mtrace export --otlp --to more --position before
-    assert_output 'mtrace: before is of a later state of this store: everything is exported from the beginning'
-    echo '{"event":1,"from":0,"offset":0,"store":"x"}' >before
-    run -64 mtrace export --otlp --to more --position before
-    assert_output 'mtrace: before: no position of an export: name another file, or remove it'
-}
-
 @test "what makes no sense is refused" {
     run -64 mtrace export
     assert_output --partial 'in which form? --otlp or --zipkin'
