@@ -13,7 +13,7 @@ tools_setup() {
     mkdir -m 700 r s
     export XDG_RUNTIME_DIR=$PWD/r XDG_STATE_HOME=$PWD/s
     unset MSGPIPE_RELAY TRACEPARENT TRACESTATE NO_COLOR
-    export SHELL=/bin/sh
+    export SHELL=/bin/sh TERM=xterm
     started=()
 }
 
