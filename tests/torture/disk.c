@@ -121,6 +121,8 @@ int disk_create(struct disk *disk, enum disk_name name)
 void disk_write(struct disk *disk, int inode, size_t at, const void *data, size_t size)
 {
     struct disk_inode *file = &disk->inodes[inode];
+    if (size == 0)
+        return;
     if (at + size > file->size)
         inode_resize(file, at + size);
     memcpy(file->data + at, data, size);
