@@ -249,9 +249,11 @@ static void lapse_held(struct trial *trial, unsigned group, uint64_t offset, voi
 
 /* ---- time ------------------------------------------------------------------------------------------------------ */
 
-/* Several that are due one after the other may be woken together, a little late: as the engine says. */
+/* Several that are due one after the other may be woken together, a little late: as the engine says, if it has the group. */
 static bool is_still_delayed(struct trial *trial, unsigned group, uint64_t offset)
 {
+    if (idle_has_gone(trial, trial->now.groups[group].subscription))
+        return false; /* in this very tick */
     const struct group *real = trial_real(trial, group);
     struct state_run run;
     return relay_time(trial) < cell_at(trial, group, offset)->due + WAKE_STEP && real &&

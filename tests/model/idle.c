@@ -19,7 +19,7 @@ static int64_t idle_end(const struct trial *trial, unsigned index)
     return from + trial->now.subscriptions[index].settings.expire;
 }
 
-static bool has_gone(struct trial *trial, unsigned index)
+bool idle_has_gone(struct trial *trial, unsigned index)
 {
     struct group_settings settings;
     const char *on = subscription_on(index), *group = subscription_group(index);
@@ -49,7 +49,7 @@ void idle_look(struct trial *trial)
         if (used)
             trial->busy[index] = now;
         int64_t end = idle_end(trial, index), late = trial->busy[index] > end ? trial->busy[index] : end;
-        if (!has_gone(trial, index)) {
+        if (!idle_has_gone(trial, index)) {
             bool more = local_of(trial->engine)->idle_due <= now; /* the next turn goes on with it */
             if (!used && !more && trial->used[index] > 0 && now > late + IDLE_STEP)
                 trial_fail(trial, "group %s on %s is still there at %lld; it should have gone at %lld",

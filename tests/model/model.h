@@ -303,6 +303,8 @@ int64_t relay_time(const struct trial *trial);
 
 /* idle.c: groups that nobody uses have gone, if their settings say so; a tick has looked. */
 void idle_look(struct trial *trial);
+/* Whether the engine has no such subscription any more. */
+bool idle_has_gone(struct trial *trial, unsigned index);
 /* The relay's part when a group is gone: whoever waits is answered, and the subscription forgotten. */
 void subscription_gone(struct trial *trial, unsigned index);
 
