@@ -125,6 +125,7 @@ check_PROGRAMS += %D%/power_files
 	%D%/power_files.c \
 	%D%/power_files.h \
 	%D%/power_files_letters.c \
+	$(torture_scratch) \
 	%D%/power_files_seen.c \
 	%D%/power_files_spool.c
 %C%_power_files_LDADD = $(CLI_LAYER) $(STORE_LIBS)

@@ -10,6 +10,7 @@
  * is the row of the torture's table.
  */
 #include "power_files.h"
+#include "scratch.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -33,7 +34,7 @@ struct trial {
     const char *only, *plant;
     unsigned plants;
     bool keep;
-    char folder[FOLDER_ROOM - 16];
+    char folder[SCRATCH_PATH];
     struct disk left; /* by a cut */
     uint64_t images[KINDS], steps, promises, found;
 };
@@ -58,24 +59,13 @@ static void empty_folder(const char *path)
     }
 }
 
-/* In memory where there is such a place: nothing is flushed, and thousands of small files are made and removed. */
-static void make_folder(struct trial *trial)
-{
-    const char *place = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : getenv("TMPDIR");
-    snprintf(trial->folder, sizeof trial->folder, "%.200s/msgpipe-power.XXXXXX", place && *place ? place : "/tmp");
-    if (!mkdtemp(trial->folder)) {
-        perror(trial->folder);
-        exit(71);
-    }
-}
-
 static void remove_folder(const struct trial *trial)
 {
     if (trial->keep && trial->found > 0) {
         printf("power_files: the last image is in %s/left\n", trial->folder);
         return;
     }
-    path_remove_folder(trial->folder);
+    scratch_remove("power_files", trial->folder);
 }
 
 /* ---- cuts ------------------------------------------------------------------------------------------------------- */
@@ -208,7 +198,7 @@ int main(int argc, char **argv)
         return 77;
     }
     log_setup(LOG_ERROR, false); /* that the last turn in a log is not whole is what is tried here */
-    make_folder(&trial);
+    scratch_make("power_files", true, trial.folder);
     disk_begin(&trial.left);
     int64_t began = clock_monotonic();
     for (unsigned which = 0; which < KINDS; which++)
